@@ -1,0 +1,70 @@
+package sentinel
+
+import (
+	"time"
+
+	"sentinel.home.arpa/cloud/internal/escalation"
+	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// Config is what the core must know. It is not part of the durable state.
+type Config struct {
+	Brain string // this brain's name, the holder of its epochs
+	Sites []SiteConfig
+	// Contacts are called in this order.
+	Contacts   []string
+	Escalation escalation.Policy
+	Times      Times
+	Threshold  int // distinct failed nodes within the window that make an incident
+}
+
+// SiteConfig is one home or office.
+type SiteConfig struct {
+	Name   string
+	Nodes  []string // expected; those that appear by themselves are not listed
+	Pis    []string
+	Plan   *shutdown.Plan // nil: there is none
+	Policy power.Policy
+}
+
+// Times are the contract's durations.
+type Times struct {
+	Silence      time.Duration // H2, applied by the liveness table; here for the reason
+	Window       time.Duration // H3
+	Calm         time.Duration // H6, N9: heard again for this long
+	Return       time.Duration // A4
+	OutageNotice time.Duration // U2
+	PowerCall    time.Duration // U2, at the latest
+	InternetCall time.Duration // N8
+	ReportFresh  time.Duration // S5
+	Cancel       time.Duration // A5: heartbeats that say running for this long
+	Continue     time.Duration // H6, N9: the same again within this is the same incident
+	DoubtAtMost  time.Duration // N6
+}
+
+// DefaultTimes are those of the contract.
+func DefaultTimes() Times {
+	return Times{
+		Silence:      20 * time.Second,
+		Window:       time.Hour,
+		Calm:         60 * time.Second,
+		Return:       10 * time.Minute,
+		OutageNotice: 5 * time.Second,
+		PowerCall:    15 * time.Second,
+		InternetCall: 60 * time.Second,
+		ReportFresh:  3 * time.Second,
+		Cancel:       30 * time.Second,
+		Continue:     time.Hour,
+		DoubtAtMost:  3 * time.Second,
+	}
+}
+
+func (c *Config) site(name string) *SiteConfig {
+	for i := range c.Sites {
+		if c.Sites[i].Name == name {
+			return &c.Sites[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,206 @@
+package sentinel
+
+import (
+	"slices"
+	"time"
+
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// incidentsKept is how long an incident that is over stays in the state; the journal
+// keeps it longer.
+const incidentsKept = 24 * time.Hour
+
+// Evolve is the only writer of durable state. It decides nothing.
+func (s *State) Evolve(at time.Time, f Fact) {
+	switch f := f.(type) {
+	case *BlindBegan:
+		s.Blind = at
+	case *BlindEnded:
+		s.Blind = time.Time{}
+	case *KeyBound:
+		s.Keys[f.Name] = *f
+	case *SourceAppeared, *SourceBack, *SourceFailed, *SourceLeft, *ShutdownAnnounced, *ShutdownCancelled:
+		s.evolveSource(at, f)
+	case *SupplyChanged:
+		u := s.ups(f.Site, f.UPS)
+		u.Supply, u.Since = f.Supply, f.Since
+	case *ContactLost:
+		s.ups(f.Site, f.UPS).Lost = true
+	case *ContactBack:
+		s.ups(f.Site, f.UPS).Lost = false
+	case *CallRequested, *CallPlaced, *CallEnded, *CallDropped:
+		s.evolveCall(at, f)
+	case *PlanArmed:
+		s.site(f.Site).Armed = true
+	case *PlanDisarmed:
+		s.site(f.Site).Armed = false
+	case *RunStepped:
+		s.evolveRun(f)
+	case *PiRunSeen:
+		site, run := s.site(f.Site), f.Run
+		if site.PiRun == nil || site.PiRun.ID != run.ID {
+			site.PiRunAt = at
+		}
+		site.PiRun = &run
+	default:
+		s.evolveIncident(at, f)
+	}
+}
+
+func (s *State) evolveSource(at time.Time, f Fact) {
+	become := func(src *Source, c Condition) {
+		src.Condition, src.Since, src.Incident, src.BackBy = c, at, "", time.Time{}
+	}
+	switch f := f.(type) {
+	case *SourceAppeared:
+		src := s.site(f.Site).source(f.Name)
+		src.Role, src.Boot, src.Via = f.Role, f.Boot, f.Via
+		become(src, Up)
+	case *SourceBack:
+		site := s.site(f.Site)
+		src := site.source(f.Name)
+		if src.Boot != f.Boot { // the shutdown that was announced is over
+			src.Announced = nil
+			delete(site.watched, f.Name)
+		}
+		src.Boot, src.Via = f.Boot, f.Via
+		become(src, Up)
+	case *SourceFailed:
+		src := s.site(f.Site).source(f.Name)
+		become(src, Failed)
+		src.Last, src.Incident = f.Last, f.Incident
+		delete(s.site(f.Site).watched, f.Name)
+		if f.Incident == "" && src.Role == Node {
+			src.Failures = append(keepRecent(src.Failures, at, s.cfg.Times.Window), Failure{At: at, Boot: src.Boot})
+		}
+	case *SourceLeft:
+		src := s.site(f.Site).source(f.Name)
+		become(src, Off)
+		src.Last, src.BackBy = f.Last, f.BackBy
+	case *ShutdownAnnounced:
+		site := s.site(f.Site)
+		src := site.source(f.Name)
+		src.Failures = slices.DeleteFunc(src.Failures, func(x Failure) bool { return x.Boot == f.Boot })
+		if src.Boot == "" {
+			src.Boot = f.Boot
+		}
+		if src.Boot == f.Boot {
+			src.Announced = &Announcement{ID: f.ID, Boot: f.Boot, Kind: f.Kind, Via: f.Via, Returns: f.Returns, At: at.Add(-f.Age)}
+			src.running = time.Time{}
+			site.watched[f.Name] = true
+		}
+	case *ShutdownCancelled:
+		s.site(f.Site).source(f.Name).Announced = nil
+		delete(s.site(f.Site).watched, f.Name)
+	}
+}
+
+func keepRecent(fs []Failure, at time.Time, window time.Duration) []Failure {
+	return slices.DeleteFunc(fs, func(f Failure) bool { return at.Sub(f.At) > window })
+}
+
+func (s *State) evolveIncident(at time.Time, f Fact) {
+	switch f := f.(type) {
+	case *IncidentOpened:
+		s.Incidents[f.ID] = &Incident{ID: f.ID, Site: f.Site, Kind: f.Kind, Since: f.Since, Opened: at,
+			Nodes: slices.Clone(f.Nodes), UPS: f.UPS, Why: f.Why}
+		s.tell(f.Site, f.Kind, f.Nodes)
+		s.forgetOld(at)
+	case *IncidentReopened:
+		if i := s.Incidents[f.ID]; i != nil {
+			i.Reopened, i.Resolved, i.Outcome = at, time.Time{}, ""
+			s.tell(i.Site, i.Kind, i.Nodes)
+		}
+	case *IncidentJoined:
+		if i := s.Incidents[f.ID]; i != nil {
+			if !slices.Contains(i.Nodes, f.Node) {
+				i.Nodes = append(i.Nodes, f.Node)
+			}
+			s.tell(i.Site, i.Kind, []string{f.Node})
+			if src := s.site(i.Site).Sources[f.Node]; src != nil && i.Kind != NodeFailure {
+				src.Incident = i.ID
+			}
+		}
+	case *IncidentLeft:
+		if i := s.Incidents[f.ID]; i != nil {
+			i.Nodes = slices.DeleteFunc(i.Nodes, func(n string) bool { return n == f.Node })
+		}
+	case *IncidentAnswered:
+		if i := s.Incidents[f.ID]; i != nil {
+			i.Answered = f.By
+		}
+	case *IncidentResolved:
+		if i := s.Incidents[f.ID]; i != nil {
+			i.Resolved, i.Outcome = at, f.Why
+		}
+	case *IncidentWithdrawn:
+		if i := s.Incidents[f.ID]; i != nil {
+			i.Resolved, i.Outcome, i.Nodes = at, f.Why, nil
+		}
+	}
+}
+
+// tell marks the failures of nodes as told: they don't count again (rule H3).
+func (s *State) tell(site string, kind IncidentKind, nodes []string) {
+	if kind != NodeFailure {
+		return
+	}
+	for _, n := range nodes {
+		if src := s.site(site).Sources[n]; src != nil {
+			for i := range src.Failures {
+				src.Failures[i].Told = true
+			}
+		}
+	}
+}
+
+func (s *State) forgetOld(at time.Time) {
+	for id, i := range s.Incidents {
+		if !i.Open() && at.Sub(i.Resolved) > incidentsKept {
+			delete(s.Incidents, id)
+		}
+	}
+}
+
+func (s *State) evolveCall(at time.Time, f Fact) {
+	switch f := f.(type) {
+	case *CallRequested:
+		if i := s.Incidents[f.Incident]; i != nil {
+			i.Calls = append(i.Calls, &Call{ID: f.Call, Incident: f.Incident, Contact: f.Contact, Attempt: f.Attempt, Requested: at})
+		}
+	case *CallPlaced:
+		if c := s.call(f.Call); c != nil {
+			c.SID = f.SID
+		}
+	case *CallEnded:
+		if c := s.call(f.Call); c != nil {
+			c.Ended, c.Delivered, c.Outcome = at, f.Delivered, f.Outcome
+		}
+	case *CallDropped:
+		if c := s.call(f.Call); c != nil {
+			c.Dropped = true
+		}
+	}
+}
+
+func (s *State) evolveRun(f *RunStepped) {
+	site := s.site(f.Site)
+	if f.Event.Type == shutdown.Began {
+		site.Run, site.RunIncident, site.Epoch = shutdown.Start(f.Event), f.Incident, f.Epoch
+		return
+	}
+	if site.Run != nil {
+		site.Run.Apply(f.Event)
+	}
+}
+
+func (s *State) ups(site, name string) *UPS {
+	st := s.site(site)
+	u := st.UPSes[name]
+	if u == nil {
+		u = &UPS{Name: name}
+		st.UPSes[name] = u
+	}
+	return u
+}

@@ -1,0 +1,199 @@
+package sentinel
+
+import (
+	"time"
+
+	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// Fact is something that was decided or seen, and stays so. Facts are kept for ever:
+// their names and fields change only by new ones. Every fact's Why is a sentence's end
+// that follows "because"; it may be empty where the fact explains itself.
+type Fact interface{ FactName() string }
+
+// Role is what a source is.
+type Role string
+
+// The roles.
+const (
+	Node Role = "node"
+	Pi   Role = "pi"
+)
+
+// IncidentKind is what an incident is about.
+type IncidentKind string
+
+// The kinds of incidents.
+const (
+	NodeFailure    IncidentKind = "node_failure"
+	PowerOutage    IncidentKind = "power_outage"
+	InternetOutage IncidentKind = "internet_outage"
+)
+
+// The facts about the brain itself.
+type (
+	// BrainStarted is written at each start; silence clocks start over (rule H8).
+	BrainStarted struct{ Version string }
+	// BrainPaused is written when the process was stopped for a while.
+	BrainPaused struct{ For time.Duration }
+	// BlindBegan: the brain has no uplink of its own and blames nobody (rule N3).
+	BlindBegan struct{ Site, Why string }
+	// BlindEnded closes it.
+	BlindEnded struct{ For time.Duration }
+	// KeyBound ties a name to the key and tailnet identity of its first contact.
+	KeyBound struct {
+		Name, Site string
+		Role       Role
+		Key        string
+		StableID   string
+	}
+)
+
+// The facts about nodes and Pis.
+type (
+	SourceAppeared struct {
+		Site, Name string
+		Role       Role
+		Boot, Via  string
+	}
+	SourceBack struct {
+		Site, Name, Boot, Via string
+		Away                  time.Duration
+	}
+	SourceFailed struct {
+		Site, Name string
+		Last       time.Time
+		Incident   string // the one that explains it; empty: it counts by itself
+		Why        string
+	}
+	// SourceLeft is a planned silence.
+	SourceLeft struct {
+		Site, Name string
+		Last       time.Time
+		BackBy     time.Time // zero: not expected back by itself
+		Why        string
+	}
+	ShutdownAnnounced struct {
+		Site, Name, Boot, ID, Kind string
+		Returns                    bool
+		Via                        string
+		Age                        time.Duration
+	}
+	ShutdownCancelled struct{ Site, Name, Boot, Why string }
+)
+
+// The facts about power.
+type (
+	SupplyChanged struct {
+		Site, UPS string
+		Supply    power.Supply
+		Since     time.Time
+		Reading   power.Reading
+	}
+	ContactLost struct{ Site, UPS, Why string }
+	ContactBack struct{ Site, UPS string }
+)
+
+// The facts about incidents.
+type (
+	IncidentOpened struct {
+		ID, Site string
+		Kind     IncidentKind
+		Since    time.Time
+		Nodes    []string
+		UPS      string
+		Why      string
+	}
+	IncidentReopened  struct{ ID, Why string }
+	IncidentJoined    struct{ ID, Node, Why string }
+	IncidentLeft      struct{ ID, Node, Why string }
+	IncidentAnswered  struct{ ID, By, Why string } // acknowledged
+	IncidentResolved  struct{ ID, Why string }
+	IncidentWithdrawn struct{ ID, Why string }
+	// Noticed is told on the quiet channels and stands in the timeline.
+	Noticed struct{ Site, Incident, Text string }
+)
+
+// The facts about calls. CallRequested without CallEnded is the outbox.
+type (
+	CallRequested struct {
+		Call, Incident, Contact string
+		Attempt                 int
+		Why                     string
+	}
+	CallPlaced struct{ Call, SID string }
+	CallEnded  struct {
+		Call      string
+		Delivered bool
+		Outcome   string // Twilio's status, or what kept it from being placed
+	}
+	// CallDropped asks for a call to be taken back: what it is about is over.
+	CallDropped struct{ Call, Why string }
+)
+
+// The facts about plans.
+type (
+	PlanArmed    struct{ Site, By string }
+	PlanDisarmed struct{ Site, By string }
+	// RunStepped is one event of a run. Its first, Began, carries the run's header.
+	RunStepped struct {
+		Site, Incident string
+		Epoch          shutdown.Epoch
+		Event          shutdown.Event
+	}
+	// PiRunSeen is a run that a Pi holds.
+	PiRunSeen struct {
+		Site, Pi string
+		Run      shutdown.Status
+	}
+)
+
+// NewFact makes an empty fact by its name, for a reader to fill; nil if unknown.
+func NewFact(name string) Fact {
+	for _, f := range []Fact{
+		&BrainStarted{}, &BrainPaused{}, &BlindBegan{}, &BlindEnded{}, &KeyBound{},
+		&SourceAppeared{}, &SourceBack{}, &SourceFailed{}, &SourceLeft{}, &ShutdownAnnounced{}, &ShutdownCancelled{},
+		&SupplyChanged{}, &ContactLost{}, &ContactBack{},
+		&IncidentOpened{}, &IncidentReopened{}, &IncidentJoined{}, &IncidentLeft{}, &IncidentAnswered{}, &IncidentResolved{}, &IncidentWithdrawn{}, &Noticed{},
+		&CallRequested{}, &CallPlaced{}, &CallEnded{}, &CallDropped{},
+		&PlanArmed{}, &PlanDisarmed{}, &RunStepped{}, &PiRunSeen{},
+	} {
+		if f.FactName() == name {
+			return f
+		}
+	}
+	return nil
+}
+
+// FactName implements Fact, as do the following.
+func (*BrainStarted) FactName() string      { return "brain_started" }
+func (*BrainPaused) FactName() string       { return "brain_paused" }
+func (*BlindBegan) FactName() string        { return "blind_began" }
+func (*BlindEnded) FactName() string        { return "blind_ended" }
+func (*KeyBound) FactName() string          { return "key_bound" }
+func (*SourceAppeared) FactName() string    { return "source_appeared" }
+func (*SourceBack) FactName() string        { return "source_back" }
+func (*SourceFailed) FactName() string      { return "source_failed" }
+func (*SourceLeft) FactName() string        { return "source_left" }
+func (*ShutdownAnnounced) FactName() string { return "shutdown_announced" }
+func (*ShutdownCancelled) FactName() string { return "shutdown_cancelled" }
+func (*SupplyChanged) FactName() string     { return "supply_changed" }
+func (*ContactLost) FactName() string       { return "contact_lost" }
+func (*ContactBack) FactName() string       { return "contact_back" }
+func (*IncidentOpened) FactName() string    { return "incident_opened" }
+func (*IncidentReopened) FactName() string  { return "incident_reopened" }
+func (*IncidentJoined) FactName() string    { return "incident_joined" }
+func (*IncidentLeft) FactName() string      { return "incident_left" }
+func (*IncidentAnswered) FactName() string  { return "incident_answered" }
+func (*IncidentResolved) FactName() string  { return "incident_resolved" }
+func (*IncidentWithdrawn) FactName() string { return "incident_withdrawn" }
+func (*Noticed) FactName() string           { return "noticed" }
+func (*CallRequested) FactName() string     { return "call_requested" }
+func (*CallPlaced) FactName() string        { return "call_placed" }
+func (*CallEnded) FactName() string         { return "call_ended" }
+func (*CallDropped) FactName() string       { return "call_dropped" }
+func (*PlanArmed) FactName() string         { return "plan_armed" }
+func (*PlanDisarmed) FactName() string      { return "plan_disarmed" }
+func (*RunStepped) FactName() string        { return "run_stepped" }
+func (*PiRunSeen) FactName() string         { return "pi_run_seen" }

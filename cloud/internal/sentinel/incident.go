@@ -1,0 +1,148 @@
+package sentinel
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"sentinel.home.arpa/cloud/internal/escalation"
+	"sentinel.home.arpa/shared/power"
+)
+
+// settleIncident resolves what has been calm for long enough (rules H6, N9). A power
+// outage ends with the mains, not here.
+func (d *decider) settleIncident(i *Incident) {
+	if i.Kind == PowerOutage {
+		return
+	}
+	site := d.site(i.Site)
+	var back, away []*Source
+	for _, n := range i.Nodes {
+		switch src := site.Sources[n]; {
+		case src == nil:
+		case src.Condition == Failed:
+			away = append(away, src)
+		default:
+			back = append(back, src)
+		}
+	}
+	calm := len(away) == 0
+	if i.Kind == InternetOutage {
+		calm = len(back) > 0
+	}
+	if !calm {
+		i.calmSince = time.Time{}
+		return
+	}
+	if i.calmSince.IsZero() {
+		i.calmSince = d.now
+	}
+	if !d.due(i.calmSince.Add(d.cfg.Times.Calm)) {
+		return
+	}
+	how := "all of its nodes have been back for "
+	if i.Kind == InternetOutage {
+		how = "the site has been heard again for "
+	}
+	d.resolve(i, fmt.Sprintf("%s%s; it lasted %s", how, power.Spell(d.cfg.Times.Calm), power.Spell(i.calmSince.Sub(i.Since))))
+	for _, src := range away { // the site is back and they are not: their silence is their own
+		d.emit(&SourceFailed{Site: i.Site, Name: src.Name, Last: src.Last, Why: "it stayed silent when the site came back"})
+	}
+	if len(away) > 0 {
+		d.count(site)
+	}
+}
+
+func (d *decider) resolve(i *Incident, why string) {
+	d.emit(&IncidentResolved{ID: i.ID, Why: why})
+	d.dropCalls(i, why)
+}
+
+// dropCalls takes back what is queued or ringing about something that is over, unless
+// the plan ran: that is worth a call in any case (rule C9).
+func (d *decider) dropCalls(i *Incident, why string) {
+	site := d.site(i.Site)
+	if site.RunIncident == i.ID && site.Run != nil && !site.Run.DryRun {
+		return
+	}
+	for _, c := range i.Calls {
+		if c.Open() && !c.Dropped {
+			d.emit(&CallDropped{Call: c.ID, Why: why})
+		}
+	}
+}
+
+// callAt is when an incident is reason for a call, and false if it is none (yet).
+func (d *decider) callAt(i *Incident) (at time.Time, why string, ok bool) {
+	site := d.site(i.Site)
+	switch i.Kind {
+	case NodeFailure:
+		return i.Opened, i.Why, true
+	case PowerOutage:
+		at = i.Since.Add(d.cfg.Times.PowerCall)
+		if site.RunIncident == i.ID && site.Run != nil && site.Run.Begun.Before(at) {
+			return site.Run.Begun, "the plan begins because " + site.Run.Reason, true
+		}
+		return at, "the power has been out for " + power.Spell(d.cfg.Times.PowerCall), true
+	case InternetOutage:
+		for _, n := range i.Nodes {
+			if src := site.Sources[n]; src != nil && src.Condition == Up {
+				return time.Time{}, "", false // it is coming back
+			}
+		}
+		if _, on := site.OnBattery(); on {
+			return i.Opened, "the last word of the site was that it is on battery", true
+		}
+		return i.Opened.Add(d.cfg.Times.InternetCall), "nothing was heard of the site for " + power.Spell(d.cfg.Times.InternetCall) + " more", true
+	}
+	return time.Time{}, "", false
+}
+
+// settleCalls requests the call that is due about an open incident.
+func (d *decider) settleCalls(i *Incident) {
+	if !i.Open() || i.Answered != "" {
+		return
+	}
+	at, why, ok := d.callAt(i)
+	if !ok {
+		return
+	}
+	if i.Reopened.After(at) {
+		at = i.Reopened
+	}
+	var calls []escalation.Call
+	for _, c := range i.Calls {
+		if !c.Requested.Before(i.Reopened) {
+			calls = append(calls, escalation.Call{Contact: c.Contact, Delivered: c.Delivered, Ended: !c.Open(), EndedAt: c.Ended})
+		}
+	}
+	next, ok := escalation.Due(d.cfg.Escalation, d.cfg.Contacts, calls, at)
+	if !ok || !d.due(next.At) {
+		return
+	}
+	n := len(i.Calls) + 1
+	if n > 1 {
+		why = fmt.Sprintf("nobody has taken call %d", n-1)
+	}
+	d.emit(&CallRequested{Call: fmt.Sprintf("%s/%d", i.ID, n), Incident: i.ID, Contact: next.Contact, Attempt: n, Why: why})
+}
+
+func (d *decider) callEnded(in CallHasEnded) {
+	c := d.call(in.Call)
+	if c == nil || !c.Open() {
+		return
+	}
+	d.emit(&CallEnded{Call: in.Call, Delivered: in.Delivered, Outcome: in.Outcome})
+	if i := d.Incidents[c.Incident]; in.Delivered && i.Open() && i.Answered == "" {
+		d.answer(i, c.Contact, c.Contact+" took the call")
+	}
+}
+
+func (d *decider) answer(i *Incident, by, why string) {
+	d.emit(&IncidentAnswered{ID: i.ID, By: by, Why: why})
+	for _, c := range i.Calls {
+		if c.Open() && !c.Dropped && !strings.EqualFold(c.Contact, by) {
+			d.emit(&CallDropped{Call: c.ID, Why: why})
+		}
+	}
+}

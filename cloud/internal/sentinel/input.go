@@ -1,0 +1,105 @@
+package sentinel
+
+import (
+	"time"
+
+	"sentinel.home.arpa/cloud/internal/cause"
+	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// Input is something that happened outside. Step is told when.
+type Input interface{ input() }
+
+// The inputs.
+type (
+	// Tick is the passing of time.
+	Tick struct{}
+	// Started is the first input of a process.
+	Started struct{ Version string }
+	// Paused: the process was stopped or its machine asleep for a while.
+	Paused struct{ For time.Duration }
+
+	// Heard is a source's first word, its first after a silence, or its first after a
+	// boot or over another way.
+	Heard struct {
+		Site, Name string
+		Role       Role
+		Boot, Via  string
+	}
+	// Silent is a source that said nothing for Times.Silence. Up are all sources of
+	// its site with their last words, itself among them.
+	Silent struct {
+		Site, Name string
+		Last       time.Time
+		Up         []cause.Source
+	}
+	// SystemState is what systemd says of a node, when it changes.
+	SystemState struct{ Site, Name, Boot, State string }
+	// Announced is a shutdown that a node announced, or took back.
+	Announced struct {
+		Site, Name, Boot, ID, Kind string
+		Returns                    bool
+		Via                        string
+		Age                        time.Duration // how long it was under way
+	}
+	// Bound is a first contact whose name is to be tied to its key.
+	Bound struct{ KeyBound }
+
+	// UPSReported is a UPS as a Pi saw it, at Step's time less Lag.
+	UPSReported struct {
+		Site, Pi, UPS string
+		Reading       power.Reading
+		Lag           time.Duration
+	}
+	// PiReported is what a Pi says of the run it holds.
+	PiReported struct {
+		Site, Pi string
+		Run      shutdown.Status
+	}
+	// Uplink is what the brain found out about its own internet.
+	Uplink struct{ Online bool }
+
+	CallWasPlaced struct{ Call, SID string }
+	CallHasEnded  struct {
+		Call      string
+		Delivered bool
+		Outcome   string
+	}
+	// Acknowledge is a person's word that the incident is known.
+	Acknowledge struct{ Incident, By string }
+	// Arm lets the plan's commands out; Disarm holds them back.
+	Arm    struct{ Site, By string }
+	Disarm struct{ Site, By string }
+
+	// RunAnswered is the outcome of a command of the site's run.
+	RunAnswered struct {
+		Site, Run, Target string
+		Found             []shutdown.Target
+		Err               error
+	}
+	// RunSeen is what was seen of a target of the site's run.
+	RunSeen struct {
+		Site, Run, Target string
+		Sight             shutdown.Sight
+	}
+)
+
+func (Tick) input()          {}
+func (Started) input()       {}
+func (Paused) input()        {}
+func (Heard) input()         {}
+func (Silent) input()        {}
+func (SystemState) input()   {}
+func (Announced) input()     {}
+func (Bound) input()         {}
+func (UPSReported) input()   {}
+func (PiReported) input()    {}
+func (Uplink) input()        {}
+func (CallWasPlaced) input() {}
+func (CallHasEnded) input()  {}
+func (Acknowledge) input()   {}
+func (Arm) input()           {}
+func (Disarm) input()        {}
+func (RunAnswered) input()   {}
+func (RunSeen) input()       {}

@@ -1,0 +1,270 @@
+package sentinel
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// State is all that the brain knows. It is not safe for concurrent use.
+type State struct {
+	cfg       Config
+	Sites     map[string]*Site
+	Incidents map[string]*Incident
+	Keys      map[string]KeyBound // by name
+	Blind     time.Time           // since when the brain has had no uplink; zero: it has
+
+	wake time.Time // the next deadline, as of the last Step
+}
+
+// Site is one home or office as it stands.
+type Site struct {
+	Name    string
+	Sources map[string]*Source
+	UPSes   map[string]*UPS
+	Armed   bool
+	Epoch   shutdown.Epoch // of the brain's own last run
+
+	Run         *shutdown.Run // the last one
+	RunIncident string
+	PiRun       *shutdown.Status // the last one that a Pi told of
+	PiRunAt     time.Time
+
+	watched map[string]bool // sources that announced a shutdown and are not through with it
+	doubt   *doubt
+}
+
+// Condition is how a source stands.
+type Condition string
+
+// The conditions.
+const (
+	Pending Condition = "pending" // expected, never seen
+	Up      Condition = "up"
+	Failed  Condition = "failed"
+	Off     Condition = "off" // silent, as announced
+)
+
+// Source is a node's agent or a Pi.
+type Source struct {
+	Name      string
+	Role      Role
+	Condition Condition
+	Boot      string
+	Since     time.Time // of the condition
+	Last      time.Time // its last word, while it is not up
+	Via       string    // the Pi that relayed its last transition; empty: directly
+	Incident  string    // that explains its silence
+	BackBy    time.Time // while off: when it must be back; zero: never
+	Announced *Announcement
+	Failures  []Failure
+
+	system  string    // systemd's state
+	running time.Time // since when it has said running, after an announcement
+}
+
+// Announcement is a planned shutdown.
+type Announcement struct {
+	ID, Boot, Kind, Via string
+	Returns             bool
+	At                  time.Time
+}
+
+// Failure is one unannounced silence that nothing else explains.
+type Failure struct {
+	At   time.Time
+	Boot string
+	Told bool // part of an incident
+}
+
+// UPS is a UPS as it was last reported.
+type UPS struct {
+	Name   string
+	Supply power.Supply
+	Since  time.Time
+	Lost   bool
+
+	reading power.Reading
+	at      time.Time // when the reading was true; zero: none ever
+	assumed bool      // the reading is what the journal knew, not yet heard anew
+}
+
+// Incident is something that is wrong, from its start to its end.
+type Incident struct {
+	ID, Site string
+	Kind     IncidentKind
+	Since    time.Time // when it began at the site
+	Opened   time.Time // when it was noticed
+	Reopened time.Time
+	Nodes    []string
+	UPS      string
+	Why      string
+	Calls    []*Call
+	Answered string // by whom
+	Resolved time.Time
+	Outcome  string // why it is over
+
+	calmSince time.Time
+}
+
+// Open reports whether the incident still goes on.
+func (i *Incident) Open() bool { return i.Resolved.IsZero() }
+
+// Call is one call, from the wish to its end.
+type Call struct {
+	ID, Incident, Contact string
+	Attempt               int
+	Requested             time.Time
+	SID                   string
+	Ended                 time.Time
+	Delivered             bool
+	Outcome               string
+	Dropped               bool
+}
+
+// Open reports whether the call is still to be placed or under way.
+func (c *Call) Open() bool { return c.Ended.IsZero() }
+
+// New makes the state of a brain that has seen nothing.
+func New(cfg Config) *State {
+	s := &State{cfg: cfg, Sites: map[string]*Site{}, Incidents: map[string]*Incident{}, Keys: map[string]KeyBound{}}
+	for _, sc := range cfg.Sites {
+		site := s.site(sc.Name)
+		for _, n := range sc.Nodes {
+			site.Sources[n] = &Source{Name: n, Role: Node, Condition: Pending}
+		}
+		for _, p := range sc.Pis {
+			site.Sources[p] = &Source{Name: p, Role: Pi, Condition: Pending}
+		}
+	}
+	return s
+}
+
+// NextDeadline is when Step should be called again if nothing happens; zero: never.
+func (s *State) NextDeadline() time.Time { return s.wake }
+
+// WantsUplink reports whether the brain must find out about its own internet, to blame
+// neither itself nor a site unjustly.
+func (s *State) WantsUplink() bool {
+	if !s.Blind.IsZero() {
+		return true
+	}
+	for _, site := range s.Sites {
+		if site.doubt != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// OpenIncidents are those that go on, in the order of their beginnings.
+func (s *State) OpenIncidents() []*Incident {
+	var open []*Incident
+	for _, i := range s.Incidents {
+		if i.Open() {
+			open = append(open, i)
+		}
+	}
+	slices.SortFunc(open, byOpening)
+	return open
+}
+
+func byOpening(a, b *Incident) int {
+	if c := a.Opened.Compare(b.Opened); c != 0 {
+		return c
+	}
+	if a.ID < b.ID {
+		return -1
+	}
+	return 1
+}
+
+// OpenCalls are the outbox: calls requested and not ended.
+func (s *State) OpenCalls() []*Call {
+	var open []*Call
+	for _, i := range slices.SortedFunc(maps.Values(s.Incidents), byOpening) {
+		for _, c := range i.Calls {
+			if c.Open() {
+				open = append(open, c)
+			}
+		}
+	}
+	return open
+}
+
+// Reading is the UPS's last report as it stands at now, and whether there is one: a
+// report that has not been renewed for longer than fresh counts as lost contact.
+func (u *UPS) Reading(now time.Time, fresh time.Duration) (power.Reading, bool) {
+	if u.at.IsZero() {
+		return power.Reading{}, false
+	}
+	old := now.Sub(u.at)
+	if old > fresh {
+		return u.reading.Lost(old), true
+	}
+	return u.reading.Aged(old), true
+}
+
+// OnBattery reports whether one of the site's UPSes is, and since when.
+func (s *Site) OnBattery() (time.Time, bool) {
+	var since time.Time
+	for _, u := range s.UPSes {
+		if u.Supply == power.Battery && (since.IsZero() || u.Since.Before(since)) {
+			since = u.Since
+		}
+	}
+	return since, !since.IsZero()
+}
+
+// Mandate is what the site's Pis are told: who acts, and how far the brain has come.
+// A run of an earlier outage says nothing about this one.
+func (s *State) Mandate(name string, now time.Time) (shutdown.Epoch, shutdown.State, string) {
+	site := s.Sites[name]
+	if site == nil {
+		return shutdown.Epoch{Holder: s.cfg.Brain}, shutdown.None, ""
+	}
+	epoch := site.Epoch
+	if epoch.Holder == "" {
+		epoch.Holder = s.cfg.Brain
+	}
+	if !site.Armed {
+		return epoch, shutdown.Disarmed, ""
+	}
+	since, on := site.OnBattery()
+	if site.Run == nil || !on || site.Run.Begun.Before(since) {
+		return epoch, shutdown.None, ""
+	}
+	return epoch, site.Run.State(now), site.Run.ID
+}
+
+func (s *State) site(name string) *Site {
+	site := s.Sites[name]
+	if site == nil {
+		site = &Site{Name: name, Sources: map[string]*Source{}, UPSes: map[string]*UPS{}, watched: map[string]bool{}}
+		s.Sites[name] = site
+	}
+	return site
+}
+
+func (s *Site) source(name string) *Source {
+	src := s.Sources[name]
+	if src == nil {
+		src = &Source{Name: name, Role: Node, Condition: Pending}
+		s.Sources[name] = src
+	}
+	return src
+}
+
+func (s *State) call(id string) *Call {
+	for _, i := range s.Incidents {
+		for _, c := range i.Calls {
+			if c.ID == id {
+				return c
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,157 @@
+package sentinel
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+var errInterrupted = errors.New("the brain was restarted before an answer came")
+
+// decider is one Step under way.
+type decider struct {
+	*State
+	now   time.Time
+	facts []Fact
+}
+
+// emit is how everything durable changes.
+func (d *decider) emit(f Fact) {
+	d.Evolve(d.now, f)
+	d.facts = append(d.facts, f)
+}
+
+// due reports whether a moment has come, and if not, that it must be asked for again.
+func (d *decider) due(at time.Time) bool {
+	if !d.now.Before(at) {
+		return true
+	}
+	if d.wake.IsZero() || at.Before(d.wake) {
+		d.wake = at
+	}
+	return false
+}
+
+// Step takes what happened at now and returns what follows from it. The facts are
+// already part of the state; they must be in the journal before anything is done.
+func (s *State) Step(now time.Time, in Input) []Fact {
+	s.wake = time.Time{}
+	d := &decider{State: s, now: now}
+	switch in := in.(type) {
+	case Tick:
+	case Started:
+		d.started(in)
+	case Paused:
+		d.emit(&BrainPaused{For: in.For})
+		d.restartClocks()
+	case Heard:
+		d.heard(in)
+	case Silent:
+		d.silent(in)
+	case SystemState:
+		d.systemState(in)
+	case Announced:
+		d.announced(in)
+	case Bound:
+		if d.Keys[in.Name] != in.KeyBound {
+			d.emit(&in.KeyBound)
+		}
+	case UPSReported:
+		d.upsReported(in)
+	case PiReported:
+		d.piReported(in)
+	case Uplink:
+		d.uplink(in)
+	case CallWasPlaced:
+		if c := d.call(in.Call); c != nil && c.SID != in.SID {
+			d.emit(&CallPlaced{Call: in.Call, SID: in.SID})
+		}
+	case CallHasEnded:
+		d.callEnded(in)
+	case Acknowledge:
+		if i := d.Incidents[in.Incident]; i != nil && i.Open() && i.Answered == "" {
+			d.answer(i, in.By, in.By+" said so")
+		}
+	case Arm:
+		if !d.site(in.Site).Armed {
+			d.emit(&PlanArmed{Site: in.Site, By: in.By})
+		}
+	case Disarm:
+		d.disarm(in)
+	case RunAnswered:
+		if r := d.run(in.Site, in.Run); r != nil {
+			d.stepRun(in.Site, r.Answered(now, in.Target, in.Found, in.Err))
+		}
+	case RunSeen:
+		if r := d.run(in.Site, in.Run); r != nil {
+			d.stepRun(in.Site, r.Seen(now, in.Target, in.Sight))
+		}
+	}
+	d.settle()
+	return d.facts
+}
+
+// settle lets everything happen that is due, and notes when it must be asked again.
+func (d *decider) settle() {
+	for _, name := range slices.Sorted(maps.Keys(d.Sites)) {
+		site := d.Sites[name]
+		d.settleDoubt(site)
+		d.settleAnnounced(site)
+		d.settlePower(site)
+		d.settleRun(site)
+	}
+	for _, i := range d.OpenIncidents() {
+		d.settleIncident(i)
+		d.settleCalls(i)
+	}
+}
+
+func (d *decider) started(in Started) {
+	d.emit(&BrainStarted{Version: in.Version})
+	d.restartClocks()
+	for _, site := range d.Sites { // what was under way is sent again
+		if r := site.Run; r != nil && !r.Over() {
+			for _, c := range r.Due(d.now) {
+				d.stepRun(site.Name, r.Answered(d.now, c.Target.ID(), nil, errInterrupted))
+			}
+		}
+	}
+}
+
+// restartClocks forgets what only holds while time is watched without a gap: doubts,
+// calm, and the UPS's last report, which must be heard again, or be missing for as long
+// as lost contact takes to be danger, before anything is begun.
+func (d *decider) restartClocks() {
+	for _, site := range d.Sites {
+		site.doubt = nil
+		for _, u := range site.UPSes {
+			u.assume(d.now)
+		}
+		for _, src := range site.Sources {
+			src.running = time.Time{}
+		}
+	}
+	for _, i := range d.Incidents {
+		i.calmSince = time.Time{}
+	}
+}
+
+func (d *decider) disarm(in Disarm) {
+	site := d.site(in.Site)
+	if site.Armed {
+		d.emit(&PlanDisarmed{Site: in.Site, By: in.By})
+	}
+	if site.Run != nil && !site.Run.Over() {
+		d.stepRun(in.Site, site.Run.Abort(d.now, "it was disarmed by "+in.By))
+	}
+}
+
+func (d *decider) run(site, id string) *shutdown.Run {
+	if r := d.site(site).Run; r != nil && r.ID == id {
+		return r
+	}
+	return nil
+}

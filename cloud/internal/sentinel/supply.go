@@ -1,0 +1,200 @@
+package sentinel
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// reportTooOld is the lag over which a report is history: it was on its way, or in a
+// buffer, for longer than anybody may act upon.
+const reportTooOld = 10 * time.Second
+
+// assume takes what the journal knew for the last report, with contact lost from now.
+func (u *UPS) assume(now time.Time) {
+	if u.Supply == "" {
+		return
+	}
+	lost := power.Seconds(0)
+	u.at, u.assumed = now, true
+	u.reading = power.Reading{Supply: u.Supply, For: power.InSeconds(now.Sub(u.Since)), LostFor: &lost}
+}
+
+func (d *decider) upsReported(in UPSReported) {
+	u := d.ups(in.Site, in.UPS)
+	at := d.now.Add(-in.Lag)
+	if in.Lag > reportTooOld || !at.After(u.at) {
+		return
+	}
+	u.reading, u.at, u.assumed = in.Reading, at, false
+	if in.Reading.Supply == power.Unknown || in.Reading.Supply == u.Supply {
+		return
+	}
+	was := u.Supply
+	since := at.Add(-in.Reading.For.Duration())
+	d.emit(&SupplyChanged{Site: in.Site, UPS: in.UPS, Supply: in.Reading.Supply, Since: since, Reading: in.Reading})
+	if was == power.Battery || in.Reading.Supply == power.Mains {
+		d.mainsBack(d.site(in.Site))
+	}
+}
+
+// mainsBack ends what the outage began, unless another UPS of the site is still on
+// battery (rules U4, S5).
+func (d *decider) mainsBack(site *Site) {
+	if _, still := site.OnBattery(); still {
+		return
+	}
+	if r := site.Run; r != nil && !r.Over() {
+		d.stepRun(site.Name, r.Abort(d.now, "the power is back"))
+	}
+	i := d.open(site.Name, PowerOutage)
+	if i == nil {
+		return
+	}
+	why := "the power is back after " + power.Spell(d.now.Sub(i.Since))
+	var down []string
+	for _, n := range i.Nodes {
+		if src := site.Sources[n]; src != nil && src.Condition != Up {
+			down = append(down, n)
+		}
+	}
+	if len(down) > 0 {
+		slices.Sort(down)
+		why += "; still down: " + list(down)
+	}
+	d.resolve(i, why)
+}
+
+func (d *decider) piReported(in PiReported) {
+	site := d.site(in.Site)
+	if known := site.PiRun; known != nil && known.ID == in.Run.ID && sameProgress(known, &in.Run) {
+		return
+	}
+	d.emit(&PiRunSeen{Site: in.Site, Pi: in.Pi, Run: in.Run})
+}
+
+func sameProgress(a, b *shutdown.Status) bool {
+	return a.Epoch == b.Epoch && a.State == b.State && a.Stage == b.Stage && slices.Equal(a.Targets, b.Targets)
+}
+
+// settlePower opens the incident of an outage and begins the plan (rules U2, S2).
+func (d *decider) settlePower(site *Site) {
+	sc := d.cfg.site(site.Name)
+	if sc == nil {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(site.UPSes)) {
+		u := site.UPSes[name]
+		r, ok := u.Reading(d.now, d.cfg.Times.ReportFresh)
+		if !ok {
+			continue
+		}
+		d.settleContact(site, u, r, sc.Policy)
+		verdict := sc.Policy.Decide(r, need(sc.Plan))
+		begin := verdict.Start || verdict.In != power.Never && d.due(d.now.Add(verdict.In))
+		if r.OnBattery() && d.due(d.now.Add(d.cfg.Times.OutageNotice-r.For.Duration())) || begin {
+			d.outage(site, u, r)
+		}
+		if begin && sc.Plan != nil && d.mayBegin(site, u) {
+			d.beginRun(site, *sc.Plan, verdict)
+		}
+	}
+}
+
+func need(p *shutdown.Plan) time.Duration {
+	if p == nil {
+		return 0
+	}
+	return p.Need()
+}
+
+func (d *decider) settleContact(site *Site, u *UPS, r power.Reading, p power.Policy) {
+	lost := r.LostFor != nil && d.due(d.now.Add(p.LostFor-r.LostFor.Duration()))
+	switch {
+	case lost && !u.Lost:
+		d.emit(&ContactLost{Site: site.Name, UPS: u.Name, Why: "nothing certain was heard of it for " + power.Spell(p.LostFor)})
+	case r.LostFor == nil && u.Lost:
+		d.emit(&ContactBack{Site: site.Name, UPS: u.Name})
+	}
+}
+
+func (d *decider) outage(site *Site, u *UPS, r power.Reading) {
+	if d.open(site.Name, PowerOutage) != nil {
+		return
+	}
+	since := d.now.Add(-r.For.Duration())
+	d.openIncident(&IncidentOpened{Site: site.Name, Kind: PowerOutage, Since: since, UPS: u.Name,
+		Why: fmt.Sprintf("the UPS has been on battery for %s", power.Spell(r.For.Duration()))}, "power")
+}
+
+// mayBegin holds a plan back that brain or Pi has begun already in this outage (rule G2).
+func (d *decider) mayBegin(site *Site, u *UPS) bool {
+	if site.Run != nil && (!site.Run.Over() || !site.Run.Begun.Before(u.Since)) {
+		return false
+	}
+	return site.PiRun == nil || !site.PiRun.State.Open() && site.PiRunAt.Before(u.Since)
+}
+
+func (d *decider) beginRun(site *Site, plan shutdown.Plan, v power.Verdict) {
+	i := d.open(site.Name, PowerOutage)
+	epoch := shutdown.Epoch{Counter: site.Epoch.Counter + 1, Holder: d.cfg.Brain}
+	if site.PiRun != nil {
+		epoch.Counter = max(epoch.Counter, site.PiRun.Epoch.Counter+1)
+	}
+	d.emit(&RunStepped{Site: site.Name, Incident: i.ID, Epoch: epoch, Event: shutdown.Event{
+		Type: shutdown.Began, At: d.now,
+		Run: &shutdown.Header{ID: fmt.Sprintf("%s/%d", i.ID, epoch.Counter), Plan: plan, Reason: v.Reason, DryRun: !site.Armed},
+	}})
+}
+
+// settleRun lets the site's run advance. Nothing is sent on a reason that the journal
+// remembers but nobody has confirmed since the start (rule S5).
+func (d *decider) settleRun(site *Site) {
+	for r := site.Run; r != nil && !r.Over(); {
+		if wait := d.unconfirmed(site); wait > 0 {
+			d.due(d.now.Add(wait))
+			return
+		}
+		es := r.Next(d.now)
+		if len(es) == 0 {
+			d.due(r.NextDeadline())
+			return
+		}
+		d.stepRun(site.Name, es)
+	}
+}
+
+// unconfirmed is how long to wait before the reason of a run, known from the journal
+// alone, may be acted upon; 0 if it has been heard again, or contact is lost for good.
+func (d *decider) unconfirmed(site *Site) time.Duration {
+	lostFor := d.cfg.site(site.Name).Policy.LostFor
+	for _, u := range site.UPSes {
+		if r, ok := u.Reading(d.now, d.cfg.Times.ReportFresh); ok && u.assumed && r.LostFor.Duration() < lostFor {
+			return lostFor - r.LostFor.Duration()
+		}
+	}
+	return 0
+}
+
+func (d *decider) stepRun(site string, es []shutdown.Event) {
+	st := d.site(site)
+	for _, e := range es {
+		d.emit(&RunStepped{Site: site, Incident: st.RunIncident, Epoch: st.Epoch, Event: e})
+		if e.Type == shutdown.Accepted {
+			d.toldNode(st, e.Target)
+		}
+	}
+}
+
+// toldNode makes a node that the plan told part of the outage (rule U8).
+func (d *decider) toldNode(site *Site, target string) {
+	for _, p := range site.Run.Current() {
+		if p.Target.ID() == target && p.Target.Kind == shutdown.ProxmoxNode {
+			d.emit(&IncidentJoined{ID: site.RunIncident, Node: p.Target.Node, Why: "the plan told it to shut down"})
+		}
+	}
+}

@@ -1,0 +1,183 @@
+package sentinel
+
+import (
+	"fmt"
+
+	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// Sentence says a fact as the timeline shows it: what, and because of what. It is empty
+// for facts that are bookkeeping.
+func Sentence(f Fact) string {
+	because := func(what, why string) string {
+		if why == "" {
+			return what
+		}
+		return what + ", because " + why
+	}
+	via := func(what, pi string) string {
+		if pi == "" {
+			return what
+		}
+		return what + " (through " + pi + ")"
+	}
+	switch f := f.(type) {
+	case *BrainStarted:
+		return "the brain started; every silence is counted anew"
+	case *BrainPaused:
+		return fmt.Sprintf("the brain had stood still for %s; every silence is counted anew", power.Spell(f.For))
+	case *BlindBegan:
+		return because("the brain is offline itself and blames nobody", f.Why)
+	case *BlindEnded:
+		return "the brain is online again; it was blind for " + power.Spell(f.For)
+	case *KeyBound:
+		return fmt.Sprintf("%s is now known by its key", f.Name)
+	case *SourceAppeared:
+		return via(fmt.Sprintf("%s %s is here", f.Role, f.Name), f.Via)
+	case *SourceBack:
+		if f.Away == 0 {
+			return via(f.Name+" has booted", f.Via)
+		}
+		return via(fmt.Sprintf("%s is back after %s", f.Name, power.Spell(f.Away)), f.Via)
+	case *SourceFailed:
+		return because(f.Name+" failed", f.Why)
+	case *SourceLeft:
+		return because(f.Name+" is off as planned", f.Why)
+	case *ShutdownAnnounced:
+		text := via(fmt.Sprintf("%s announced its %s", f.Name, f.Kind), f.Via)
+		if f.Age.Seconds() >= 2 {
+			text += fmt.Sprintf(" %s ago", power.Spell(f.Age))
+		}
+		return text
+	case *ShutdownCancelled:
+		return because(f.Name+" does not shut down after all", f.Why)
+	case *SupplyChanged:
+		return fmt.Sprintf("%s: %s%s", f.UPS, saidSupply(f.Supply), saidBattery(f.Reading))
+	case *ContactLost:
+		return because("contact with "+f.UPS+" is lost", f.Why)
+	case *ContactBack:
+		return f.UPS + " is heard again"
+	default:
+		return sentenceOfIncident(f, because)
+	}
+}
+
+func sentenceOfIncident(f Fact, because func(what, why string) string) string {
+	switch f := f.(type) {
+	case *IncidentOpened:
+		return because(fmt.Sprintf("%s at %s", saidKind(f.Kind), f.Site), f.Why)
+	case *IncidentReopened:
+		return because(f.ID+" goes on", f.Why)
+	case *IncidentJoined:
+		return because(f.Node+" is part of "+f.ID, f.Why)
+	case *IncidentLeft:
+		return because(f.Node+" is no longer part of "+f.ID, f.Why)
+	case *IncidentAnswered:
+		return because(f.ID+" is known", f.Why)
+	case *IncidentResolved:
+		return because(f.ID+" is over", f.Why)
+	case *IncidentWithdrawn:
+		return f.ID + " withdrawn: " + f.Why
+	case *Noticed:
+		return f.Text
+	case *CallRequested:
+		return because("calling "+f.Contact, f.Why)
+	case *CallEnded:
+		if f.Delivered {
+			return "the call was taken by a person"
+		}
+		return "the call was not taken: " + f.Outcome
+	case *CallDropped:
+		return because("the call is taken back", f.Why)
+	case *PlanArmed:
+		return "the plan was armed by " + f.By
+	case *PlanDisarmed:
+		return "the plan was disarmed by " + f.By
+	case *RunStepped:
+		return sentenceOfRun(f.Event)
+	case *PiRunSeen:
+		return fmt.Sprintf("%s runs the plan itself: %s, stage %d, %s", f.Pi, f.Run.State, f.Run.Stage+1, saidTargets(f.Run.Targets))
+	}
+	return ""
+}
+
+func sentenceOfRun(e shutdown.Event) string {
+	target := e.Target
+	switch e.Type {
+	case shutdown.Began:
+		text := "the plan begins, because " + e.Run.Reason
+		if e.Run.DryRun {
+			text += "; it is not armed, so nothing is really shut down"
+		}
+		return text
+	case shutdown.StageBegan:
+		return fmt.Sprintf("stage %d begins", e.Stage+1)
+	case shutdown.Found:
+		return fmt.Sprintf("%s has %d running guests", target, len(e.Targets))
+	case shutdown.Sent:
+		return "telling " + target
+	case shutdown.Accepted:
+		return target + " accepted"
+	case shutdown.Refused:
+		return target + " refused: " + e.Why
+	case shutdown.WentDown:
+		return fmt.Sprintf("%s is down: %s", target, e.Why)
+	case shutdown.Skipped:
+		return target + " would be shut down now"
+	case shutdown.Late:
+		return target + " was not down at its deadline"
+	case shutdown.StageEnded:
+		return fmt.Sprintf("stage %d is over", e.Stage+1)
+	case shutdown.Ended:
+		return "the plan is through"
+	case shutdown.Aborted:
+		return "the plan stops here, because " + e.Why
+	}
+	return ""
+}
+
+func saidTargets(ts []shutdown.Outcome) string {
+	n := map[string]int{}
+	for _, t := range ts {
+		n[t.State]++
+	}
+	return fmt.Sprintf("%d down, %d told, %d to come", n["down"], n["told"], n["pending"])
+}
+
+func saidKind(k IncidentKind) string {
+	switch k {
+	case PowerOutage:
+		return "power outage"
+	case InternetOutage:
+		return "internet outage"
+	default:
+		return "failure"
+	}
+}
+
+func saidSupply(s power.Supply) string {
+	switch s {
+	case power.Battery:
+		return "on battery"
+	case power.Mains:
+		return "on mains"
+	case power.SelfTest:
+		return "self-test, on battery for a moment"
+	case power.Calibrates:
+		return "calibrating, on battery by its own wish"
+	default:
+		return string(s)
+	}
+}
+
+func saidBattery(r power.Reading) string {
+	text := ""
+	if r.Charge != nil {
+		text += fmt.Sprintf(", %.0f %%", *r.Charge*100)
+	}
+	if r.Runtime != nil {
+		text += ", " + power.Spell(r.Runtime.Duration())
+	}
+	return text
+}

@@ -1,0 +1,135 @@
+package courier
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"sentinel.home.arpa/shared/wire"
+)
+
+// The routes of programs.
+const (
+	PathHeartbeat = "/v1/heartbeat"
+	PathUPS       = "/v1/ups"
+	PathAnnounce  = "/v1/announce"
+	PathRelay     = "/v1/relay"
+)
+
+// maxAnswer bounds what is read of an answer: an envelope, which may hold a bundle.
+const maxAnswer = wire.MaxEnvelope
+
+// Receiver is a brain or Pi.
+type Receiver struct {
+	Name string
+	URL  string // http://host:port
+	// Key signs its answers. Empty: whoever dials vouches for the receiver, as a
+	// tailnet does.
+	Key wire.PublicKey
+}
+
+// Client posts envelopes and keeps its connections alive.
+type Client struct{ http *http.Client }
+
+// NewClient makes a client on a dialer; nil is the machine's own network.
+func NewClient(dial func(ctx context.Context, network, addr string) (net.Conn, error)) *Client {
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: 3 * time.Second}).DialContext
+	}
+	return &Client{&http.Client{
+		Transport: &http.Transport{
+			DialContext:            dial,
+			MaxIdleConnsPerHost:    2,
+			IdleConnTimeout:        90 * time.Second,
+			MaxResponseHeaderBytes: 16 << 10,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// Close drops the idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Refusal is a receiver's own no: it understood, and asking again the same way is vain.
+type Refusal struct {
+	Status int
+	Reason string
+	Hint   string
+}
+
+func (r *Refusal) Error() string {
+	if r.Hint == "" {
+		return fmt.Sprintf("refused with %d: %s", r.Status, r.Reason)
+	}
+	return fmt.Sprintf("refused with %d: %s; %s", r.Status, r.Reason, r.Hint)
+}
+
+// Post sends an envelope, of which h is the header, and returns the verified answer.
+// The context must carry a deadline. A *Refusal is the receiver's no; any other error
+// leaves open whether it took the message, and posting it again does no harm.
+func (c *Client) Post(ctx context.Context, to Receiver, path string, h wire.Header, envelope []byte) (*wire.Answer, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.URL+path, bytes.NewReader(envelope))
+	if err != nil {
+		return nil, fmt.Errorf("post to %s: %w", to.Name, err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	// Lets net/http repeat the request by itself when a kept connection turns out dead.
+	req.Header.Set("Idempotency-Key", h.Boot+"-"+strconv.FormatInt(h.Seq, 10))
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("post to %s: %w", to.Name, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return nil, fmt.Errorf("post to %s: read the answer: %w", to.Name, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("post to %s: %w", to.Name, refusal(resp.StatusCode, body))
+	}
+	a, err := readAnswer(body, to, h)
+	if err != nil {
+		return nil, fmt.Errorf("post to %s: answer: %w", to.Name, err)
+	}
+	return a, nil
+}
+
+func refusal(status int, body []byte) error {
+	if status >= 500 || status == http.StatusTooManyRequests {
+		return fmt.Errorf("it answered %d", status)
+	}
+	var e ErrorBody
+	if json.Unmarshal(body, &e) != nil || e.Error == "" {
+		e.Error = http.StatusText(status)
+	}
+	return &Refusal{Status: status, Reason: e.Error, Hint: e.Hint}
+}
+
+func readAnswer(body []byte, to Receiver, h wire.Header) (*wire.Answer, error) {
+	e, err := wire.Read(body)
+	if err != nil {
+		return nil, err
+	}
+	key := to.Key
+	if key == "" {
+		key = e.Signer
+	}
+	if err := e.Verify(key); err != nil {
+		return nil, err
+	}
+	var a wire.Answer
+	if err := e.Decode(wire.KindAnswer, &a); err != nil {
+		return nil, err
+	}
+	if !a.Answers(h) {
+		return nil, errors.New("it answers another request")
+	}
+	return &a, nil
+}

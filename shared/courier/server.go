@@ -1,0 +1,83 @@
+package courier
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"sentinel.home.arpa/shared/wire"
+)
+
+// ErrorBody is how every error of the HTTP interfaces reads.
+type ErrorBody struct {
+	Error string `json:"error"`
+	Field string `json:"field,omitempty"`
+	Hint  string `json:"hint,omitempty"`
+}
+
+// Fault is an error with the HTTP status that tells it.
+type Fault struct {
+	Status int
+	Reason string // for sentinel_messages_refused_total: malformed, too-large, slow, unknown, forged, forbidden...
+	Hint   string
+	Err    error
+}
+
+func (f *Fault) Error() string { return f.Err.Error() }
+func (f *Fault) Unwrap() error { return f.Err }
+
+// Receive reads the envelope of a request. Nothing in it is verified yet. The raw bytes
+// are returned beside it, for whoever passes them on.
+func Receive(w http.ResponseWriter, r *http.Request) (*wire.Envelope, []byte, error) {
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, wire.MaxEnvelope))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, nil, &Fault{Status: http.StatusRequestEntityTooLarge, Reason: "too-large",
+			Err: fmt.Errorf("the message is over %d bytes", wire.MaxEnvelope)}
+	case err != nil:
+		return nil, nil, &Fault{Status: http.StatusRequestTimeout, Reason: "slow",
+			Err: errors.New("the message did not arrive whole")}
+	}
+	e, err := wire.Read(data)
+	if err != nil {
+		return nil, nil, &Fault{Status: http.StatusBadRequest, Reason: "malformed", Err: err}
+	}
+	return e, data, nil
+}
+
+// Decode verifies an envelope against its sender's key and reads its message.
+func Decode(e *wire.Envelope, key wire.PublicKey, kind wire.Kind, into wire.Message) error {
+	if err := e.Verify(key); err != nil {
+		return &Fault{Status: http.StatusForbidden, Reason: "forged", Err: err,
+			Hint: "the key of " + e.Header.Node + " is another one: approve the new key, or restore the old"}
+	}
+	if err := e.Decode(kind, into); err != nil {
+		return &Fault{Status: http.StatusBadRequest, Reason: "malformed", Err: err}
+	}
+	return nil
+}
+
+// Reply signs and sends an answer.
+func Reply(w http.ResponseWriter, a wire.Answer, key wire.Key) error {
+	data, err := wire.Seal(wire.KindAnswer, a, key)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, err = w.Write(data)
+	return err
+}
+
+// Fail sends an error and returns the reason to count it under.
+func Fail(w http.ResponseWriter, err error) string {
+	f := &Fault{Status: http.StatusInternalServerError, Reason: "internal", Err: err}
+	errors.As(err, &f)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(f.Status)
+	// The client may be gone; there is nobody left to tell.
+	_ = json.NewEncoder(w).Encode(ErrorBody{Error: f.Error(), Hint: f.Hint})
+	return f.Reason
+}

@@ -1,0 +1,41 @@
+package shutdown
+
+import "time"
+
+// EventType tells what happened in a run.
+type EventType string
+
+// The events of a run, in the order in which they usually come.
+const (
+	Began      EventType = "began"
+	StageBegan EventType = "stage_began"
+	Sent       EventType = "sent"     // on disk before the command leaves
+	Found      EventType = "found"    // a listing's answer
+	Accepted   EventType = "accepted" // the machine said yes; no evidence that it goes down
+	Refused    EventType = "refused"
+	WentDown   EventType = "down"
+	Skipped    EventType = "skipped" // a dry run's command
+	Late       EventType = "late"    // not down at its stage's deadline
+	StageEnded EventType = "stage_ended"
+	Ended      EventType = "ended"
+	Aborted    EventType = "aborted"
+)
+
+// Event is one step of a run. Which fields are set depends on the type.
+type Event struct {
+	Type    EventType `json:"type"`
+	Stage   int       `json:"stage,omitempty"`
+	Target  string    `json:"target,omitempty"` // a Target's ID
+	Targets []Target  `json:"targets,omitempty"`
+	Why     string    `json:"why,omitempty"`
+	Run     *Header   `json:"run,omitempty"` // of Began
+	At      time.Time `json:"at"`
+}
+
+// Header is what a run begins with and keeps to its end, also when the plan changes.
+type Header struct {
+	ID     string `json:"id"`
+	Plan   Plan   `json:"plan"`
+	Reason string `json:"reason"`
+	DryRun bool   `json:"dry_run,omitempty"`
+}

@@ -1,0 +1,93 @@
+package shutdown
+
+import (
+	"cmp"
+	"time"
+)
+
+// Epoch orders who may act: by counter, then by holder. Whoever begins a run raises the
+// counter; the holder of a lower epoch only watches.
+type Epoch struct {
+	Counter uint64 `json:"counter"`
+	Holder  string `json:"holder"`
+}
+
+// Compare orders epochs.
+func (e Epoch) Compare(o Epoch) int {
+	return cmp.Or(cmp.Compare(e.Counter, o.Counter), cmp.Compare(e.Holder, o.Holder))
+}
+
+// State is how a run of the plan stands with its holder.
+type State string
+
+// The states. Advancing, Stopped, Disarmed and HasEnded keep the guardian from acting.
+const (
+	None      State = "none"
+	Begun     State = "begun" // decided, but nothing accepted yet, or no headway
+	Advancing State = "advancing"
+	HasEnded  State = "ended"
+	Stopped   State = "stopped"
+	Disarmed  State = "disarmed"
+)
+
+// State tells how the run stands.
+func (r *Run) State(now time.Time) State {
+	switch {
+	case r.Finished:
+		return HasEnded
+	case r.Stopped != "":
+		return Stopped
+	case r.Advancing(now):
+		return Advancing
+	default:
+		return Begun
+	}
+}
+
+// Open reports whether a run in this state is still under way.
+func (s State) Open() bool { return s == Begun || s == Advancing }
+
+// Status is a run as its holder tells it to others.
+type Status struct {
+	ID      string    `json:"id"`
+	Epoch   Epoch     `json:"epoch"`
+	State   State     `json:"state"`
+	Reason  string    `json:"reason,omitempty"`
+	DryRun  bool      `json:"dry_run,omitempty"`
+	Stage   int       `json:"stage"`
+	Targets []Outcome `json:"targets,omitempty"`
+}
+
+// Outcome is how far one target has come.
+type Outcome struct {
+	Kind  Kind   `json:"kind"`
+	Name  string `json:"name"`
+	State string `json:"state"` // pending, told, down, late, skipped
+	Why   string `json:"why,omitempty"`
+}
+
+// Status summarises the run.
+func (r *Run) Status(now time.Time, epoch Epoch) *Status {
+	s := &Status{ID: r.ID, Epoch: epoch, State: r.State(now), Reason: r.Reason, DryRun: r.DryRun, Stage: r.Stage}
+	for _, p := range r.Targets {
+		if p.Target.Kind != Listing {
+			s.Targets = append(s.Targets, Outcome{p.Target.Kind, p.Target.Said(), p.word(), p.Why})
+		}
+	}
+	return s
+}
+
+func (p *Progress) word() string {
+	switch {
+	case p.Down:
+		return "down"
+	case p.Skipped:
+		return "skipped"
+	case p.Late:
+		return "late"
+	case p.Accepted:
+		return "told"
+	default:
+		return "pending"
+	}
+}

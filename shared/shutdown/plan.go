@@ -1,0 +1,95 @@
+package shutdown
+
+import (
+	"fmt"
+	"time"
+)
+
+// Plan is the order in which a site goes down.
+type Plan struct {
+	Site   string  `json:"site"`
+	Nodes  []Node  `json:"nodes"` // every Proxmox node of the plan, whichever stage takes it
+	Stages []Stage `json:"stages"`
+}
+
+// Node is a Proxmox node.
+type Node struct {
+	Name        string `json:"name"` // Proxmox's own name for it, and its agent's
+	API         string `json:"api"`  // https://host:8006, the node's own address
+	Fingerprint string `json:"fingerprint,omitempty"`
+	MAC         string `json:"mac,omitempty"`
+}
+
+// Stage is what goes down together.
+type Stage struct {
+	AllGuests bool          `json:"all_guests,omitempty"` // every guest that runs on the plan's nodes
+	Nodes     []string      `json:"nodes,omitempty"`
+	Deadline  time.Duration `json:"deadline"`
+}
+
+// Node finds a node of the plan by name.
+func (p Plan) Node(name string) (Node, bool) {
+	for _, n := range p.Nodes {
+		if n.Name == name {
+			return n, true
+		}
+	}
+	return Node{}, false
+}
+
+// Need is what the plan takes at most, from its first command to its last machine down.
+func (p Plan) Need() time.Duration {
+	var d time.Duration
+	for _, s := range p.Stages {
+		d += s.Deadline
+	}
+	return d
+}
+
+// Kind is what a target is.
+type Kind string
+
+// The kinds. A Listing is the question to a node which guests run on it; its answer
+// brings the Guest targets of a stage.
+const (
+	Listing     Kind = "listing"
+	Guest       Kind = "guest"
+	ProxmoxNode Kind = "node"
+)
+
+// Target is one thing that a run brings down, or asks.
+type Target struct {
+	Kind Kind   `json:"kind"`
+	Node string `json:"node"`
+	VMID int    `json:"vmid,omitempty"`
+	Type string `json:"type,omitempty"` // qemu or lxc
+	Name string `json:"name,omitempty"`
+}
+
+// ID names the target within its stage.
+func (t Target) ID() string {
+	if t.Kind == Guest {
+		return fmt.Sprintf("guest/%d", t.VMID)
+	}
+	return string(t.Kind) + "/" + t.Node
+}
+
+// Said is how a person calls the target.
+func (t Target) Said() string {
+	switch {
+	case t.Kind == Guest && t.Name != "":
+		return t.Name
+	case t.Kind == Guest:
+		return fmt.Sprintf("guest %d", t.VMID)
+	default:
+		return t.Node
+	}
+}
+
+// Command is what an executor has to do for a target now.
+type Command struct {
+	Target Target
+	// Left is what remains of the stage's deadline; a guest is given that long to
+	// shut down before it is stopped hard.
+	Left time.Duration
+}

@@ -1,0 +1,330 @@
+package shutdown
+
+import (
+	"fmt"
+	"time"
+)
+
+const (
+	retryAfter = 2 * time.Second
+	// A command without an answer for this long is given up and sent again.
+	answerWithin = 8 * time.Second
+	// A run that made no step for this long does not advance.
+	stalledAfter = 10 * time.Second
+	// Evidence that a node is down (rule S4).
+	silentFor = 5 * time.Second
+	closedFor = 30 * time.Second
+)
+
+// Progress is how far one target has come.
+type Progress struct {
+	Target   Target    `json:"target"`
+	Tries    int       `json:"tries,omitempty"`
+	SentAt   time.Time `json:"sent_at,omitzero"`
+	Waiting  bool      `json:"waiting,omitempty"` // a command is out and unanswered
+	Accepted bool      `json:"accepted,omitempty"`
+	Down     bool      `json:"down,omitempty"` // or, of a listing, answered
+	Skipped  bool      `json:"skipped,omitempty"`
+	Late     bool      `json:"late,omitempty"`
+	Why      string    `json:"why,omitempty"` // of the last refusal, or how it was seen down
+	retryAt  time.Time
+	closed   time.Time // since when its API was seen closed
+}
+
+// Over reports whether the run waits for nothing more from the target.
+func (p *Progress) Over() bool { return p.Down || p.Skipped || p.Late }
+
+// Run is one run of a plan.
+type Run struct {
+	Header
+	Begun    time.Time   `json:"begun"`
+	Stage    int         `json:"stage"` // counts from 0
+	StageAt  time.Time   `json:"stage_at"`
+	Targets  []*Progress `json:"targets"` // of the stages so far, Past of them done with
+	Past     int         `json:"past"`    // how many of Targets belong to earlier stages
+	Finished bool        `json:"finished,omitempty"`
+	Stopped  string      `json:"stopped,omitempty"`  // why it was aborted
+	LastStep time.Time   `json:"last_step,omitzero"` // forward
+}
+
+// Start makes the run that its Began event describes.
+func Start(e Event) *Run {
+	r := &Run{Header: *e.Run, Begun: e.At, Stage: -1}
+	return r
+}
+
+// Current are the targets of the stage that runs.
+func (r *Run) Current() []*Progress { return r.Targets[r.Past:] }
+
+// Over reports whether the run has ended, in whichever way.
+func (r *Run) Over() bool { return r.Finished || r.Stopped != "" }
+
+// Apply is the only writer of a run.
+func (r *Run) Apply(e Event) {
+	t := r.target(e.Target)
+	switch e.Type {
+	case StageBegan:
+		r.Stage, r.StageAt, r.Past = e.Stage, e.At, len(r.Targets)
+		if r.Past > 0 { // going on to the next stage is a step forward; beginning is none
+			r.LastStep = e.At
+		}
+		r.add(e.Targets)
+	case Found:
+		r.add(e.Targets)
+		r.LastStep = e.At
+		if t != nil {
+			t.Down, t.Waiting = true, false
+		}
+	case Sent:
+		if t != nil {
+			t.Tries, t.SentAt, t.Waiting = t.Tries+1, e.At, true
+		}
+	case Accepted:
+		r.LastStep = e.At
+		if t != nil {
+			t.Accepted, t.Waiting, t.Why = true, false, ""
+		}
+	case Refused:
+		if t != nil {
+			t.Waiting, t.Accepted, t.Why, t.retryAt = false, false, e.Why, e.At.Add(retryAfter)
+		}
+	case WentDown:
+		r.LastStep = e.At
+		if t != nil {
+			t.Down, t.Waiting, t.Why = true, false, e.Why
+		}
+	case Skipped:
+		r.LastStep = e.At
+		if t != nil {
+			t.Skipped = true
+		}
+	case Late:
+		if t != nil {
+			t.Late, t.Waiting = true, false
+		}
+	case Ended:
+		r.Finished = true
+	case Aborted:
+		r.Stopped = e.Why
+	}
+}
+
+func (r *Run) add(ts []Target) {
+	for _, t := range ts {
+		if r.target(t.ID()) == nil {
+			r.Targets = append(r.Targets, &Progress{Target: t})
+		}
+	}
+}
+
+// target finds a target of the current stage.
+func (r *Run) target(id string) *Progress {
+	for _, p := range r.Current() {
+		if p.Target.ID() == id {
+			return p
+		}
+	}
+	return nil
+}
+
+// Next is what the passing of time brings: stages that begin or end, commands to send.
+// The caller applies each slice of events and asks again until none comes.
+func (r *Run) Next(now time.Time) []Event {
+	if r.Over() {
+		return nil
+	}
+	if r.Stage < 0 {
+		return []Event{r.beginStage(now, 0)}
+	}
+	if late := !now.Before(r.stageEnd()); late || r.stageDone() {
+		return r.endStage(now)
+	}
+	var es []Event
+	for _, p := range r.Current() {
+		switch {
+		case p.Over(), p.Accepted:
+		case p.Waiting && now.Before(p.SentAt.Add(answerWithin)):
+		case p.Waiting:
+			es = append(es, Event{Type: Refused, At: now, Target: p.Target.ID(), Why: "no answer"})
+		case r.DryRun && p.Target.Kind != Listing:
+			es = append(es, Event{Type: Skipped, At: now, Target: p.Target.ID()})
+		case !now.Before(p.retryAt):
+			es = append(es, Event{Type: Sent, At: now, Target: p.Target.ID()})
+		}
+	}
+	return es
+}
+
+func (r *Run) beginStage(now time.Time, i int) Event {
+	e := Event{Type: StageBegan, At: now, Stage: i}
+	if i >= len(r.Plan.Stages) {
+		return Event{Type: Ended, At: now}
+	}
+	s := r.Plan.Stages[i]
+	if s.AllGuests {
+		for _, n := range r.Plan.Nodes {
+			e.Targets = append(e.Targets, Target{Kind: Listing, Node: n.Name})
+		}
+	}
+	for _, n := range s.Nodes {
+		e.Targets = append(e.Targets, Target{Kind: ProxmoxNode, Node: n})
+	}
+	return e
+}
+
+func (r *Run) endStage(now time.Time) []Event {
+	var es []Event
+	for _, p := range r.Current() {
+		if !p.Over() {
+			es = append(es, Event{Type: Late, At: now, Target: p.Target.ID(), Why: p.Why})
+		}
+	}
+	return append(es, Event{Type: StageEnded, At: now, Stage: r.Stage}, r.beginStage(now, r.Stage+1))
+}
+
+func (r *Run) stageEnd() time.Time { return r.StageAt.Add(r.Plan.Stages[r.Stage].Deadline) }
+
+func (r *Run) stageDone() bool {
+	for _, p := range r.Current() {
+		if !p.Over() {
+			return false
+		}
+	}
+	return true
+}
+
+// NextDeadline is when Next should be asked again if nothing happens; zero if never.
+func (r *Run) NextDeadline() time.Time {
+	if r.Over() {
+		return time.Time{}
+	}
+	if r.Stage < 0 {
+		return r.Begun
+	}
+	d := r.stageEnd()
+	for _, p := range r.Current() {
+		at := p.retryAt
+		switch {
+		case p.Over(), p.Accepted:
+			continue
+		case p.Waiting:
+			at = p.SentAt.Add(answerWithin)
+		}
+		if at.Before(d) {
+			d = at
+		}
+	}
+	return d
+}
+
+// Due are the commands that are out and unanswered: what an executor performs now, and
+// what it repeats after a restart. Shutting down twice does no harm.
+func (r *Run) Due(now time.Time) []Command {
+	if r.Over() || r.Stage < 0 {
+		return nil
+	}
+	var cs []Command
+	for _, p := range r.Current() {
+		if p.Waiting && !p.Over() {
+			cs = append(cs, Command{Target: p.Target, Left: max(r.stageEnd().Sub(now), 0)})
+		}
+	}
+	return cs
+}
+
+// Looks are the targets that were told and not yet seen down.
+func (r *Run) Looks() []Target {
+	if r.Over() {
+		return nil
+	}
+	var ts []Target
+	for _, p := range r.Current() {
+		if p.Target.Kind != Listing && p.Tries > 0 && !p.Over() {
+			ts = append(ts, p.Target)
+		}
+	}
+	return ts
+}
+
+// Answered is the outcome of a command: the guests a listing found, or an error.
+func (r *Run) Answered(now time.Time, id string, found []Target, err error) []Event {
+	p := r.target(id)
+	if r.Over() || p == nil || p.Over() || !p.Waiting {
+		return nil
+	}
+	switch {
+	case err != nil:
+		return []Event{{Type: Refused, At: now, Target: id, Why: err.Error()}}
+	case p.Target.Kind == Listing:
+		return []Event{{Type: Found, At: now, Target: id, Targets: found}}
+	default:
+		return []Event{{Type: Accepted, At: now, Target: id}}
+	}
+}
+
+// Sight is what was seen of a target.
+type Sight struct {
+	Running bool // of a guest
+	Closed  bool // of a node: its API refuses connections or does not answer at all
+	// SilentFor is how long a node's agent has not been heard anywhere; nil if it
+	// never had one.
+	SilentFor *time.Duration
+}
+
+// Seen takes what was seen of a target. A node is down when its API is closed and its
+// agent silent, or, without an agent, when its API stays closed (rule S4).
+func (r *Run) Seen(now time.Time, id string, s Sight) []Event {
+	p := r.target(id)
+	if r.Over() || p == nil || p.Over() {
+		return nil
+	}
+	down := func(why string) []Event {
+		return []Event{{Type: WentDown, At: now, Target: id, Why: why}}
+	}
+	if p.Target.Kind == Guest {
+		if !s.Running {
+			return down("it is stopped")
+		}
+		return nil
+	}
+	if !s.Closed {
+		p.closed = time.Time{}
+		return nil
+	}
+	if p.closed.IsZero() {
+		p.closed = now
+	}
+	switch {
+	case s.SilentFor != nil && *s.SilentFor >= silentFor:
+		return down("its API is closed and its agent silent")
+	case s.SilentFor == nil && now.Sub(p.closed) >= closedFor:
+		return down(fmt.Sprintf("its API has been closed for %d s", int(closedFor.Seconds())))
+	}
+	return nil
+}
+
+// Abort ends a run before its end: the power is back, or a person said so.
+func (r *Run) Abort(now time.Time, why string) []Event {
+	if r.Over() {
+		return nil
+	}
+	return []Event{{Type: Aborted, At: now, Why: why}}
+}
+
+// Advancing reports whether whoever runs this makes headway, which is what keeps the
+// other from taking over: a command was accepted or answered within the last 10 s, or
+// every target of the stage has accepted and is within its deadline.
+func (r *Run) Advancing(now time.Time) bool {
+	if r.Over() || r.LastStep.IsZero() {
+		return false
+	}
+	if now.Sub(r.LastStep) <= stalledAfter {
+		return true
+	}
+	for _, p := range r.Current() {
+		if !p.Over() && !p.Accepted {
+			return false
+		}
+	}
+	return true
+}

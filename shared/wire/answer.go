@@ -1,0 +1,82 @@
+package wire
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// Answer is what brain and Pi say to a message. It is signed by the answerer and names
+// the request, so that an old one cannot be passed off as new.
+type Answer struct {
+	Header        // of the answerer
+	To     string `json:"to"`      // the asker
+	ToBoot string `json:"to_boot"` // and its request
+	ToSeq  int64  `json:"to_seq"`
+
+	BrainKey PublicKey `json:"brain_key,omitempty"`
+	Pis      []Peer    `json:"pis,omitempty"` // the site's
+	Mandate  *Mandate  `json:"mandate,omitempty"`
+	Bundle   *Bundle   `json:"bundle,omitempty"` // only if the asker named another hash
+	// Taken are the relayed messages that need not be sent again, by their place.
+	Taken []int `json:"taken,omitempty"`
+}
+
+// Validate implements Message.
+func (a *Answer) Validate() error {
+	if err := a.Header.validate(); err != nil {
+		return err
+	}
+	if len(a.Pis) > 16 || len(a.Taken) > MaxRelayed {
+		return errors.New("too many pis or taken")
+	}
+	return nil
+}
+
+// Answers reports whether this is the answer to that request.
+func (a *Answer) Answers(h Header) bool {
+	return a.To == h.Node && a.ToBoot == h.Boot && a.ToSeq == h.Seq
+}
+
+// Peer is a program that others talk to.
+type Peer struct {
+	Name    string    `json:"name"`
+	Address string    `json:"address,omitempty"` // host:port
+	Key     PublicKey `json:"key,omitempty"`
+}
+
+// Mandate says who acts and how far the brain has come.
+type Mandate struct {
+	Epoch  shutdown.Epoch `json:"epoch"`
+	Run    shutdown.State `json:"run"`
+	RunID  string         `json:"run_id,omitempty"`
+	Bundle string         `json:"bundle"` // hash of the site's bundle as the brain has it
+}
+
+// Bundle is what a Pi needs to guard its site by itself. Secrets are not in it; it
+// names the credentials that the Pi must have.
+type Bundle struct {
+	Site        string               `json:"site"`
+	Armed       bool                 `json:"armed"`
+	Plan        shutdown.Plan        `json:"plan"`
+	Policy      power.Policy         `json:"policy"`
+	TokenID     string               `json:"token_id,omitempty"`
+	TokenSecret string               `json:"token_secret,omitempty"` // the credential's name
+	Keys        map[string]PublicKey `json:"keys"`                   // of nodes
+	Pis         []Peer               `json:"pis,omitempty"`
+}
+
+// Hash names the bundle's contents.
+func (b Bundle) Hash() (string, error) {
+	data, err := json.Marshal(b) // map keys are sorted
+	if err != nil {
+		return "", fmt.Errorf("hash the bundle: %w", err)
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:16]), nil
+}

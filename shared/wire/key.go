@@ -1,0 +1,139 @@
+package wire
+
+import (
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// PublicKey is a program's Ed25519 public key as it is written down:
+// "ed25519:" and standard base64.
+type PublicKey string
+
+const keyPrefix = "ed25519:"
+
+// Validate tells whether the key is well formed.
+func (k PublicKey) Validate() error {
+	_, err := k.raw()
+	return err
+}
+
+func (k PublicKey) raw() (ed25519.PublicKey, error) {
+	text, ok := strings.CutPrefix(string(k), keyPrefix)
+	if !ok {
+		return nil, fmt.Errorf("a public key starts with %q", keyPrefix)
+	}
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || len(raw) != ed25519.PublicKeySize {
+		return nil, fmt.Errorf("a public key is %q and %d bytes in base64", keyPrefix, ed25519.PublicKeySize)
+	}
+	return raw, nil
+}
+
+// Verify implements dsse.Verifier.
+func (k PublicKey) Verify(_ context.Context, data, sig []byte) error {
+	raw, err := k.raw()
+	if err != nil {
+		return err
+	}
+	if !ed25519.Verify(raw, data, sig) {
+		return ErrSignature
+	}
+	return nil
+}
+
+// KeyID implements dsse.Verifier: the key names itself.
+func (k PublicKey) KeyID() (string, error) { return string(k), nil }
+
+// Public implements dsse.Verifier.
+func (k PublicKey) Public() crypto.PublicKey {
+	raw, err := k.raw()
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+// Key is a program's own signing key. It never prints.
+type Key struct{ private ed25519.PrivateKey }
+
+// NewKey makes a key.
+func NewKey() (Key, error) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	return Key{private}, err
+}
+
+// PublicKey is what others verify with.
+func (k Key) PublicKey() PublicKey {
+	public := k.private.Public().(ed25519.PublicKey)
+	return PublicKey(keyPrefix + base64.StdEncoding.EncodeToString(public))
+}
+
+// Sign implements dsse.Signer.
+func (k Key) Sign(_ context.Context, data []byte) ([]byte, error) {
+	return ed25519.Sign(k.private, data), nil
+}
+
+// KeyID implements dsse.Signer.
+func (k Key) KeyID() (string, error) { return string(k.PublicKey()), nil }
+
+// String keeps the key out of logs.
+func (k Key) String() string { return "key(" + string(k.PublicKey()) + ")" }
+
+// GoString keeps the key out of %#v.
+func (k Key) GoString() string { return k.String() }
+
+// KeyFile is the name of the key in a program's state directory.
+const KeyFile = "key"
+
+// LoadKey reads the key of a state directory and makes one at the first start. The file
+// holds the 32-byte seed in base64, mode 0600.
+func LoadKey(dir string) (Key, error) {
+	path := filepath.Join(dir, KeyFile)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return makeKey(path)
+	}
+	if err != nil {
+		return Key{}, fmt.Errorf("read the signing key: %w", err)
+	}
+	seed, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil || len(seed) != ed25519.SeedSize {
+		return Key{}, fmt.Errorf("read the signing key: %s is no key: remove it and a new one is made, which must then be approved", path)
+	}
+	return Key{ed25519.NewKeyFromSeed(seed)}, nil
+}
+
+// makeKey writes a key so that two programs that start at once end with the same one:
+// the file appears whole or not at all, and the first to link it wins.
+func makeKey(path string) (Key, error) {
+	k, err := NewKey()
+	if err != nil {
+		return Key{}, fmt.Errorf("make a signing key: %w", err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".key-*")
+	if err != nil {
+		return Key{}, fmt.Errorf("make a signing key: %w", err)
+	}
+	defer os.Remove(f.Name())
+	text := base64.StdEncoding.EncodeToString(k.private.Seed()) + "\n"
+	_, err = f.WriteString(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return Key{}, fmt.Errorf("make a signing key: %w", err)
+	}
+	switch err := os.Link(f.Name(), path); {
+	case errors.Is(err, fs.ErrExist):
+		return LoadKey(filepath.Dir(path))
+	case err != nil:
+		return Key{}, fmt.Errorf("make a signing key: %w", err)
+	}
+	return k, nil
+}
