@@ -1,0 +1,257 @@
+package brain
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sentinel.home.arpa/cloud/internal/escalation"
+	"sentinel.home.arpa/cloud/internal/ingest"
+	"sentinel.home.arpa/cloud/internal/journal"
+	"sentinel.home.arpa/cloud/internal/liveness"
+	"sentinel.home.arpa/cloud/internal/notify"
+	"sentinel.home.arpa/cloud/internal/sentinel"
+	"sentinel.home.arpa/shared/daemon"
+	"sentinel.home.arpa/shared/tailnet"
+	"sentinel.home.arpa/shared/twilio"
+	"sentinel.home.arpa/shared/wire"
+)
+
+// Brain is the daemon.
+type Brain struct {
+	cfg      Config
+	core     sentinel.Config
+	log      *slog.Logger
+	version  string
+	key      wire.Key
+	clock    *clock
+	health   *daemon.Health
+	notifier *daemon.Notifier
+	metrics  *metrics
+
+	journal    *journal.Journal
+	table      *liveness.Table
+	identities *ingest.Identities
+	tailnet    *tailnet.Node // nil with listen:
+	uplink     *uplink
+	caller     *notify.Caller // nil without twilio:
+	numbers    map[string]string
+	relays     map[string][]relay
+	peers      map[string][]wire.Peer
+
+	inputs  chan submission
+	counted chan guestCount
+	stopped chan struct{}
+	wg      sync.WaitGroup
+	view    atomic.Pointer[view]
+	bundles atomic.Pointer[map[string]bundle]
+
+	// What follows is the loop's alone.
+	state      *sentinel.State
+	unwritten  []journal.Entry
+	timeline   []journal.Entry
+	performers map[string]*performer
+	guests     map[string]*int // by site, as last surveyed; nil: not known
+}
+
+// New opens the state directory and replays the journal. Close what it returns by
+// running it, or with Close.
+func New(ctx context.Context, cfg Config, log *slog.Logger) (*Brain, error) {
+	b := &Brain{cfg: cfg, log: log, version: daemon.Version(), notifier: daemon.NewNotifier(log),
+		health: daemon.NewHealth(30*time.Second, "journal"), metrics: newMetrics(),
+		inputs: make(chan submission, batch), counted: make(chan guestCount), stopped: make(chan struct{}),
+		performers: map[string]*performer{}, guests: map[string]*int{}, numbers: map[string]string{},
+		relays: map[string][]relay{}, peers: map[string][]wire.Peer{},
+	}
+	b.core = coreConfig(&cfg)
+	b.table = liveness.New(cfg.Failure.Silence.Std())
+	var err error
+	if err = os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the state directory: %w", err)
+	}
+	if b.key, err = wire.LoadKey(cfg.StateDir); err != nil {
+		return nil, err
+	}
+	if err := b.connect(); err != nil {
+		return nil, err
+	}
+	if err := b.replay(ctx); err != nil {
+		return nil, err
+	}
+	b.uplink = &uplink{anchors: cfg.Anchors, dial: (&net.Dialer{}).DialContext, log: log, asked: make(chan struct{}, 1),
+		tell: func(ctx context.Context, online bool) {
+			if err := b.submit(ctx, sentinel.Uplink{Online: online}); err != nil && ctx.Err() == nil {
+				log.Error("input lost", "input", "Uplink", "err", err)
+			}
+		}}
+	return b, nil
+}
+
+// Close is for a brain that is not run.
+func (b *Brain) Close() error { return b.journal.Close() }
+
+func coreConfig(cfg *Config) sentinel.Config {
+	times := sentinel.DefaultTimes()
+	times.Silence, times.Window = cfg.Failure.Silence.Std(), cfg.Failure.Window.Std()
+	times.OutageNotice, times.PowerCall = cfg.Power.NoticeAfter.Std(), cfg.Power.CallBy.Std()
+	times.InternetCall = cfg.Internet.CallAfter.Std()
+	core := sentinel.Config{Brain: cfg.Name, Threshold: cfg.Failure.Threshold, Times: times, Escalation: escalation.DefaultPolicy()}
+	for _, s := range cfg.Sites {
+		sc := sentinel.SiteConfig{Name: s.Name, Policy: cfg.policy()}
+		if len(cfg.Sites) == 1 {
+			sc.Plan = cfg.shutdownPlan()
+		}
+		for _, n := range s.Nodes {
+			sc.Nodes = append(sc.Nodes, n.Name)
+		}
+		for _, p := range s.Pis {
+			sc.Pis = append(sc.Pis, p.Name)
+		}
+		core.Sites = append(core.Sites, sc)
+	}
+	for _, p := range cfg.Contacts {
+		core.Contacts = append(core.Contacts, p.Name)
+	}
+	return core
+}
+
+// connect makes what the brain talks through. Nothing here waits for a network.
+func (b *Brain) connect() error {
+	cfg := b.cfg
+	b.identities = &ingest.Identities{Pis: map[string]string{}, Allow: cfg.Tailnet.AllowNodes}
+	if len(cfg.Sites) == 1 {
+		b.identities.Site = cfg.Sites[0].Name
+	}
+	if cfg.Listen == "" {
+		b.tailnet = tailnet.New(tailnet.Config{
+			Hostname: cfg.Tailnet.Hostname, Dir: filepath.Join(cfg.StateDir, "tailnet"), ControlURL: cfg.Tailnet.ControlURL,
+			AuthKey: func() (string, error) {
+				if cfg.Tailnet.AuthKey.IsZero() {
+					return "", nil
+				}
+				return cfg.Tailnet.AuthKey.Read()
+			},
+			Tags: []string{tagBrain}, Port: cfg.Tailnet.Port, Logger: b.log})
+		b.identities.WhoIs = whoIs(b.tailnet)
+	}
+	b.identities.Bind = func(ctx context.Context, k ingest.Known) error {
+		return b.submit(ctx, sentinel.Bound{KeyBound: sentinel.KeyBound{Name: k.Name, Site: k.Site, Role: k.Role, Key: string(k.Key), StableID: k.StableID}})
+	}
+	for _, s := range cfg.Sites {
+		for _, p := range s.Pis {
+			b.identities.Pis[p.Name] = s.Name
+			b.relays[s.Name] = append(b.relays[s.Name], b.relayOf(p))
+			if p.Key != "" {
+				b.identities.Learn(ingest.Known{Name: p.Name, Site: s.Name, Role: sentinel.Pi, Key: p.Key})
+			}
+			if p.Address != "" && p.Key != "" {
+				b.peers[s.Name] = append(b.peers[s.Name], wire.Peer{Name: p.Name, Address: p.Address, Key: p.Key})
+			}
+		}
+		for _, n := range s.Nodes {
+			if n.Key != "" {
+				b.identities.Learn(ingest.Known{Name: n.Name, Site: s.Name, Role: sentinel.Node, Key: n.Key})
+			}
+		}
+	}
+	for _, p := range cfg.Contacts {
+		b.numbers[p.Name] = p.Phone
+	}
+	return b.connectPhone()
+}
+
+func (b *Brain) connectPhone() error {
+	t := b.cfg.Twilio
+	if t == nil {
+		return nil
+	}
+	secret, err := t.APIKeySecret.Read()
+	if err != nil {
+		return fmt.Errorf("read Twilio's secret: %w", err)
+	}
+	client, err := twilio.New(twilio.Config{AccountSID: t.AccountSID, APIKeySID: t.APIKeySID, APIKeySecret: secret, From: t.From, BaseURL: t.APIURL})
+	if err != nil {
+		return err
+	}
+	report := func(in sentinel.Input) {
+		if err := b.submit(context.Background(), in); err != nil && !errors.Is(err, errStopping) {
+			b.log.Error("input lost", "input", fmt.Sprintf("%T", in), "err", err)
+		}
+	}
+	b.caller = notify.NewCaller(&phone{client, t.Voice, cmp.Or(t.Language, "en-US")}, notify.Report{
+		Placed: func(id, sid string) { report(sentinel.CallWasPlaced{Call: id, SID: sid}) },
+		Ended: func(id string, delivered bool, outcome string) {
+			report(sentinel.CallHasEnded{Call: id, Delivered: delivered, Outcome: outcome})
+		},
+	}, b.log)
+	return nil
+}
+
+// replay gives the state back that the facts made, and goes on with their time.
+func (b *Brain) replay(ctx context.Context) error {
+	boot, err := daemon.BootID(b.cfg.BootIDFile)
+	if err != nil {
+		return err
+	}
+	if b.journal, err = journal.Open(ctx, filepath.Join(b.cfg.StateDir, "journal.db")); err != nil {
+		return err
+	}
+	b.state = sentinel.New(b.core)
+	var last *journal.Entry
+	err = b.journal.Replay(ctx, func(e journal.Entry) {
+		b.state.Evolve(e.At, e.Fact)
+		if sentinel.Sentence(e.Fact) != "" {
+			b.timeline = append(b.timeline, e)
+		}
+		last = &e
+	})
+	if err != nil {
+		return errors.Join(err, b.journal.Close())
+	}
+	if over := len(b.timeline) - timelineKept; over > 0 {
+		b.timeline = append(b.timeline[:0:0], b.timeline[over:]...)
+	}
+	for _, k := range b.state.Keys {
+		if known, ok := b.identities.Lookup(k.Name); !ok || known.StableID == "" && known.Key == wire.PublicKey(k.Key) {
+			b.identities.Learn(ingest.Known{Name: k.Name, Site: k.Site, Role: k.Role, Key: wire.PublicKey(k.Key), StableID: k.StableID})
+		}
+	}
+	b.clock = newClock(boot, daemon.BootTime, time.Now, last)
+	return nil
+}
+
+// header begins an answer or request of the brain's own.
+func (b *Brain) header() wire.Header {
+	return wire.Header{V: wire.Version, Node: b.cfg.Name, Boot: b.clock.boot, Seq: max(b.clock.sinceBoot().Microseconds(), 1)}
+}
+
+// zone is the site's time zone.
+func (b *Brain) zone(site string) *time.Location {
+	for _, s := range b.cfg.Sites {
+		if s.Name == site {
+			if loc, err := time.LoadLocation(s.TimeZone); err == nil && s.TimeZone != "" {
+				return loc
+			}
+		}
+	}
+	return time.Local
+}
+
+func (b *Brain) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(ctx, network, addr)
+}
+
+func (b *Brain) dialTailnet(ctx context.Context, network, addr string) (net.Conn, error) {
+	if b.tailnet == nil {
+		return b.dial(ctx, network, addr)
+	}
+	return b.tailnet.Dial(ctx, network, addr)
+}

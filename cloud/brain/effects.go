@@ -1,0 +1,136 @@
+package brain
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"sentinel.home.arpa/cloud/internal/journal"
+	"sentinel.home.arpa/cloud/internal/notify"
+	"sentinel.home.arpa/cloud/internal/sentinel"
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// effect does what a fact asks for. The fact is in the journal by now.
+func (b *Brain) effect(ctx context.Context, e journal.Entry) {
+	switch f := e.Fact.(type) {
+	case *sentinel.CallRequested:
+		b.placeCall(ctx, e.Wall, &sentinel.Call{ID: f.Call, Incident: f.Incident, Contact: f.Contact}, false)
+	case *sentinel.CallDropped:
+		if b.caller != nil {
+			b.caller.Drop(f.Call)
+		}
+	case *sentinel.BlindEnded:
+		b.table.Restart(b.clock.now(), nil)
+	case *sentinel.KeyBound, *sentinel.PlanArmed, *sentinel.PlanDisarmed:
+		b.renewBundles()
+	case *sentinel.IncidentOpened:
+		if f.Kind == sentinel.PowerOutage {
+			b.survey(ctx, f.Site)
+		}
+	case *sentinel.RunStepped:
+		b.runStepped(ctx, f)
+	}
+}
+
+// resume takes up what an earlier process left: calls that may or may not have been
+// placed, and the watch over a run.
+func (b *Brain) resume(ctx context.Context) {
+	b.renewBundles()
+	for _, i := range b.state.Incidents {
+		for _, c := range i.Calls {
+			if !c.Open() && c.SID != "" && b.caller != nil {
+				b.caller.Known(c.SID)
+			}
+		}
+	}
+	for _, c := range b.state.OpenCalls() {
+		b.placeCall(ctx, b.clock.shown(c.Requested), c, true)
+		if c.Dropped && b.caller != nil {
+			b.caller.Drop(c.ID)
+		}
+	}
+	for _, site := range b.state.Sites {
+		if site.Run != nil && !site.Run.Over() {
+			b.watchRun(ctx, site.Name, site.Run)
+		}
+	}
+}
+
+func (b *Brain) placeCall(ctx context.Context, decided time.Time, c *sentinel.Call, doubtful bool) {
+	i := b.state.Incidents[c.Incident]
+	number, text, err := "", "", error(nil)
+	if i != nil {
+		number = b.numbers[c.Contact]
+		text, err = notify.Text(b.story(i, c.Contact))
+	}
+	switch {
+	case b.caller == nil || number == "":
+		err = fmt.Errorf("there is no way to call %s", c.Contact)
+	case err == nil:
+		b.caller.Call(ctx, notify.Order{ID: c.ID, Number: number, Text: text, Decided: decided, SID: c.SID, Doubtful: doubtful})
+		return
+	}
+	b.log.Error("call not placed", "call", c.ID, "err", err)
+	b.later(ctx, sentinel.CallHasEnded{Call: c.ID, Outcome: err.Error()})
+}
+
+// later submits from within the loop, which must not wait for itself.
+func (b *Brain) later(ctx context.Context, in sentinel.Input) {
+	b.wg.Go(func() {
+		if err := b.submit(ctx, in); err != nil && ctx.Err() == nil {
+			b.log.Error("input lost", "input", fmt.Sprintf("%T", in), "err", err)
+		}
+	})
+}
+
+// story gathers what is said about an incident, as of now.
+func (b *Brain) story(i *sentinel.Incident, contact string) notify.Story {
+	site := b.state.Sites[i.Site]
+	now := b.clock.now()
+	s := notify.Story{Kind: string(i.Kind), Contact: contact, Site: i.Site,
+		Since: b.clock.shown(i.Since).In(b.zone(i.Site)), Nodes: i.Nodes}
+	for _, src := range site.Sources {
+		if src.Role == sentinel.Node && src.Condition == sentinel.Up {
+			s.Others++
+		}
+	}
+	for _, u := range site.UPSes {
+		r, ok := u.Reading(now, b.core.Times.ReportFresh)
+		if !ok || !r.OnBattery() {
+			continue
+		}
+		s.OnBattery, s.Charge = true, r.Charge
+		if r.Runtime != nil {
+			d := r.Runtime.Duration()
+			s.Runtime = &d
+		}
+		if r.LostFor != nil {
+			s.Heard = r.LostFor.Duration()
+		}
+	}
+	s.Plan = b.planStory(site, i)
+	return s
+}
+
+func (b *Brain) planStory(site *sentinel.Site, i *sentinel.Incident) notify.PlanStory {
+	p := notify.PlanStory{Armed: site.Armed, Guests: b.guests[site.Name]}
+	plan := b.plan(site.Name)
+	if plan == nil {
+		return p
+	}
+	p.Exists, p.Nodes = true, len(plan.Nodes)
+	p.Begun = site.Run != nil && site.RunIncident == i.ID
+	p.ByPi = site.PiRun != nil && site.PiRun.State.Open() && !site.PiRunAt.Before(i.Since)
+	return p
+}
+
+// plan is the site's, or nil.
+func (b *Brain) plan(site string) *shutdown.Plan {
+	for _, s := range b.core.Sites {
+		if s.Name == site {
+			return s.Plan
+		}
+	}
+	return nil
+}

@@ -1,0 +1,193 @@
+package brain
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"sentinel.home.arpa/cloud/internal/journal"
+	"sentinel.home.arpa/cloud/internal/liveness"
+	"sentinel.home.arpa/cloud/internal/sentinel"
+)
+
+const (
+	// tick is how often the loop turns when nothing happens.
+	tick = time.Second
+	// pausedAfter is how late a turn must be for the process to have been stopped.
+	pausedAfter = tick + 3*time.Second
+	// appendWithin bounds the journal: past it the brain acts from memory (rule R3).
+	appendWithin = 2 * time.Second
+	batch        = 256
+	timelineKept = 300
+)
+
+// submission is an input on its way to the loop; done is closed once what follows from it
+// is on disk. A nil done means that nobody waits.
+type submission struct {
+	in   sentinel.Input
+	done chan struct{}
+}
+
+var errStopping = errors.New("the brain is stopping")
+
+// submit hands an input to the loop and waits until what follows is on disk.
+func (b *Brain) submit(ctx context.Context, in sentinel.Input) error {
+	s := submission{in, make(chan struct{})}
+	select {
+	case b.inputs <- s:
+	case <-b.stopped:
+		return errStopping
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-s.done:
+		return nil
+	case <-b.stopped:
+		return errStopping
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// loop owns the state. Everything that is decided is decided here, written down, and only
+// then done.
+func (b *Brain) loop(ctx context.Context) error {
+	defer close(b.stopped)
+	last := b.clock.now()
+	b.table.Restart(last, b.wereUp())
+	b.turn(ctx, []submission{{in: sentinel.Started{Version: b.version}}})
+	b.resume(ctx)
+	b.notifier.Ready()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		var subs []submission
+		select {
+		case <-ctx.Done():
+			return nil
+		case s := <-b.inputs:
+			subs = b.drain(s)
+		case g := <-b.counted:
+			b.guests[g.site] = &g.n
+		case <-timer.C:
+			subs = []submission{{in: sentinel.Tick{}}}
+		}
+		now := b.clock.now()
+		if late := now.Sub(last); late > pausedAfter { // before anything that waited meanwhile is judged
+			b.log.Warn("the process stood still", "for", late)
+			b.table.Restart(now, nil)
+			b.turn(ctx, []submission{{in: sentinel.Paused{For: late}}})
+		}
+		last = now
+		b.turn(ctx, append(subs, b.silences(now)...))
+		b.health.Turned()
+		b.notifier.Feed()
+		timer.Reset(b.untilNext())
+	}
+}
+
+// drain takes what else is waiting, so that one write to disk serves many.
+func (b *Brain) drain(first submission) []submission {
+	subs := []submission{first}
+	for len(subs) < batch {
+		select {
+		case s := <-b.inputs:
+			subs = append(subs, s)
+		default:
+			return subs
+		}
+	}
+	return subs
+}
+
+func (b *Brain) silences(now time.Time) []submission {
+	var subs []submission
+	for _, s := range b.table.Expire(now) {
+		subs = append(subs, submission{in: sentinel.Silent{Site: s.Site, Name: s.Name, Last: s.Last, Up: b.table.Site(s.Site)}})
+	}
+	return subs
+}
+
+func (b *Brain) untilNext() time.Duration {
+	d := tick
+	now := b.clock.now()
+	for _, at := range []time.Time{b.state.NextDeadline(), b.table.Next()} {
+		if !at.IsZero() {
+			d = min(d, at.Sub(now))
+		}
+	}
+	return max(d, 0)
+}
+
+// turn decides a batch of inputs, writes the facts down and lets the effects happen.
+func (b *Brain) turn(ctx context.Context, subs []submission) {
+	var entries []journal.Entry
+	for _, s := range subs {
+		now := b.clock.now()
+		for _, f := range b.state.Step(now, s.in) {
+			entries = append(entries, journal.Entry{At: now, Wall: b.clock.wall(), Boot: b.clock.boot, SinceBoot: b.clock.sinceBoot(), Fact: f})
+		}
+	}
+	b.append(ctx, entries)
+	b.keep(entries)
+	b.publish()
+	for _, s := range subs {
+		if s.done != nil {
+			close(s.done)
+		}
+	}
+	for _, e := range entries {
+		b.effect(ctx, e)
+	}
+	if b.state.WantsUplink() {
+		b.uplink.Ask()
+	}
+}
+
+// append writes facts to the journal. A journal that cannot be written must never stop a
+// shutdown or a call: the brain goes on from memory, says so, and tries again.
+func (b *Brain) append(ctx context.Context, entries []journal.Entry) {
+	b.unwritten = append(b.unwritten, entries...)
+	if len(b.unwritten) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendWithin)
+	defer cancel()
+	err := b.journal.Append(ctx, b.unwritten)
+	b.health.Set("journal", err)
+	if err != nil {
+		b.metrics.journalErrors.Inc()
+		b.log.Error("journal not written, acting from memory", "facts", len(b.unwritten), "err", err)
+		return
+	}
+	b.unwritten = nil
+}
+
+// keep logs the entries and holds the newest for the page.
+func (b *Brain) keep(entries []journal.Entry) {
+	for _, e := range entries {
+		text := sentinel.Sentence(e.Fact)
+		if text == "" {
+			continue
+		}
+		b.log.Info("timeline", "fact", e.Fact.FactName(), "text", text)
+		b.timeline = append(b.timeline, e)
+	}
+	if over := len(b.timeline) - timelineKept; over > 0 {
+		b.timeline = append(b.timeline[:0:0], b.timeline[over:]...)
+	}
+}
+
+// wereUp are the sources that the journal knows as up; their silence counts from now.
+func (b *Brain) wereUp() []liveness.Beat {
+	var beats []liveness.Beat
+	for _, site := range b.state.Sites {
+		for _, src := range site.Sources {
+			if src.Condition == sentinel.Up {
+				beats = append(beats, liveness.Beat{Key: liveness.Key{Site: site.Name, Name: src.Name}, Pi: src.Role == sentinel.Pi, Boot: src.Boot})
+			}
+		}
+	}
+	return beats
+}

@@ -1,0 +1,135 @@
+package brain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+
+	"sentinel.home.arpa/cloud/internal/ingest"
+	"sentinel.home.arpa/cloud/internal/sentinel"
+	"sentinel.home.arpa/cloud/internal/web"
+	"sentinel.home.arpa/shared/courier"
+	"sentinel.home.arpa/shared/daemon"
+)
+
+// Run serves until the context ends. Nothing waits for the network: the loop, and with
+// it READY=1, comes first.
+func (b *Brain) Run(ctx context.Context) error {
+	defer b.journal.Close()
+	mux, err := b.routes()
+	if err != nil {
+		return err
+	}
+	tasks := []daemon.Task{{Name: "loop", Run: b.loop}, {Name: "uplink", Run: b.uplink.Run}}
+	serve := func(name string, listen func(ctx context.Context) (net.Listener, error), h http.Handler) daemon.Task {
+		return daemon.Task{Name: name, Run: func(ctx context.Context) error {
+			ln, err := listen(ctx)
+			if err != nil {
+				return fmt.Errorf("listen: %w", err)
+			}
+			return daemon.Serve(ctx, ln, h, name)
+		}}
+	}
+	if b.tailnet == nil {
+		tasks = append(tasks, serve("http", func(context.Context) (net.Listener, error) { return net.Listen("tcp", b.cfg.Listen) }, mux))
+	} else {
+		tasks = append(tasks, daemon.Task{Name: "tailnet", Run: b.tailnet.Run},
+			serve("http", func(ctx context.Context) (net.Listener, error) { return b.tailnet.Listen(ctx, ":80") }, mux))
+	}
+	if ln, err := daemon.ControlSocket(b.cfg.ControlSocket, 0o600); err != nil {
+		b.log.Warn("no control socket, so the command line cannot reach this brain", "err", err)
+	} else {
+		tasks = append(tasks, serve("control", func(context.Context) (net.Listener, error) { return ln, nil }, asAdmin(mux)))
+	}
+	err = daemon.Run(ctx, tasks...)
+	b.notifier.Stopping()
+	b.wg.Wait()
+	if b.caller != nil {
+		b.caller.Wait()
+	}
+	return err
+}
+
+// routes are the programs' and the people's.
+func (b *Brain) routes() (*http.ServeMux, error) {
+	mux := http.NewServeMux()
+	in := &ingest.Handler{Log: b.log, Key: b.key, Identities: b.identities, Table: b.table,
+		Now: b.clock.now, SinceBoot: b.clock.sinceBoot, Submit: b.submit, Self: b.header, Tell: b.tell,
+		Refused: func(reason string) { b.metrics.refused.WithLabelValues(reason).Inc() }}
+	in.Register(mux)
+	page, err := web.NewPage(b.page, b.log)
+	if err != nil {
+		return nil, err
+	}
+	page.Register(mux)
+	mux.Handle("GET /healthz", b.health.LiveHandler())
+	mux.Handle("GET /readyz", b.health.ReadyHandler())
+	b.metrics.registry.MustRegister(newGauges(b.page))
+	mux.Handle("GET /metrics", b.metrics.handler())
+	mux.HandleFunc("POST /api/v1/plan/arm", b.button(func(ctx context.Context, r *http.Request) error {
+		return b.forEachSite(ctx, func(site string) sentinel.Input { return sentinel.Arm{Site: site, By: "the operator"} })
+	}))
+	mux.HandleFunc("POST /api/v1/plan/disarm", b.button(func(ctx context.Context, r *http.Request) error {
+		return b.forEachSite(ctx, func(site string) sentinel.Input { return sentinel.Disarm{Site: site, By: "the operator"} })
+	}))
+	mux.HandleFunc("POST /api/v1/incidents/{id}/ack", b.button(func(ctx context.Context, r *http.Request) error {
+		return b.submit(ctx, sentinel.Acknowledge{Incident: r.PathValue("id"), By: "the operator"})
+	}))
+	return mux, nil
+}
+
+func (b *Brain) page() *web.View {
+	if v := b.view.Load(); v != nil {
+		return v.page
+	}
+	return nil
+}
+
+func (b *Brain) forEachSite(ctx context.Context, in func(site string) sentinel.Input) error {
+	for _, s := range b.core.Sites {
+		if s.Plan == nil {
+			continue
+		}
+		if err := b.submit(ctx, in(s.Name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errNotAdmin keeps buttons to the machine itself until roles come with the tailnet's grants.
+var errNotAdmin = errors.New("only the machine that the brain runs on may press this")
+
+// adminKey marks requests that came by the control socket, which is root's.
+type adminKey struct{}
+
+func asAdmin(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), adminKey{}, true)))
+	})
+}
+
+// button is a change that a person makes: by the control socket or from loopback, never
+// from another site's page, answered once it is on disk.
+func (b *Brain) button(do func(ctx context.Context, r *http.Request) error) http.HandlerFunc {
+	press := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), 2*appendWithin)
+		defer cancel()
+		if err := do(ctx, r); err != nil {
+			courier.Fail(w, &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "busy", Err: err})
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+	protected := http.NewCrossOriginProtection().Handler(press)
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Context().Value(adminKey{}) == nil && !loopback(r.RemoteAddr) {
+			b.metrics.refused.WithLabelValues("forbidden").Inc()
+			courier.Fail(w, &courier.Fault{Status: http.StatusForbidden, Reason: "forbidden", Err: errNotAdmin})
+			return
+		}
+		protected.ServeHTTP(w, r)
+	}
+}

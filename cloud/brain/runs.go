@@ -1,0 +1,185 @@
+package brain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"sentinel.home.arpa/cloud/internal/liveness"
+	"sentinel.home.arpa/cloud/internal/sentinel"
+	"sentinel.home.arpa/shared/courier"
+	"sentinel.home.arpa/shared/executor"
+	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/proxmox"
+	"sentinel.home.arpa/shared/shutdown"
+	"sentinel.home.arpa/shared/wire"
+)
+
+// surveyWithin bounds the question how many guests run, which only the call's text needs.
+const surveyWithin = 4 * time.Second
+
+var errMainsBack = errors.New("the power is back")
+
+// performer performs one run.
+type performer struct {
+	run    string
+	exec   *executor.Executor
+	fleet  *proxmox.Fleet
+	looks  atomic.Pointer[[]shutdown.Target]
+	cancel context.CancelFunc
+}
+
+// fleet reaches the machines of a plan: through the site's Pi, since their addresses are
+// those of the house, or directly if the configuration says so.
+func (b *Brain) fleet(plan shutdown.Plan) (*proxmox.Fleet, error) {
+	secret, err := b.cfg.Proxmox.TokenSecret.Read()
+	if err != nil {
+		return nil, fmt.Errorf("read the Proxmox token's secret: %w", err)
+	}
+	return proxmox.NewFleet(plan, b.cfg.Proxmox.TokenID, secret, b.wayTo(plan.Site), func(node string) *time.Duration {
+		last, _, known := b.table.Last(liveness.Key{Site: plan.Site, Name: node})
+		if !known {
+			return nil
+		}
+		d := b.clock.now().Sub(last)
+		return &d
+	})
+}
+
+// wayTo dials the addresses of a site's plan. A relay that cannot be reached is no
+// evidence that a node is down; a relay that says its target is closed is.
+func (b *Brain) wayTo(site string) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	if b.cfg.Proxmox.Via == "direct" || len(b.relays[site]) == 0 {
+		return b.dial
+	}
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		var errs []error
+		for _, pi := range b.relays[site] {
+			address, err := pi.address(ctx)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			conn, err := courier.Through(b.dialTailnet, address, func(addr string) (string, error) {
+				return courier.SignConnect(wire.Connect{Header: b.header(), Pi: pi.name, Addr: addr}, b.key)
+			})(ctx, network, addr)
+			if err == nil {
+				return conn, nil
+			}
+			if errors.Is(err, courier.ErrTargetClosed) {
+				return nil, fmt.Errorf("%w: %w", proxmox.ErrTargetClosed, err)
+			}
+			errs = append(errs, fmt.Errorf("through %s: %w", pi.name, err))
+		}
+		return nil, errors.Join(errs...)
+	}
+}
+
+// survey counts the guests that run, for the call's text.
+func (b *Brain) survey(ctx context.Context, site string) {
+	plan := b.plan(site)
+	if plan == nil {
+		return
+	}
+	b.guests[site] = nil
+	b.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, surveyWithin)
+		defer cancel()
+		fleet, err := b.fleet(*plan)
+		if err != nil {
+			b.log.Error("guests not counted", "site", site, "err", err)
+			return
+		}
+		defer fleet.Close()
+		n := 0
+		for _, node := range plan.Nodes {
+			ts, err := fleet.List(ctx, node.Name)
+			if err != nil {
+				b.log.Warn("guests not counted", "site", site, "node", node.Name, "err", err)
+				return
+			}
+			n += len(ts)
+		}
+		select {
+		case b.counted <- guestCount{site, n}:
+		case <-ctx.Done():
+		}
+	})
+}
+
+// guestCount is a survey's result.
+type guestCount struct {
+	site string
+	n    int
+}
+
+func (b *Brain) runStepped(ctx context.Context, f *sentinel.RunStepped) {
+	run := b.state.Sites[f.Site].Run
+	switch f.Event.Type {
+	case shutdown.Began:
+		b.watchRun(ctx, f.Site, run)
+	case shutdown.Sent:
+		p := b.performers[f.Site]
+		if p == nil || p.run != run.ID {
+			return // the fleet could not be made; the run will say so at its deadlines
+		}
+		for _, c := range run.Due(b.clock.now()) {
+			if c.Target.ID() == f.Event.Target {
+				p.exec.Perform(ctx, []shutdown.Command{c})
+			}
+		}
+	case shutdown.Ended, shutdown.Aborted:
+		if p := b.performers[f.Site]; p != nil {
+			p.cancel()
+			delete(b.performers, f.Site)
+		}
+	}
+}
+
+// watchRun makes what performs a run and looks at its targets.
+func (b *Brain) watchRun(ctx context.Context, site string, run *shutdown.Run) {
+	fleet, err := b.fleet(run.Plan)
+	if err != nil {
+		b.log.Error("run without machines", "run", run.ID, "err", err)
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	p := &performer{run: run.ID, fleet: fleet, cancel: cancel}
+	send := func(in sentinel.Input) {
+		if err := b.submit(ctx, in); err != nil && ctx.Err() == nil {
+			b.log.Error("input lost", "input", fmt.Sprintf("%T", in), "err", err)
+		}
+	}
+	p.exec = &executor.Executor{
+		Machines: fleet,
+		May:      func() error { return b.mayCommand(site) },
+		Outcome: func(o executor.Outcome) {
+			send(sentinel.RunAnswered{Site: site, Run: run.ID, Target: o.Target, Found: o.Found, Err: o.Err})
+		},
+		Sight: func(target string, s shutdown.Sight) {
+			send(sentinel.RunSeen{Site: site, Run: run.ID, Target: target, Sight: s})
+		},
+	}
+	b.performers[site] = p
+	b.wg.Go(func() {
+		defer fleet.Close()
+		p.exec.Watch(ctx, func() []shutdown.Target {
+			if ts := p.looks.Load(); ts != nil {
+				return *ts
+			}
+			return nil
+		})
+	})
+}
+
+// mayCommand is the last look before a command leaves: the mains may have come back
+// while it waited for its turn (rule S5).
+func (b *Brain) mayCommand(site string) error {
+	if v := b.view.Load(); v != nil && v.supply[site] == power.Mains {
+		return errMainsBack
+	}
+	return nil
+}

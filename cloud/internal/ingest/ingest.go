@@ -1,0 +1,253 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"sentinel.home.arpa/cloud/internal/liveness"
+	"sentinel.home.arpa/cloud/internal/sentinel"
+	"sentinel.home.arpa/shared/courier"
+	"sentinel.home.arpa/shared/wire"
+)
+
+// Handler serves the programs' routes. All its fields must be set.
+type Handler struct {
+	Log        *slog.Logger
+	Key        wire.Key
+	Identities *Identities
+	Table      *liveness.Table
+	Now        func() time.Time     // the brain's time
+	SinceBoot  func() time.Duration // CLOCK_BOOTTIME
+	// Submit hands an input to the loop and returns once what follows is on disk.
+	Submit func(ctx context.Context, in sentinel.Input) error
+	// Self is the header of an answer; Tell adds what the asker should know.
+	Self    func() wire.Header
+	Tell    func(asker Known, bundle string, a *wire.Answer)
+	Refused func(reason string) // counts
+
+	seen wire.Sequence
+	lags wire.Lags
+}
+
+// submitWithin bounds how long a post waits for the loop and the disk.
+const submitWithin = 5 * time.Second
+
+// Register puts the routes on a mux.
+func (h *Handler) Register(mux *http.ServeMux) {
+	mux.HandleFunc("POST "+courier.PathHeartbeat, h.serve(h.heartbeat))
+	mux.HandleFunc("POST "+courier.PathUPS, h.serve(h.upsReport))
+	mux.HandleFunc("POST "+courier.PathAnnounce, h.serve(h.announcement))
+	mux.HandleFunc("POST "+courier.PathRelay, h.serve(h.relay))
+}
+
+// request is one verified post under way.
+type request struct {
+	ctx    context.Context
+	e      *wire.Envelope
+	caller Known
+	lag    time.Duration
+	answer *wire.Answer
+	bundle string // hash of the bundle that a Pi says it has
+}
+
+func (h *Handler) serve(take func(*request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		a, err := h.take(w, r, take)
+		if err != nil {
+			reason := courier.Fail(w, err)
+			h.Refused(reason)
+			h.Log.Warn("message refused", "path", r.URL.Path, "from", r.RemoteAddr, "reason", reason, "err", err)
+			return
+		}
+		if err := courier.Reply(w, *a, h.Key); err != nil {
+			h.Log.Debug("answer not delivered", "to", a.To, "err", err)
+		}
+	}
+}
+
+func (h *Handler) take(w http.ResponseWriter, r *http.Request, take func(*request) error) (*wire.Answer, error) {
+	e, _, err := courier.Receive(w, r)
+	if err != nil {
+		return nil, err
+	}
+	caller, err := h.Identities.Direct(r, e)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), submitWithin)
+	defer cancel()
+	req := &request{ctx: ctx, e: e, caller: caller, lag: -1, answer: &wire.Answer{
+		Header: h.Self(), To: e.Header.Node, ToBoot: e.Header.Boot, ToSeq: e.Header.Seq}}
+	if err := take(req); err != nil {
+		return nil, err
+	}
+	h.Tell(caller, req.bundle, req.answer)
+	return req.answer, nil
+}
+
+// open verifies and decodes the request's message. A repeated one is false: it is
+// answered, but changes nothing.
+func (h *Handler) open(r *request, kind wire.Kind, into wire.Message) (fresh bool, err error) {
+	if err := courier.Decode(r.e, r.caller.Key, kind, into); err != nil {
+		return false, err
+	}
+	if !h.seen.Fresh(r.e.Header, kind) {
+		h.Refused("repeated")
+		return false, nil
+	}
+	r.lag = h.lags.Of(r.e.Header, h.SinceBoot())
+	return true, nil
+}
+
+func (h *Handler) heartbeat(r *request) error {
+	var m wire.Heartbeat
+	fresh, err := h.open(r, wire.KindHeartbeat, &m)
+	if err != nil {
+		return err
+	}
+	if m.Pi != nil && r.caller.Role != sentinel.Pi {
+		return forbidden(r.caller, "is no Pi")
+	}
+	if m.Pi != nil {
+		r.bundle = m.Pi.Bundle
+	}
+	if !fresh {
+		return nil
+	}
+	h.beat(r.ctx, r.caller, liveness.Beat{Boot: m.Boot, State: m.State, Age: r.lag})
+	if m.Pi == nil {
+		return nil
+	}
+	for _, n := range m.Pi.Heard {
+		if k, ok := h.Identities.Lookup(n.Node); ok && k.Site == r.caller.Site && k.Role == sentinel.Node {
+			age := time.Duration(n.AgeMS)*time.Millisecond + r.lag
+			h.beat(r.ctx, k, liveness.Beat{Boot: n.Boot, State: n.State, Via: r.caller.Name, Age: age})
+		}
+	}
+	if m.Pi.Run != nil {
+		return h.submit(r.ctx, sentinel.PiReported{Site: r.caller.Site, Pi: r.caller.Name, Run: *m.Pi.Run})
+	}
+	return nil
+}
+
+// beat is the hot path: only what changes reaches the loop, and nobody waits for it.
+func (h *Handler) beat(ctx context.Context, k Known, b liveness.Beat) {
+	b.Key, b.Pi = liveness.Key{Site: k.Site, Name: k.Name}, k.Role == sentinel.Pi
+	news := h.Table.Beat(h.Now(), b)
+	if news.Heard {
+		h.tell(ctx, sentinel.Heard{Site: k.Site, Name: k.Name, Role: k.Role, Boot: b.Boot, Via: b.Via})
+	}
+	if news.State {
+		h.tell(ctx, sentinel.SystemState{Site: k.Site, Name: k.Name, Boot: b.Boot, State: b.State})
+	}
+}
+
+// tell submits a transition whose message needs no durable answer.
+func (h *Handler) tell(ctx context.Context, in sentinel.Input) {
+	if err := h.submit(ctx, in); err != nil {
+		h.Log.Error("transition lost", "input", fmt.Sprintf("%T", in), "err", err)
+	}
+}
+
+func (h *Handler) upsReport(r *request) error {
+	var m wire.UPSReport
+	fresh, err := h.open(r, wire.KindUPS, &m)
+	if err != nil {
+		return err
+	}
+	if r.caller.Role != sentinel.Pi {
+		return forbidden(r.caller, "is no Pi, and only a Pi reports a UPS")
+	}
+	r.bundle = m.Bundle
+	if !fresh {
+		return nil
+	}
+	if m.Run != nil { // before the report: it may keep the brain from beginning
+		if err := h.submit(r.ctx, sentinel.PiReported{Site: r.caller.Site, Pi: r.caller.Name, Run: *m.Run}); err != nil {
+			return err
+		}
+	}
+	return h.submit(r.ctx, sentinel.UPSReported{Site: r.caller.Site, Pi: r.caller.Name, UPS: m.UPS, Reading: m.Reading, Lag: r.lag})
+}
+
+func (h *Handler) announcement(r *request) error {
+	var m wire.Announcement
+	fresh, err := h.open(r, wire.KindAnnouncement, &m)
+	if err != nil || !fresh {
+		return err
+	}
+	return h.submit(r.ctx, announced(r.caller, m, "", r.lag))
+}
+
+func announced(k Known, m wire.Announcement, via string, age time.Duration) sentinel.Announced {
+	return sentinel.Announced{Site: k.Site, Name: k.Name, Boot: m.Boot, ID: m.ID, Kind: string(m.Kind),
+		Returns: m.Kind.Returns(), Via: via, Age: age}
+}
+
+// relay takes envelopes that a Pi holds for nodes. Each is judged by its own signature;
+// one that can never be taken is taken off the Pi's hands and counted.
+func (h *Handler) relay(r *request) error {
+	var m wire.Relay
+	fresh, err := h.open(r, wire.KindRelay, &m)
+	if err != nil {
+		return err
+	}
+	if r.caller.Role != sentinel.Pi {
+		return forbidden(r.caller, "is no Pi, and only a Pi relays")
+	}
+	if !fresh {
+		return &courier.Fault{Status: http.StatusConflict, Reason: "repeated", Err: errors.New("this relay was answered before"), Hint: "send it anew"}
+	}
+	for i, msg := range m.Messages {
+		age := time.Duration(msg.AgeMS)*time.Millisecond + r.lag
+		switch err := h.relayed(r, msg.Envelope, age); {
+		case errors.Is(err, errLater):
+			continue
+		case err != nil:
+			h.Refused("relayed")
+			h.Log.Warn("relayed message refused", "pi", r.caller.Name, "err", err)
+		}
+		r.answer.Taken = append(r.answer.Taken, i)
+	}
+	return nil
+}
+
+// errLater leaves a relayed message with the Pi.
+var errLater = errors.New("not now")
+
+func (h *Handler) relayed(r *request, data []byte, age time.Duration) error {
+	e, err := wire.Read(data)
+	if err != nil {
+		return err
+	}
+	k, ok := h.Identities.Lookup(e.Header.Node)
+	if !ok || k.Site != r.caller.Site || k.Role != sentinel.Node {
+		return fmt.Errorf("%s is no node of %s", e.Header.Node, r.caller.Site)
+	}
+	var m wire.Announcement
+	if err := courier.Decode(e, k.Key, wire.KindAnnouncement, &m); err != nil {
+		return err
+	}
+	if !h.seen.Fresh(e.Header, wire.KindAnnouncement) {
+		return nil // it came by another route
+	}
+	if err := h.submit(r.ctx, announced(k, m, r.caller.Name, age)); err != nil {
+		return errLater
+	}
+	return nil
+}
+
+func (h *Handler) submit(ctx context.Context, in sentinel.Input) error {
+	if err := h.Submit(ctx, in); err != nil {
+		return &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "busy", Err: err}
+	}
+	return nil
+}
+
+func forbidden(k Known, what string) error {
+	return &courier.Fault{Status: http.StatusForbidden, Reason: "forbidden", Err: fmt.Errorf("%s %s", k.Name, what)}
+}

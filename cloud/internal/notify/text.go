@@ -1,0 +1,115 @@
+package notify
+
+import (
+	_ "embed"
+	"fmt"
+	"strings"
+	"text/template"
+	"time"
+	"unicode"
+)
+
+//go:embed texts.tmpl
+var texts string
+
+// Story is what a call is about, as far as it is known when the call is placed.
+type Story struct {
+	Kind    string // node_failure, power_outage or internet_outage
+	Contact string
+	Site    string
+	Since   time.Time // in the site's time zone
+	Nodes   []string  // that are part of it
+	Others  int       // nodes at the site that are fine
+	// Of a power outage, and of an internet outage that may be one.
+	OnBattery bool
+	Heard     time.Duration // how long ago the battery's state was last heard
+	Charge    *float64      // 0 to 1
+	Runtime   *time.Duration
+	Plan      PlanStory
+}
+
+// PlanStory is what is being done about a power outage.
+type PlanStory struct {
+	Exists bool
+	Armed  bool
+	Begun  bool
+	ByPi   bool // the Pi does it by itself
+	Guests *int // how many are shut down; nil: not known
+	Nodes  int
+}
+
+// Text is what is said on the phone about a story.
+func Text(s Story) (string, error) {
+	t, err := template.New("texts").Option("missingkey=error").Funcs(template.FuncMap{
+		"clock": func(t time.Time) string { return t.Format("15 04") },
+		"names": sayNames, "nodes": counted("server"), "guests": counted("guest"),
+		"percent": func(r *float64) string { return fmt.Sprintf("%.0f percent", *r*100) },
+		"minutes": sayMinutes,
+	}).Parse(texts)
+	if err != nil {
+		return "", fmt.Errorf("read the texts: %w", err)
+	}
+	var b strings.Builder
+	if err := t.ExecuteTemplate(&b, s.Kind, s); err != nil {
+		return "", fmt.Errorf("write the text of a %s: %w", s.Kind, err)
+	}
+	return strings.Join(strings.Fields(b.String()), " "), nil
+}
+
+// sayNames lists names as a voice should read them.
+func sayNames(names []string) string {
+	said := make([]string, len(names))
+	for i, n := range names {
+		said[i] = sayName(n)
+	}
+	switch len(said) {
+	case 0:
+		return "nothing"
+	case 1:
+		return said[0]
+	}
+	return strings.Join(said[:len(said)-1], ", ") + " and " + said[len(said)-1]
+}
+
+// sayName sets digits apart, so that pve2 is not read as one strange word.
+func sayName(name string) string {
+	var b strings.Builder
+	var last rune
+	for _, r := range name {
+		if last != 0 && unicode.IsDigit(r) != unicode.IsDigit(last) || r == '-' || r == '.' {
+			b.WriteRune(' ')
+		}
+		if r != '-' && r != '.' {
+			b.WriteRune(r)
+		}
+		last = r
+	}
+	return b.String()
+}
+
+const numbers = "no one two three four five six seven eight nine ten eleven twelve"
+
+func counted(what string) func(int) string {
+	words := strings.Fields(numbers)
+	return func(n int) string {
+		say := fmt.Sprint(n)
+		if n >= 0 && n < len(words) {
+			say = words[n]
+		}
+		if n == 1 {
+			return say + " " + what
+		}
+		return say + " " + what + "s"
+	}
+}
+
+func sayMinutes(d time.Duration) string {
+	switch m := int(d.Round(time.Minute).Minutes()); {
+	case d < time.Minute:
+		return counted("second")(int(d.Seconds()))
+	case m < 120:
+		return counted("minute")(m)
+	default:
+		return counted("hour")(m / 60)
+	}
+}

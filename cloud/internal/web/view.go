@@ -1,0 +1,93 @@
+package web
+
+import "time"
+
+// View is everything that the page shows, as of one moment. It is never changed once made.
+type View struct {
+	At        time.Time      `json:"at"`
+	Verdict   string         `json:"verdict"`
+	Sites     []Site         `json:"sites"`
+	Incidents []Incident     `json:"incidents"` // open ones first, the newest first
+	Timeline  []Entry        `json:"timeline"`  // the newest first
+	Waiting   []string       `json:"waiting"`   // unknown machines that were refused
+	Calls     map[string]int `json:"calls"`
+}
+
+// Site is one home or office.
+type Site struct {
+	Name          string   `json:"name"`
+	Armed         bool     `json:"armed"`
+	HasPlan       bool     `json:"has_plan"`
+	OpenIncidents int      `json:"open_incidents"`
+	Sources       []Source `json:"sources"`
+	UPSes         []UPS    `json:"upses"`
+	Runs          []Run    `json:"runs,omitempty"` // the brain's last, and a Pi's
+}
+
+// Source is a node or Pi.
+type Source struct {
+	Name      string        `json:"name"`
+	Role      string        `json:"role"`
+	Condition string        `json:"condition"` // pending, up, failed, off
+	Note      string        `json:"note,omitempty"`
+	Heard     bool          `json:"heard"` // in this process
+	Age       time.Duration `json:"age_ns"`
+}
+
+// UPS is a UPS as last reported.
+type UPS struct {
+	Name      string         `json:"name"`
+	Supply    string         `json:"supply"`
+	OnBattery bool           `json:"on_battery"`
+	For       time.Duration  `json:"for_ns"`
+	Charge    *float64       `json:"charge_ratio,omitempty"`
+	Runtime   *time.Duration `json:"runtime_ns,omitempty"`
+	Load      *float64       `json:"load_ratio,omitempty"`
+	Age       time.Duration  `json:"age_ns"`
+	Stale     bool           `json:"stale"`
+}
+
+// Run is a run of the plan.
+type Run struct {
+	ID      string   `json:"id"`
+	Title   string   `json:"title"`
+	State   string   `json:"state"`
+	Reason  string   `json:"reason"`
+	DryRun  bool     `json:"dry_run"`
+	Stage   int      `json:"stage"` // counts from 1
+	Targets []Target `json:"targets"`
+}
+
+// Target is one machine or guest of a run.
+type Target struct {
+	Name  string `json:"name"`
+	State string `json:"state"`
+	Why   string `json:"why,omitempty"`
+}
+
+// Incident is something that is or was wrong.
+type Incident struct {
+	ID       string    `json:"id"`
+	Kind     string    `json:"kind"`
+	Site     string    `json:"site"`
+	Since    time.Time `json:"since"`
+	Open     bool      `json:"open"`
+	Why      string    `json:"why"`
+	Outcome  string    `json:"outcome,omitempty"`
+	Nodes    []string  `json:"nodes"`
+	Answered string    `json:"answered,omitempty"`
+	Calls    []Call    `json:"calls"`
+}
+
+// Call is one call about an incident.
+type Call struct {
+	Contact string    `json:"contact"`
+	At      time.Time `json:"at"`
+	Outcome string    `json:"outcome"`
+}
+
+// Entry is one line of the timeline.
+type Entry struct {
+	At   time.Time `json:"at"`
+	Text string    `json:"text"`
+}

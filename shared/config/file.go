@@ -1,0 +1,132 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"strings"
+)
+
+// maxSize is the largest configuration file that is read, in bytes.
+const maxSize = 1 << 20
+
+// File is a configuration file that has been read. It knows where each value stood, for errors about
+// values that are well formed but make no sense.
+type File struct {
+	name  string
+	place map[string]position
+}
+
+type position struct{ line, column int }
+
+// Load reads the file at path into the struct that into points to. Values that the file does not name keep
+// what the struct held before, so defaults go in first. The error is the operating system's, wrapped, if the
+// file can't be read, and otherwise an Errors.
+func Load(path string, into any) (*File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	return Parse(path, data, into)
+}
+
+// Parse is Load for text at hand; name stands in for the file's name in errors.
+func Parse(name string, data []byte, into any) (*File, error) {
+	target := reflect.ValueOf(into)
+	if target.Kind() != reflect.Pointer || target.IsNil() || target.Elem().Kind() != reflect.Struct {
+		return nil, fmt.Errorf("read %s: the target must be a pointer to a struct, not %T", name, into)
+	}
+	root, errs := parse(name, data)
+	if len(errs) > 0 {
+		return nil, errs.orNil()
+	}
+	file := &File{name: name, place: make(map[string]position)}
+	file.index(root, "")
+	if root.kind == kindNull { // nothing but comments: all defaults
+		return file, nil
+	}
+	d := decoder{file: name}
+	d.decode(root, target.Elem(), "")
+	if err := d.errs.orNil(); err != nil {
+		return nil, err
+	}
+	return file, nil
+}
+
+func (f *File) index(n *node, path string) {
+	f.place[path] = n.at
+	for i, item := range n.items {
+		f.index(item, indexPath(path, i))
+	}
+	for _, e := range n.entries {
+		f.index(e.value, keyPath(path, e.key))
+	}
+}
+
+// Has reports whether the file itself names path.
+func (f *File) Has(path string) bool {
+	_, ok := f.place[path]
+	return ok
+}
+
+// Errorf makes an error at path, such as contacts[0].phone, plan[1].nodes.pve2.api or labels["a.b"]. If the
+// file does not name it, the nearest parent that it does name gives the position.
+func (f *File) Errorf(path, format string, args ...any) *Error {
+	e := &Error{File: f.name, Path: path, Msg: fmt.Sprintf(format, args...)}
+	for {
+		if at, ok := f.place[path]; ok {
+			e.Line, e.Column = at.line, at.column
+			return e
+		}
+		if path == "" {
+			return e
+		}
+		path = parentPath(path)
+	}
+}
+
+// Join gathers errors, nil ones left out, into one Errors in the order of the file's lines; nil if there are none.
+func (f *File) Join(errs ...error) error {
+	var all Errors
+	for _, err := range errs {
+		all = append(all, gather(f.name, err)...)
+	}
+	return all.orNil()
+}
+
+func indexPath(parent string, i int) string { return fmt.Sprintf("%s[%d]", parent, i) }
+
+// keyPath appends a key, quoted where a dot or bracket in it would make the path ambiguous.
+func keyPath(parent, key string) string {
+	switch {
+	case key == "" || strings.ContainsFunc(key, needsQuote):
+		return fmt.Sprintf("%s[%q]", parent, key)
+	case parent == "":
+		return key
+	}
+	return parent + "." + key
+}
+
+func needsQuote(r rune) bool {
+	return r != '_' && r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+}
+
+func parentPath(path string) string {
+	cut := strings.LastIndexByte(path, '.')
+	switch {
+	case strings.HasSuffix(path, `"]`):
+		cut = strings.LastIndex(path[:len(path)-2], `["`)
+	case strings.HasSuffix(path, "]"):
+		cut = strings.LastIndexByte(path, '[')
+	}
+	if cut < 0 {
+		return ""
+	}
+	return path[:cut]
+}

@@ -1,0 +1,50 @@
+package daemon
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// bootIDFile is the kernel's name for this boot (random(4)): a UUID that changes with each boot.
+const bootIDFile = "/proc/sys/kernel/random/boot_id"
+
+var uuid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// BootID reads the identity of this boot, a UUID in lower case, from path; "" stands for the kernel's file.
+func BootID(path string) (string, error) {
+	if path == "" {
+		path = bootIDFile
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("read the boot id: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, 128))
+	if err != nil {
+		return "", fmt.Errorf("read the boot id: %w", err)
+	}
+	id := strings.ToLower(strings.TrimSpace(string(data)))
+	if !uuid.MatchString(id) {
+		return "", fmt.Errorf("read the boot id: %s holds no UUID", path)
+	}
+	return id, nil
+}
+
+// BootTime is the time since the machine booted, sleep included (CLOCK_BOOTTIME). It never goes back and is the
+// same for all processes.
+func BootTime() time.Duration { return clock(unix.CLOCK_BOOTTIME) }
+
+func clock(id int32) time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(id, &ts); err != nil {
+		panic(fmt.Sprintf("read kernel clock %d: %v", id, err)) // every Linux since 2.6.39 has it
+	}
+	return time.Duration(ts.Nano())
+}

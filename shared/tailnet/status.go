@@ -1,0 +1,155 @@
+package tailnet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"tailscale.com/client/local"
+	"tailscale.com/ipn"
+	"tailscale.com/ipn/ipnstate"
+	"tailscale.com/tsnet"
+)
+
+// Status is how the machine stands on the tailnet. "Running" says that it was let in, not that anything can be
+// reached: the library goes on saying so for minutes without a network.
+type Status struct {
+	State     string       // NoState, NeedsLogin, NeedsMachineAuth, Stopped, Starting or Running
+	Name      string       // the name that the tailnet gave it; "" until known
+	Addrs     []netip.Addr // its own addresses
+	AuthURL   string       // where a person must log in, if NeedsLogin
+	KeyExpiry *time.Time   // when the node key expires; nil if never or unknown
+	Err       error        // why it is not running, as far as is known
+}
+
+// Status returns what was last heard from the backend; it never waits.
+func (n *Node) Status() Status {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := n.status
+	s.Addrs = slices.Clone(s.Addrs)
+	return s
+}
+
+// fail records and logs an error; nil changes nothing.
+func (n *Node) fail(err error) {
+	if err == nil {
+		return
+	}
+	n.mu.Lock()
+	known := n.status.Err != nil && n.status.Err.Error() == err.Error()
+	n.status.Err = err
+	n.mu.Unlock()
+	if !known {
+		n.log.Warn("the tailnet is in trouble", "err", err)
+	}
+}
+
+// watch follows the backend's state for one session. An error is one that matters: the backend's own, or that
+// the session ended before the machine was up and nobody is asked to do anything.
+func (n *Node) watch(ctx context.Context, server *tsnet.Server, client *local.Client) error {
+	bounded, cancel := context.WithTimeout(ctx, session)
+	defer cancel()
+	bus, err := client.WatchIPNBus(bounded, ipn.NotifyInitialState)
+	if err != nil {
+		return fmt.Errorf("watch the tailnet backend: %w", err)
+	}
+	defer bus.Close()
+	loginAsked := false
+	for {
+		note, err := bus.Next()
+		switch {
+		case bounded.Err() != nil:
+			return n.overdue(ctx)
+		case err != nil:
+			return fmt.Errorf("watch the tailnet backend: %w", err)
+		case note.ErrMessage != nil:
+			return fmt.Errorf("tailnet: %s", *note.ErrMessage)
+		}
+		if err := n.refresh(bounded, server, client); err != nil {
+			return err
+		}
+		// A key that expired or was removed: the library asks for a login address only at its start.
+		s := n.Status()
+		if n.isUp() && s.State == ipn.NeedsLogin.String() && s.AuthURL == "" && !loginAsked {
+			loginAsked = true
+			if err := client.StartLoginInteractive(bounded); err != nil {
+				return fmt.Errorf("ask for a tailnet login address: %w", err)
+			}
+		}
+	}
+}
+
+// overdue judges a session that has passed.
+func (n *Node) overdue(ctx context.Context) error {
+	s := n.Status()
+	switch {
+	case ctx.Err() != nil || s.State == ipn.Running.String() || s.AuthURL != "":
+		return nil
+	case s.State == ipn.NeedsMachineAuth.String():
+		return nil
+	}
+	return errTooSlow
+}
+
+// refresh reads the state anew, tells the log of changes, and marks the machine as up.
+func (n *Node) refresh(ctx context.Context, server *tsnet.Server, client *local.Client) error {
+	asked, cancel := context.WithTimeout(ctx, localDeadline)
+	defer cancel()
+	st, err := client.StatusWithoutPeers(asked)
+	if err != nil {
+		return fmt.Errorf("read the tailnet state: %w", err)
+	}
+	running := st.BackendState == ipn.Running.String()
+	if running && !n.isUp() {
+		if _, err := server.Up(asked); err != nil { // also clears serve settings of earlier versions
+			return fmt.Errorf("come up on the tailnet: %w", err)
+		}
+	}
+	n.record(st)
+	if running && !n.isUp() {
+		n.mu.Lock()
+		n.server, n.client = server, client
+		n.mu.Unlock()
+		close(n.ready)
+	}
+	return nil
+}
+
+func (n *Node) record(st *ipnstate.Status) {
+	next := Status{State: st.BackendState, Addrs: st.TailscaleIPs, AuthURL: st.AuthURL}
+	if self := st.Self; self != nil {
+		next.Name = firstLabel(self.DNSName)
+		next.KeyExpiry = self.KeyExpiry
+	}
+	n.mu.Lock()
+	old := n.status
+	switch next.State {
+	case ipn.Running.String():
+	case ipn.NeedsMachineAuth.String():
+		next.Err = errors.New("an admin of the tailnet must approve this machine")
+	default:
+		next.Err = old.Err
+		if next.AuthURL != "" {
+			next.Err = errors.New("a person must log this machine in")
+		}
+	}
+	n.status = next
+	n.mu.Unlock()
+	if next.State != old.State {
+		n.log.Info("tailnet state changed", "state", next.State, "name", next.Name)
+	}
+	if next.AuthURL != "" && next.AuthURL != old.AuthURL {
+		n.log.Warn("log this machine in to the tailnet", "url", next.AuthURL)
+	}
+}
+
+// firstLabel is the name that people use: pi of pi.tail1234.ts.net.
+func firstLabel(dnsName string) string {
+	name, _, _ := strings.Cut(dnsName, ".")
+	return name
+}
