@@ -1,0 +1,24 @@
+// Package guardian decides when the Pi shuts its site down by itself.
+//
+//	brain                          Pi                              Proxmox
+//	  |  <---- UPS report (run) ---- |  on battery                     |
+//	  |  ----- mandate ------------> |  epoch 4/brain, run none        |
+//	  |                              |  reason holds (ride-through)    |
+//	  |  begins: epoch 5/brain       |  .  waits 10 s from the later   |
+//	  |  ---- commands through CONNECT --------------------------->    |
+//	  |  ----- mandate ------------> |  .  of the reason and the last  |
+//	  |        run advancing         |  .  "advancing"                 |
+//	  X  hangs, dies, is cut off     |  .                              |
+//	                                 |  10 s without "advancing":      |
+//	                                 |  begins: epoch 6/pi             |
+//	                                 |  ---- commands ------------>    |
+//	  |  <---- report: run 6/pi ---- |                                 |
+//	  |  only watches (6/pi > 5)     |                                 |
+//
+// What counts is not that the brain lives but that it acts: its word "advancing" means
+// that a machine accepted a command within the last 10 s. Its words "ended" and
+// "stopped" hold for as long as the reason does; a disarmed plan is never begun.
+// Whoever begins raises the epoch's counter, and the holder of a lower one only watches.
+//
+// It is pure: no clock, network, disk, log or randomness.
+package guardian

@@ -1,0 +1,139 @@
+package lan
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"sentinel.home.arpa/shared/courier"
+	"sentinel.home.arpa/shared/wire"
+)
+
+const (
+	// heardFor is how long a node that fell silent is still reported.
+	heardFor = time.Minute
+	// heardMost bounds what one heartbeat of the Pi carries.
+	heardMost = 250
+)
+
+// Listener takes what nodes say on the LAN. All its fields must be set.
+type Listener struct {
+	Log  *slog.Logger
+	Key  wire.Key
+	Now  func() time.Time
+	Self func() wire.Header
+	// KeyOf is a node's key, as the brain handed it out; false if it is not known.
+	KeyOf func(node string) (wire.PublicKey, bool)
+	// Keep puts an announcement on disk; stranger is its signer if that is not known.
+	Keep func(envelope []byte, stranger string) error
+	Tell func(a *wire.Answer) // adds what nodes should know
+
+	seen wire.Sequence
+	mu   sync.Mutex
+	last map[string]heard
+}
+
+type heard struct {
+	wire.Heard
+	at time.Time
+}
+
+// Register puts the nodes' routes on a mux.
+func (l *Listener) Register(mux *http.ServeMux) {
+	mux.HandleFunc("POST "+courier.PathHeartbeat, l.serve(l.heartbeat))
+	mux.HandleFunc("POST "+courier.PathAnnounce, l.serve(l.announcement))
+}
+
+func (l *Listener) serve(take func(e *wire.Envelope, raw []byte) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		e, raw, err := courier.Receive(w, r)
+		if err == nil {
+			err = take(e, raw)
+		}
+		if err != nil {
+			reason := courier.Fail(w, err)
+			l.Log.Warn("message refused", "path", r.URL.Path, "from", r.RemoteAddr, "reason", reason, "err", err)
+			return
+		}
+		a := wire.Answer{Header: l.Self(), To: e.Header.Node, ToBoot: e.Header.Boot, ToSeq: e.Header.Seq}
+		l.Tell(&a)
+		if err := courier.Reply(w, a, l.Key); err != nil {
+			l.Log.Debug("answer not delivered", "to", a.To, "err", err)
+		}
+	}
+}
+
+func (l *Listener) heartbeat(e *wire.Envelope, _ []byte) error {
+	key, ok := l.KeyOf(e.Header.Node)
+	if !ok {
+		return &courier.Fault{Status: http.StatusForbidden, Reason: "unknown", Err: fmt.Errorf("%s is not known here", e.Header.Node),
+			Hint: "the brain has not handed its key out; it must know the node first"}
+	}
+	var m wire.Heartbeat
+	if err := courier.Decode(e, key, wire.KindHeartbeat, &m); err != nil {
+		return err
+	}
+	if !l.seen.Fresh(m.Header, wire.KindHeartbeat) {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last == nil {
+		l.last = map[string]heard{}
+	}
+	l.last[m.Node] = heard{wire.Heard{Node: m.Node, Boot: m.Boot, Seq: m.Seq, State: m.State}, l.Now()}
+	return nil
+}
+
+// announcement is on disk before it is acknowledged (rule A3). One that comes again is
+// kept again only if the brain has taken the first, and the brain folds it.
+func (l *Listener) announcement(e *wire.Envelope, raw []byte) error {
+	key, known := l.KeyOf(e.Header.Node)
+	stranger := ""
+	if !known { // the brain decides; it may know the node by now
+		key, stranger = e.Signer, string(e.Signer)
+	}
+	var m wire.Announcement
+	if err := courier.Decode(e, key, wire.KindAnnouncement, &m); err != nil {
+		return err
+	}
+	if err := l.Keep(raw, stranger); err != nil {
+		return &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "spool", Err: err}
+	}
+	l.Log.Info("announcement taken", "node", m.Node, "kind", m.Kind, "id", m.ID)
+	return nil
+}
+
+// Heard are the nodes heard lately, for the Pi's own heartbeat.
+func (l *Listener) Heard() []wire.Heard {
+	now := l.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []wire.Heard
+	for _, name := range slices.Sorted(maps.Keys(l.last)) {
+		h := l.last[name]
+		age := now.Sub(h.at)
+		if age > heardFor || len(out) == heardMost {
+			continue
+		}
+		h.AgeMS = age.Milliseconds()
+		out = append(out, h.Heard)
+	}
+	return out
+}
+
+// SilentFor is how long a node has not been heard; nil if it never was.
+func (l *Listener) SilentFor(node string) *time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h, ok := l.last[node]
+	if !ok {
+		return nil
+	}
+	d := l.Now().Sub(h.at)
+	return &d
+}

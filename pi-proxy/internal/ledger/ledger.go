@@ -1,0 +1,155 @@
+// Package ledger keeps on the Pi's disk what it must not forget: the bundle that it
+// guards by, and the steps of its own run.
+//
+// It must not import another adapter.
+package ledger
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"sentinel.home.arpa/pi-proxy/internal/guardian"
+	"sentinel.home.arpa/shared/daemon"
+	"sentinel.home.arpa/shared/shutdown"
+	"sentinel.home.arpa/shared/wire"
+)
+
+const (
+	bundleFile = "bundle.json"
+	runFile    = "run.jsonl"
+	maxLine    = 1 << 20
+)
+
+// Stored is the bundle file.
+type Stored struct {
+	Hash     string         `json:"hash"`
+	BrainKey wire.PublicKey `json:"brain_key"`
+	Bundle   wire.Bundle    `json:"bundle"`
+}
+
+// Ledger is for one writer.
+type Ledger struct {
+	dir string
+	run *os.File
+}
+
+// Open opens or makes the ledger.
+func Open(dir string) (*Ledger, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open the ledger: %w", err)
+	}
+	return &Ledger{dir: dir}, nil
+}
+
+// Close closes the run's file.
+func (l *Ledger) Close() error {
+	if l.run == nil {
+		return nil
+	}
+	return l.run.Close()
+}
+
+// Bundle reads the bundle; nil if there is none. A broken one is an error: the Pi then
+// waits for the brain to hand it out again.
+func (l *Ledger) Bundle() (*Stored, error) {
+	data, err := os.ReadFile(filepath.Join(l.dir, bundleFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var s Stored
+	if err == nil {
+		err = json.Unmarshal(data, &s)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the bundle: %w", err)
+	}
+	return &s, nil
+}
+
+// SetBundle puts a bundle on disk.
+func (l *Ledger) SetBundle(s Stored) error {
+	data, err := json.Marshal(s)
+	if err == nil {
+		err = daemon.WriteFile(filepath.Join(l.dir, bundleFile), data, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("store the bundle: %w", err)
+	}
+	return nil
+}
+
+// Run gives the steps of the last run. A torn last line, from a power cut in the middle
+// of a write, is cut off: its step was not done yet.
+func (l *Ledger) Run(log *slog.Logger, each func(guardian.Event)) error {
+	path := filepath.Join(l.dir, runFile)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the run: %w", err)
+	}
+	whole := 0
+	scan := bufio.NewScanner(bytes.NewReader(data))
+	scan.Buffer(nil, maxLine)
+	for scan.Scan() {
+		var e guardian.Event
+		if err := json.Unmarshal(scan.Bytes(), &e); err != nil || whole+len(scan.Bytes()) == len(data) {
+			log.Error("run ends in a broken step, cut off", "file", path, "byte", whole, "err", err)
+			return os.Truncate(path, int64(whole))
+		}
+		each(e)
+		whole += len(scan.Bytes()) + 1
+	}
+	return scan.Err()
+}
+
+// Append puts steps on disk before anything comes of them. A new run begins a new file.
+func (l *Ledger) Append(es []guardian.Event) error {
+	var b bytes.Buffer
+	for _, e := range es {
+		if e.Event.Type == shutdown.Began {
+			if err := l.startRun(); err != nil {
+				return err
+			}
+		}
+		data, err := json.Marshal(e)
+		if err != nil {
+			return fmt.Errorf("write the run: %w", err)
+		}
+		b.Write(append(data, '\n'))
+	}
+	if l.run == nil {
+		f, err := os.OpenFile(filepath.Join(l.dir, runFile), os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o600)
+		if err != nil {
+			return fmt.Errorf("write the run: %w", err)
+		}
+		l.run = f
+	}
+	if _, err := l.run.Write(b.Bytes()); err != nil {
+		return fmt.Errorf("write the run: %w", err)
+	}
+	if err := l.run.Sync(); err != nil {
+		return fmt.Errorf("write the run: %w", err)
+	}
+	return nil
+}
+
+func (l *Ledger) startRun() error {
+	if l.run != nil {
+		_ = l.run.Close() // the old run is over
+	}
+	f, err := os.OpenFile(filepath.Join(l.dir, runFile), os.O_APPEND|os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("write the run: %w", err)
+	}
+	l.run = f
+	return nil
+}

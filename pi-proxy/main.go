@@ -1,0 +1,66 @@
+// Command sentinel-pi watches the UPS of a site, relays its LAN to the brain, and shuts
+// the site down by itself when the brain does not.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	"sentinel.home.arpa/pi-proxy/proxy"
+	"sentinel.home.arpa/shared/daemon"
+)
+
+const defaultConfig = "/etc/sentinel/pi.yaml"
+
+type commands struct {
+	Config string `default:"${config}" type:"path" help:"The configuration file; the default one may be missing."`
+	Socket string `default:"${socket}" type:"path" help:"The running Pi's control socket."`
+
+	Run         struct{} `cmd:"" default:"1" help:"Run the Pi."`
+	CheckConfig struct{} `cmd:"" help:"Check the configuration and say what is wrong with it."`
+	Event       struct {
+		Name string `arg:"" help:"apcupsd's name of the event, such as onbattery."`
+	} `cmd:"" help:"Tell the running Pi of an event of apcupsd; for its scripts, which it never delays."`
+	Version struct{} `cmd:"" help:"Print the version."`
+}
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	var c commands
+	ctx := kong.Parse(&c, kong.Name("sentinel-pi"), kong.Description("The sentinel's Pi."), kong.UsageOnError(),
+		kong.Vars{"config": defaultConfig, "socket": proxy.DefaultControlSocket},
+		kong.Exit(func(code int) { os.Exit(min(code, 2)) }))
+	switch ctx.Command() {
+	case "version":
+		fmt.Println("sentinel-pi", daemon.Version())
+		return 0
+	case "event <name>":
+		if err := proxy.TellEvent(c.Socket, c.Event.Name); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
+	}
+	cfg, err := proxy.LoadConfig(c.Config, c.Config == defaultConfig)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if ctx.Command() == "check-config" {
+		fmt.Println(c.Config + ": fine")
+		return 0
+	}
+	slog.SetDefault(daemon.Logger(os.Stderr, cfg.LogLevel(), cfg.Log.Format))
+	return daemon.Main("sentinel-pi", func(ctx context.Context) error {
+		p, err := proxy.New(cfg, slog.Default())
+		if err != nil {
+			return err
+		}
+		return p.Run(ctx)
+	})
+}

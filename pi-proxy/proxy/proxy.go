@@ -1,0 +1,301 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sentinel.home.arpa/pi-proxy/internal/guardian"
+	"sentinel.home.arpa/pi-proxy/internal/lan"
+	"sentinel.home.arpa/pi-proxy/internal/ledger"
+	"sentinel.home.arpa/pi-proxy/internal/spool"
+	"sentinel.home.arpa/pi-proxy/internal/ups"
+	"sentinel.home.arpa/shared/config"
+	"sentinel.home.arpa/shared/courier"
+	"sentinel.home.arpa/shared/daemon"
+	"sentinel.home.arpa/shared/shutdown"
+	"sentinel.home.arpa/shared/tailnet"
+	"sentinel.home.arpa/shared/wire"
+)
+
+const (
+	tagBrain = "tag:sentinel-brain"
+	tagPi    = "tag:sentinel-pi"
+	piPort   = ":7777"
+	// resolveWithin bounds the look-up of brains on the tailnet.
+	resolveWithin = 2 * time.Second
+)
+
+// Proxy is the daemon.
+type Proxy struct {
+	cfg      Config
+	log      *slog.Logger
+	key      wire.Key
+	boot     string
+	notifier *daemon.Notifier
+	health   *daemon.Health
+
+	tailnet *tailnet.Node // nil where brains: are configured
+	client  *courier.Client
+	lan     *lan.Listener
+	relay   *lan.Relay
+	spool   *spool.Spool
+	ledger  *ledger.Ledger
+	pollers []*ups.Poller
+	latest  []*latest // of each UPS
+	guard   *guard
+
+	seq      atomic.Int64
+	stored   atomic.Pointer[ledger.Stored]
+	brainKey atomic.Pointer[wire.PublicKey]
+	bundleMu sync.Mutex
+	connects wire.Sequence
+
+	reachMu sync.Mutex
+	reach   map[string]bool // by the brain's URL, as last tried
+}
+
+// New opens the state directory and takes up what an earlier process left.
+func New(cfg Config, log *slog.Logger) (*Proxy, error) {
+	p := &Proxy{cfg: cfg, log: log, notifier: daemon.NewNotifier(log), health: daemon.NewHealth(30 * time.Second), reach: map[string]bool{}}
+	var err error
+	if err = os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the state directory: %w", err)
+	}
+	if p.key, err = wire.LoadKey(cfg.StateDir); err != nil {
+		return nil, err
+	}
+	if p.boot, err = daemon.BootID(cfg.BootIDFile); err != nil {
+		return nil, err
+	}
+	if p.spool, err = spool.Open(filepath.Join(cfg.StateDir, "spool"), p.boot, daemon.BootTime, log); err != nil {
+		return nil, err
+	}
+	if p.ledger, err = ledger.Open(cfg.StateDir); err != nil {
+		return nil, err
+	}
+	if len(cfg.Brains) == 0 {
+		p.tailnet = tailnet.New(tailnet.Config{Hostname: cfg.Tailnet.Hostname, Dir: filepath.Join(cfg.StateDir, "tailnet"),
+			ControlURL: cfg.Tailnet.ControlURL, AuthKey: p.authKey, Tags: []string{tagPi}, Logger: log})
+		p.client = courier.NewClient(p.tailnet.Dial)
+	} else {
+		p.client = courier.NewClient(nil)
+		p.brainKey.Store(&cfg.Brains[0].Key)
+	}
+	p.takeUp()
+	p.listenOnLAN()
+	p.watchUPSes()
+	return p, nil
+}
+
+func (p *Proxy) authKey() (string, error) {
+	if p.cfg.Tailnet.AuthKey.IsZero() {
+		return "", nil
+	}
+	return p.cfg.Tailnet.AuthKey.Read()
+}
+
+// takeUp restores the bundle and the run. Without a readable bundle the Pi still reports
+// and relays; it guards once the brain has handed one out.
+func (p *Proxy) takeUp() {
+	p.guard = newGuard(p)
+	stored, err := p.ledger.Bundle()
+	if err != nil {
+		p.log.Error("bundle unreadable, waiting for the brain's", "err", err)
+	}
+	if stored != nil {
+		p.stored.Store(stored)
+		if p.tailnet != nil && stored.BrainKey != "" {
+			p.brainKey.Store(&stored.BrainKey)
+		}
+		p.guard.restoreOrders(stored.Bundle)
+	}
+	if err := p.ledger.Run(p.log, func(e guardian.Event) { p.guard.core.Restore(e) }); err != nil {
+		p.log.Error("run unreadable, none is taken up", "err", err)
+	}
+}
+
+func (p *Proxy) listenOnLAN() {
+	p.lan = &lan.Listener{Log: p.log, Key: p.key, Now: time.Now, Self: p.header, Keep: p.spool.Put,
+		KeyOf: func(node string) (wire.PublicKey, bool) {
+			s := p.stored.Load()
+			if s == nil {
+				return "", false
+			}
+			key, ok := s.Bundle.Keys[node]
+			return key, ok
+		},
+		Tell: func(a *wire.Answer) {
+			if k := p.brainKey.Load(); k != nil {
+				a.BrainKey = *k
+			}
+			if s := p.stored.Load(); s != nil {
+				a.Pis = s.Bundle.Pis
+			}
+		}}
+	p.relay = &lan.Relay{Log: p.log, Brain: p.isBrain, Dial: (&net.Dialer{}).DialContext, Allowed: func(addr string) bool {
+		s := p.stored.Load()
+		return s != nil && inPlan(s.Bundle.Plan, addr)
+	}}
+}
+
+// inPlan reports whether an address is one of the plan's APIs.
+func inPlan(plan shutdown.Plan, addr string) bool {
+	for _, n := range plan.Nodes {
+		u, err := url.Parse(n.API)
+		if err != nil {
+			continue
+		}
+		host := u.Host
+		if u.Port() == "" {
+			host = net.JoinHostPort(u.Hostname(), "443")
+		}
+		if host == addr {
+			return true
+		}
+	}
+	return false
+}
+
+// isBrain lets only the brain through: by its tag on the tailnet, by its signature for
+// this Pi and address otherwise. A signature serves once.
+func (p *Proxy) isBrain(r *http.Request) error {
+	if p.tailnet != nil {
+		who, err := p.tailnet.WhoIs(r.Context(), r.RemoteAddr)
+		if err != nil {
+			return fmt.Errorf("ask the tailnet who is calling: %w", err)
+		}
+		for _, tag := range who.Tags {
+			if tag == tagBrain {
+				return nil
+			}
+		}
+		return fmt.Errorf("%s is not the brain", who.Name)
+	}
+	key := p.brainKey.Load()
+	c, err := courier.ReadConnect(r.Header.Get("Proxy-Authorization"), *key)
+	switch {
+	case err != nil:
+		return err
+	case c.Pi != p.cfg.Name || c.Addr != r.Host:
+		return errors.New("the brain's word is for another Pi or address")
+	case !p.connects.Fresh(c.Header, wire.KindConnect):
+		return errors.New("the brain's word was used before")
+	}
+	return nil
+}
+
+func (p *Proxy) watchUPSes() {
+	for _, u := range p.cfg.UPS {
+		l := &latest{name: u.Name, wake: make(chan struct{}, 1)}
+		p.latest = append(p.latest, l)
+		client := &ups.Client{Addr: u.NIS, Timeout: 2 * time.Second}
+		p.pollers = append(p.pollers, ups.NewPoller(client, u.Poll.Std(), func(o ups.Observation) {
+			if o.Changed {
+				p.log.Info("ups", "ups", u.Name, "supply", o.Reading.Supply, "flags", fmt.Sprintf("%#x", uint32(o.Reading.Flags)), "err", o.Err)
+			}
+			l.put(o)
+			p.guard.report(o.Reading)
+		}))
+	}
+}
+
+// poke has every UPS polled now: apcupsd has said that something changed.
+func (p *Proxy) poke() {
+	for _, u := range p.pollers {
+		u.Poke()
+	}
+}
+
+// header begins a message of the Pi's own; its seq rises with each.
+func (p *Proxy) header() wire.Header {
+	now := daemon.BootTime().Microseconds()
+	for {
+		last := p.seq.Load()
+		seq := max(now, last+1)
+		if p.seq.CompareAndSwap(last, seq) {
+			return wire.Header{V: wire.Version, Site: p.cfg.Site, Node: p.cfg.Name, Boot: p.boot, Seq: seq}
+		}
+	}
+}
+
+// brains are those to report to, as of now.
+func (p *Proxy) brains(ctx context.Context) []courier.Receiver {
+	var out []courier.Receiver
+	if p.tailnet == nil {
+		for _, b := range p.cfg.Brains {
+			out = append(out, courier.Receiver{Name: "brain", URL: "http://" + b.Address, Key: b.Key})
+		}
+		return out
+	}
+	ctx, cancel := context.WithTimeout(ctx, resolveWithin)
+	defer cancel()
+	peers, err := p.tailnet.PeersTagged(ctx, tagBrain)
+	if err != nil {
+		p.log.Debug("no brain found", "err", err)
+		return nil
+	}
+	for _, b := range peers {
+		out = append(out, courier.Receiver{Name: b.Name, URL: "http://" + net.JoinHostPort(b.Addr.String(), "80")})
+	}
+	return out
+}
+
+// learn takes what a brain's answer brings: its key, the bundle, the mandate.
+func (p *Proxy) learn(a *wire.Answer) {
+	if p.tailnet != nil && a.BrainKey != "" && a.BrainKey.Validate() == nil {
+		p.brainKey.Store(&a.BrainKey)
+	}
+	if a.Bundle != nil && a.Mandate != nil {
+		p.store(ledger.Stored{Hash: a.Mandate.Bundle, BrainKey: a.BrainKey, Bundle: *a.Bundle})
+	}
+	if a.Mandate != nil {
+		p.guard.mandate(*a.Mandate)
+	}
+}
+
+// store puts a new bundle on disk before the guardian goes by it, and before the brain is
+// told of it.
+func (p *Proxy) store(s ledger.Stored) {
+	p.bundleMu.Lock()
+	defer p.bundleMu.Unlock()
+	if old := p.stored.Load(); old != nil && old.Hash == s.Hash {
+		return
+	}
+	if hash, err := s.Bundle.Hash(); err != nil || hash != s.Hash {
+		p.log.Error("bundle refused, its hash is another one", "err", err)
+		return
+	}
+	if err := p.ledger.SetBundle(s); err != nil {
+		p.log.Error("bundle not stored", "err", err)
+		return
+	}
+	p.stored.Store(&s)
+	p.guard.order(s.Bundle)
+	p.log.Info("bundle stored", "hash", s.Hash, "armed", s.Bundle.Armed, "lacks", p.lacks())
+}
+
+// lacks are the credentials that the bundle names and the Pi does not have.
+func (p *Proxy) lacks() []string {
+	s := p.stored.Load()
+	if s == nil || s.Bundle.TokenSecret == "" {
+		return nil
+	}
+	secret, err := config.NewSecret(s.Bundle.TokenSecret)
+	if err == nil {
+		_, err = secret.Read()
+	}
+	if err != nil {
+		return []string{s.Bundle.TokenSecret}
+	}
+	return nil
+}

@@ -1,0 +1,239 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"sentinel.home.arpa/pi-proxy/internal/ups"
+	"sentinel.home.arpa/shared/courier"
+	"sentinel.home.arpa/shared/wire"
+)
+
+const (
+	beatEach   = time.Second
+	calmEach   = 5 * time.Second // reports of a UPS on mains
+	postWithin = 3 * time.Second
+	retryRelay = 2 * time.Second
+)
+
+// latest is the newest observation of one UPS, and who waits for it.
+type latest struct {
+	name string
+	wake chan struct{}
+
+	mu      sync.Mutex
+	o       ups.Observation
+	changed bool // since the last report
+	known   bool
+}
+
+func (l *latest) put(o ups.Observation) {
+	l.mu.Lock()
+	l.o, l.known, l.changed = o, true, l.changed || o.Changed
+	changed := l.changed
+	l.mu.Unlock()
+	if changed {
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// take gives the observation to report, as it stands now.
+func (l *latest) take() (o ups.Observation, changed, known bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	changed, l.changed = l.changed, false
+	o = l.o
+	o.Reading = o.Reading.Aged(time.Since(o.At))
+	return o, changed, l.known
+}
+
+func (l *latest) calm() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.known || !l.o.Reading.OnBattery()
+}
+
+// reportUPS posts a UPS each 5 s, each second while on battery, and at once when it
+// changes (rule U1).
+func (p *Proxy) reportUPS(ctx context.Context, l *latest) error {
+	tick := time.NewTicker(beatEach)
+	defer tick.Stop()
+	for last := (time.Time{}); ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.wake:
+		case <-tick.C:
+			if l.calm() && time.Since(last) < calmEach-beatEach/2 {
+				continue
+			}
+		}
+		o, changed, known := l.take()
+		if !known {
+			continue
+		}
+		last = time.Now()
+		p.toBrains(ctx, func(ctx context.Context, to courier.Receiver) error {
+			m := wire.UPSReport{Header: p.header(), UPS: l.name, Reading: o.Reading, Changed: changed, Bundle: p.bundleHash(), Run: p.guard.status()}
+			return p.post(ctx, to, courier.PathUPS, wire.KindUPS, m.Header, m)
+		})
+	}
+}
+
+// beat says each second that the Pi lives, and whom it hears.
+func (p *Proxy) beat(ctx context.Context) error {
+	tick := time.NewTicker(beatEach)
+	defer tick.Stop()
+	for {
+		p.toBrains(ctx, func(ctx context.Context, to courier.Receiver) error {
+			m := wire.Heartbeat{Header: p.header(), Pi: &wire.PiStatus{Addresses: p.addresses(), Heard: p.lan.Heard(),
+				Bundle: p.bundleHash(), Lacks: p.lacks(), Run: p.guard.status()}}
+			return p.post(ctx, to, courier.PathHeartbeat, wire.KindHeartbeat, m.Header, m)
+		})
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// toBrains posts to all brains at once, so that one that hangs delays no other.
+func (p *Proxy) toBrains(ctx context.Context, post func(ctx context.Context, to courier.Receiver) error) {
+	var wg sync.WaitGroup
+	for _, to := range p.brains(ctx) {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, postWithin)
+			defer cancel()
+			p.noted(to.URL, post(ctx, to))
+		})
+	}
+	wg.Wait()
+}
+
+// noted logs the first failure to reach a brain, and the first success after it.
+func (p *Proxy) noted(url string, err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	p.reachMu.Lock()
+	defer p.reachMu.Unlock()
+	was, known := p.reach[url]
+	if ok := err == nil; !known || was != ok {
+		p.reach[url] = ok
+		if ok {
+			p.log.Info("brain reached", "url", url)
+		} else {
+			p.log.Warn("brain not reached", "url", url, "err", err)
+		}
+	}
+}
+
+func (p *Proxy) post(ctx context.Context, to courier.Receiver, path string, kind wire.Kind, h wire.Header, m any) error {
+	data, err := wire.Seal(kind, m, p.key)
+	if err != nil {
+		return err
+	}
+	a, err := p.client.Post(ctx, to, path, h, data)
+	if err != nil {
+		return err
+	}
+	p.learn(a)
+	return nil
+}
+
+// forward hands the spool to the brain until it is empty (rule A3). A message leaves the
+// spool once a brain has taken it.
+func (p *Proxy) forward(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.spool.Added():
+		case <-time.After(retryRelay):
+		}
+		for p.forwardSome(ctx) {
+		}
+	}
+}
+
+// forwardSome reports whether it is worth going on at once.
+func (p *Proxy) forwardSome(ctx context.Context) bool {
+	msgs := p.spool.First(wire.MaxRelayed)
+	if len(msgs) == 0 {
+		return false
+	}
+	m := wire.Relay{Header: p.header()}
+	size := 0
+	for _, s := range msgs {
+		if size += len(s.Envelope) * 4 / 3; size > wire.MaxPayload*3/4 && len(m.Messages) > 0 {
+			break
+		}
+		m.Messages = append(m.Messages, wire.Relayed{AgeMS: s.Age.Milliseconds(), Envelope: s.Envelope})
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*postWithin)
+	defer cancel()
+	data, err := wire.Seal(wire.KindRelay, m, p.key)
+	if err != nil {
+		p.log.Error("relay not sealed", "err", err)
+		return false
+	}
+	taken := false
+	for _, to := range p.brains(ctx) {
+		a, err := p.client.Post(ctx, to, courier.PathRelay, m.Header, data)
+		p.noted(to.URL, err)
+		if err != nil {
+			continue
+		}
+		for _, i := range a.Taken {
+			if i < 0 || i >= len(m.Messages) {
+				continue
+			}
+			if err := p.spool.Remove(msgs[i].Name); err != nil {
+				p.log.Error("spooled message stays", "err", err)
+			}
+			taken = true
+		}
+		if taken {
+			p.log.Info("relayed", "messages", len(a.Taken), "brain", to.Name)
+			return true
+		}
+	}
+	return false
+}
+
+func (p *Proxy) bundleHash() string {
+	if s := p.stored.Load(); s != nil {
+		return s.Hash
+	}
+	return ""
+}
+
+// addresses are the Pi's own on its LAN, for the brain to hand out.
+func (p *Proxy) addresses() []string {
+	host, port, err := net.SplitHostPort(p.cfg.LAN.Listen)
+	if err != nil {
+		return nil
+	}
+	if host != "" && host != "0.0.0.0" && host != "::" {
+		return []string{p.cfg.LAN.Listen}
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, a := range addrs {
+		n, ok := a.(*net.IPNet)
+		if ok && n.IP.IsPrivate() && n.IP.To4() != nil && len(out) < 8 {
+			out = append(out, net.JoinHostPort(n.IP.String(), port))
+		}
+	}
+	return out
+}

@@ -1,0 +1,90 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+
+	"sentinel.home.arpa/shared/daemon"
+)
+
+// Run serves until the context ends. The UPS, the LAN and the guardian never wait for a
+// network beyond the house.
+func (p *Proxy) Run(ctx context.Context) error {
+	defer p.ledger.Close()
+	defer p.client.Close()
+	ln, err := net.Listen("tcp", p.cfg.LAN.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on the LAN: %w", err)
+	}
+	p.log.Info("starting", "name", p.cfg.Name, "key", p.key.PublicKey(), "lan", ln.Addr(), "version", daemon.Version())
+	tasks := []daemon.Task{
+		{Name: "guardian", Run: p.guard.loop},
+		{Name: "heartbeat", Run: p.beat},
+		{Name: "forward", Run: p.forward},
+		{Name: "lan", Run: func(ctx context.Context) error { return daemon.Serve(ctx, ln, p.lanRoutes(), "lan") }},
+	}
+	for i, u := range p.pollers {
+		tasks = append(tasks, daemon.Task{Name: "ups " + p.cfg.UPS[i].Name, Run: u.Run},
+			daemon.Task{Name: "report " + p.cfg.UPS[i].Name, Run: func(ctx context.Context) error { return p.reportUPS(ctx, p.latest[i]) }})
+	}
+	if p.tailnet != nil {
+		tasks = append(tasks, daemon.Task{Name: "tailnet", Run: p.tailnet.Run}, daemon.Task{Name: "tailnet relay", Run: p.serveTailnet})
+	}
+	if control, err := daemon.ControlSocket(p.cfg.ControlSocket, 0o600); err != nil {
+		p.log.Warn("no control socket, so apcupsd's events do not reach this Pi", "err", err)
+	} else {
+		tasks = append(tasks, daemon.Task{Name: "control", Run: func(ctx context.Context) error {
+			return daemon.Serve(ctx, control, p.controlRoutes(), "control")
+		}})
+	}
+	p.notifier.Ready()
+	err = daemon.Run(ctx, tasks...)
+	p.notifier.Stopping()
+	p.relay.Wait()
+	return err
+}
+
+// lanRoutes are the nodes'. Without a tailnet the brain comes this way too.
+func (p *Proxy) lanRoutes() http.Handler {
+	mux := http.NewServeMux()
+	p.lan.Register(mux)
+	if p.tailnet != nil {
+		return mux
+	}
+	return orConnect(mux, p.relay)
+}
+
+// orConnect serves CONNECT beside ordinary routes; a mux would not match its target.
+func orConnect(routes, connect http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodConnect {
+			connect.ServeHTTP(w, r)
+			return
+		}
+		routes.ServeHTTP(w, r)
+	})
+}
+
+func (p *Proxy) serveTailnet(ctx context.Context) error {
+	ln, err := p.tailnet.Listen(ctx, piPort)
+	if err != nil {
+		return fmt.Errorf("listen on the tailnet: %w", err)
+	}
+	mux := http.NewServeMux()
+	p.lan.Register(mux)
+	return daemon.Serve(ctx, ln, orConnect(mux, p.relay), "tailnet relay")
+}
+
+// controlRoutes are apcupsd's hooks and the operator's.
+func (p *Proxy) controlRoutes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /event/{name}", func(w http.ResponseWriter, r *http.Request) {
+		p.log.Info("apcupsd event", "event", r.PathValue("name"))
+		p.poke()
+		w.WriteHeader(http.StatusNoContent)
+	})
+	mux.Handle("GET /healthz", p.health.LiveHandler())
+	return mux
+}
