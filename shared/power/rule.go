@@ -53,15 +53,9 @@ const Never = time.Duration(-1)
 // Decide applies the policy to a reading. need is what the plan takes from its first
 // command to its last machine down.
 func (p Policy) Decide(r Reading, need time.Duration) Verdict {
-	low := r.LowFor != nil && r.Supply != Mains
-	if low && r.LowFor.Duration() >= p.LowFor {
-		return Verdict{Start: true, Urgent: true, Reason: fmt.Sprintf("the UPS has called its battery low for %s", Spell(p.LowFor))}
-	}
 	v := Verdict{In: Never}
-	if low {
-		v.sooner(p.LowFor - r.LowFor.Duration())
-	}
-	if r.Supply != Battery {
+	low := r.LowFor != nil && r.Supply != Mains
+	if !low && r.Supply != Battery {
 		return v
 	}
 	if r.LostFor != nil && r.LostFor.Duration() > Fresh { // what is not fresh starts nothing but this
@@ -69,6 +63,15 @@ func (p Policy) Decide(r Reading, need time.Duration) Verdict {
 			return Verdict{Start: true, Reason: fmt.Sprintf("the UPS was on battery when it fell silent %s ago", Spell(p.LostFor))}
 		}
 		v.sooner(p.LostFor - r.LostFor.Duration())
+		return v
+	}
+	if low {
+		if r.LowFor.Duration() >= p.LowFor {
+			return Verdict{Start: true, Urgent: true, Reason: fmt.Sprintf("the UPS has called its battery low for %s", Spell(p.LowFor))}
+		}
+		v.sooner(p.LowFor - r.LowFor.Duration())
+	}
+	if r.Supply != Battery {
 		return v
 	}
 	if r.For.Duration() >= p.RideThrough {

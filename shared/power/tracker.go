@@ -41,6 +41,9 @@ type Reading struct {
 func (r Reading) Aged(d time.Duration) Reading {
 	s := InSeconds(max(d, 0))
 	r.For += s
+	if r.Supply == SelfTest && r.For.Duration() > selfTestLongest {
+		r.Supply = Battery
+	}
 	if r.LowFor != nil {
 		v := *r.LowFor + s
 		r.LowFor = &v
@@ -91,19 +94,17 @@ type Tracker struct {
 	lostSince time.Time
 	mainsXfer *int   // NUMXFERS while last on mains
 	mainsXOn  string // XONBATT while last on mains
-	seen      bool
 }
 
 // Observe takes an answer that arrived at now.
 func (t *Tracker) Observe(now time.Time, s Status) Reading {
 	certain := s.Flags&(Online|OnBattery) != 0 && !s.Flags.Has(CommLost)
 	if !certain {
-		if t.seen && s.Flags.Has(CommLost) {
+		if s.Flags.Has(CommLost) {
 			t.last.Flags |= CommLost
 		}
 		return t.Silent(now)
 	}
-	t.seen = true
 	t.last = s
 	t.lostSince = time.Time{}
 	if s.Flags.Has(OnBattery) {

@@ -112,6 +112,16 @@ func (c *Cluster) Start(name string) error {
 	return c.powerOn(n, true)
 }
 
+// Halt shuts a node down, or reboots it, as somebody does at its own console: nothing is
+// asked of its API.
+func (c *Cluster) Halt(name, kind string) {
+	if n := c.node(name); n != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.command(n, kind)
+	}
+}
+
 // PowerCut takes a node's power away: its guests die, its connections drop, and
 // an announced reboot does not happen. Nothing happens to a node that is off.
 func (c *Cluster) PowerCut(name string) {

@@ -1,0 +1,159 @@
+package power
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+func TestS2_Rule(t *testing.T) {
+	const need = 3 * time.Minute
+	long := Seconds(3600)
+	patient := DefaultPolicy() // too patient for ride-through to matter
+	patient.RideThrough = time.Hour
+	atOnce := DefaultPolicy()
+	atOnce.RideThrough = 0
+	cases := []struct {
+		name   string
+		policy Policy
+		r      Reading
+		start  bool
+		urgent bool
+		reason string
+		in     time.Duration
+	}{
+		{name: "on mains", policy: DefaultPolicy(), r: Reading{Supply: Mains, For: 3600}, in: Never},
+		{name: "nothing known", policy: DefaultPolicy(), r: Reading{Supply: Unknown}, in: Never},
+		{name: "a blip", policy: DefaultPolicy(), r: Reading{Supply: Battery, For: 2}, in: 8 * time.Second},
+		{name: "just before the ride-through", policy: DefaultPolicy(), r: Reading{Supply: Battery, For: 9.99}, in: 10 * time.Millisecond},
+		{name: "ridden through", policy: DefaultPolicy(), r: Reading{Supply: Battery, For: 10}, start: true, reason: "out for 10 s"},
+		{name: "ridden through with little left", policy: DefaultPolicy(),
+			r:     Reading{Supply: Battery, For: 12, Status: Status{Runtime: new(Seconds(299))}},
+			start: true, urgent: true, reason: "out for 12 s"},
+		{name: "no ride-through", policy: atOnce, r: Reading{Supply: Battery}, start: true, reason: "out for 0 s"},
+		{name: "no ride-through on mains", policy: atOnce, r: Reading{Supply: Mains}, in: Never},
+
+		{name: "runtime just enough", policy: patient, r: Reading{Supply: Battery, For: 5, Status: Status{Runtime: new(Seconds(300))}},
+			in: time.Hour - 5*time.Second},
+		{name: "runtime under the need and its margin", policy: patient,
+			r:     Reading{Supply: Battery, For: 5, Status: Status{Runtime: new(Seconds(299))}},
+			start: true, urgent: true, reason: "lasts for 4 min and the shutdown needs 5 min"},
+		{name: "runtime unknown", policy: patient, r: Reading{Supply: Battery, For: 5}, in: time.Hour - 5*time.Second},
+		{name: "little runtime on mains", policy: patient, r: Reading{Supply: Mains, Status: Status{Runtime: new(Seconds(0))}}, in: Never},
+		{name: "charge at the floor", policy: patient, r: Reading{Supply: Battery, For: 5, Status: Status{Charge: new(0.20), Runtime: &long}},
+			in: time.Hour - 5*time.Second},
+		{name: "charge under the floor", policy: patient, r: Reading{Supply: Battery, For: 5, Status: Status{Charge: new(0.19), Runtime: &long}},
+			start: true, reason: "down to 19 percent"},
+		{name: "no charge on mains", policy: patient, r: Reading{Supply: Mains, Status: Status{Charge: new(0.0)}}, in: Never},
+
+		{name: "low for 9 s", policy: patient, r: Reading{Supply: Battery, For: 9, LowFor: new(Seconds(9))}, in: time.Second},
+		{name: "low for 10 s", policy: patient, r: Reading{Supply: Battery, For: 9, LowFor: new(Seconds(10))},
+			start: true, urgent: true, reason: "low for 10 s"},
+		{name: "low on mains", policy: patient, r: Reading{Supply: Mains, LowFor: new(Seconds(60))}, in: Never},
+
+		{name: "lost for 29 s", policy: patient, r: Reading{Supply: Battery, For: 40, LostFor: new(Seconds(29))}, in: time.Second},
+		{name: "lost for 30 s", policy: patient, r: Reading{Supply: Battery, For: 40, LostFor: new(Seconds(30))},
+			start: true, reason: "fell silent 30 s ago"},
+		{name: "lost on mains", policy: patient, r: Reading{Supply: Mains, LostFor: new(Seconds(3600))}, in: Never},
+		{name: "frozen numbers", policy: patient,
+			r:  Reading{Supply: Battery, For: 5, LostFor: new(Seconds(4)), Status: Status{Charge: new(0.0), Runtime: new(Seconds(0))}},
+			in: 26 * time.Second},
+		{name: "silent over the ride-through", policy: DefaultPolicy(), r: Reading{Supply: Battery, For: 12, LostFor: new(Seconds(9))},
+			in: 21 * time.Second},
+		{name: "one answer missed at the ride-through", policy: DefaultPolicy(), r: Reading{Supply: Battery, For: 10, LostFor: new(Seconds(1))},
+			start: true, reason: "out for 10 s"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) { checkVerdict(t, c.policy.Decide(c.r, need), c.start, c.urgent, c.reason, c.in) })
+	}
+}
+
+func checkVerdict(t *testing.T, v Verdict, start, urgent bool, reason string, in time.Duration) {
+	t.Helper()
+	if v.Start != start || v.Urgent != urgent || !strings.Contains(v.Reason, reason) || (v.Reason != "") != start {
+		t.Errorf("verdict %+v, want start %v, urgent %v, reason with %q", v, start, urgent, reason)
+	}
+	if !start && (v.In-in).Abs() > time.Microsecond {
+		t.Errorf("in %v, want %v", v.In, in)
+	}
+}
+
+func TestU3_RuleSparesTestsUnlessTheBatteryIsLow(t *testing.T) {
+	const need = 3 * time.Minute
+	empty := Status{Charge: new(0.0), Runtime: new(Seconds(0))}
+	for _, supply := range []Supply{SelfTest, Calibrates, Unknown} {
+		v := DefaultPolicy().Decide(Reading{Status: empty, Supply: supply, For: 39}, need)
+		checkVerdict(t, v, false, false, "", Never)
+		v = DefaultPolicy().Decide(Reading{Status: empty, Supply: supply, For: 39, LowFor: new(Seconds(4))}, need)
+		checkVerdict(t, v, false, false, "", 6*time.Second)
+		v = DefaultPolicy().Decide(Reading{Status: empty, Supply: supply, For: 39, LowFor: new(Seconds(10))}, need)
+		checkVerdict(t, v, true, true, "low for 10 s", 0)
+	}
+}
+
+// In is when to ask again: never later than the plan must start, and after a few
+// times of asking it has started, or never does.
+func TestS2_AskingAgainWhenToldIsInTime(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		seconds := func(name string) *Seconds {
+			return rapid.Ptr(rapid.Map(rapid.IntRange(0, 60_000), func(ms int) Seconds { return Seconds(ms) / 1000 }), true).Draw(t, name)
+		}
+		r := Reading{
+			Supply:  rapid.SampledFrom([]Supply{Unknown, Mains, Battery, SelfTest, Calibrates}).Draw(t, "supply"),
+			For:     Seconds(rapid.IntRange(0, 60_000).Draw(t, "for")) / 1000,
+			LowFor:  seconds("low"),
+			LostFor: seconds("lost"),
+		}
+		r.Runtime = seconds("runtime")
+		p := DefaultPolicy()
+		for range 5 {
+			v := p.Decide(r, time.Minute)
+			switch {
+			case v.Start && r.Supply == Mains:
+				t.Fatalf("a shutdown on mains: %+v", v)
+			case v.Start:
+				return
+			case v.In == Never:
+				if p.Decide(r.Aged(24*time.Hour), time.Minute).Start {
+					t.Fatalf("it was not to come: %+v", r)
+				}
+				return
+			}
+			if early := v.In - time.Millisecond; early > 0 && p.Decide(r.Aged(early), time.Minute).Start {
+				t.Fatalf("started before %v: %+v", v.In, r)
+			}
+			r = r.Aged(v.In + time.Millisecond)
+		}
+		t.Fatalf("asked five times: %+v", r)
+	})
+}
+
+// No sequence of answers whose last one says mains is a reason to shut down.
+func TestU3_MainsIsNeverAReason(t *testing.T) {
+	all := recorded(t)
+	var names []string
+	for name := range all {
+		names = append(names, name)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		var tr Tracker
+		now := time.Unix(0, 0)
+		for range rapid.IntRange(0, 20).Draw(t, "answers") {
+			now = now.Add(time.Duration(rapid.IntRange(0, 60_000).Draw(t, "ms")) * time.Millisecond)
+			if rapid.Bool().Draw(t, "silent") {
+				tr.Silent(now)
+				continue
+			}
+			r := tr.Observe(now, all[rapid.SampledFrom(names).Draw(t, "answer")])
+			if err := r.Validate(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r := tr.Observe(now.Add(time.Second), all["online"])
+		if v := DefaultPolicy().Decide(r, time.Minute); v.Start || r.Supply != Mains {
+			t.Fatalf("%+v of %+v", v, r)
+		}
+	})
+}
