@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,7 @@ import (
 type Brain struct {
 	cfg      Config
 	core     sentinel.Config
+	machine  machine
 	log      *slog.Logger
 	version  string
 	key      wire.Key
@@ -47,6 +49,7 @@ type Brain struct {
 	relays     map[string][]relay
 	peers      map[string][]wire.Peer
 
+	seq     wire.Counter
 	inputs  chan submission
 	counted chan guestCount
 	stopped chan struct{}
@@ -65,7 +68,11 @@ type Brain struct {
 // New opens the state directory and replays the journal. Close what it returns by
 // running it, or with Close.
 func New(ctx context.Context, cfg Config, log *slog.Logger) (*Brain, error) {
-	b := &Brain{cfg: cfg, log: log, version: daemon.Version(), notifier: daemon.NewNotifier(log),
+	return newBrain(ctx, cfg, log, thisMachine())
+}
+
+func newBrain(ctx context.Context, cfg Config, log *slog.Logger, m machine) (*Brain, error) {
+	b := &Brain{cfg: cfg, log: log, machine: m, version: daemon.Version(), notifier: daemon.NewNotifier(log),
 		health: daemon.NewHealth(30*time.Second, "journal"), metrics: newMetrics(),
 		inputs: make(chan submission, batch), counted: make(chan guestCount), stopped: make(chan struct{}),
 		performers: map[string]*performer{}, guests: map[string]*int{}, numbers: map[string]string{},
@@ -86,7 +93,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*Brain, error) {
 	if err := b.replay(ctx); err != nil {
 		return nil, err
 	}
-	b.uplink = &uplink{anchors: cfg.Anchors, dial: (&net.Dialer{}).DialContext, log: log, asked: make(chan struct{}, 1),
+	b.uplink = &uplink{anchors: cfg.Anchors, dial: m.dial, log: log, asked: make(chan struct{}, 1),
 		tell: func(ctx context.Context, online bool) {
 			if err := b.submit(ctx, sentinel.Uplink{Online: online}); err != nil && ctx.Err() == nil {
 				log.Error("input lost", "input", "Uplink", "err", err)
@@ -127,9 +134,6 @@ func coreConfig(cfg *Config) sentinel.Config {
 func (b *Brain) connect() error {
 	cfg := b.cfg
 	b.identities = &ingest.Identities{Pis: map[string]string{}, Allow: cfg.Tailnet.AllowNodes}
-	if len(cfg.Sites) == 1 {
-		b.identities.Site = cfg.Sites[0].Name
-	}
 	if cfg.Listen == "" {
 		b.tailnet = tailnet.New(tailnet.Config{
 			Hostname: cfg.Tailnet.Hostname, Dir: filepath.Join(cfg.StateDir, "tailnet"), ControlURL: cfg.Tailnet.ControlURL,
@@ -146,6 +150,7 @@ func (b *Brain) connect() error {
 		return b.submit(ctx, sentinel.Bound{KeyBound: sentinel.KeyBound{Name: k.Name, Site: k.Site, Role: k.Role, Key: string(k.Key), StableID: k.StableID}})
 	}
 	for _, s := range cfg.Sites {
+		b.identities.Sites = append(b.identities.Sites, s.Name)
 		for _, p := range s.Pis {
 			b.identities.Pis[p.Name] = s.Name
 			b.relays[s.Name] = append(b.relays[s.Name], b.relayOf(p))
@@ -177,7 +182,7 @@ func (b *Brain) connectPhone() error {
 	if err != nil {
 		return fmt.Errorf("read Twilio's secret: %w", err)
 	}
-	client, err := twilio.New(twilio.Config{AccountSID: t.AccountSID, APIKeySID: t.APIKeySID, APIKeySecret: secret, From: t.From, BaseURL: t.APIURL})
+	client, err := twilio.New(twilio.Config{AccountSID: t.AccountSID, APIKeySID: t.APIKeySID, APIKeySecret: secret, From: t.From, BaseURL: t.APIURL, Transport: b.machine.phone})
 	if err != nil {
 		return err
 	}
@@ -220,17 +225,27 @@ func (b *Brain) replay(ctx context.Context) error {
 		b.timeline = append(b.timeline[:0:0], b.timeline[over:]...)
 	}
 	for _, k := range b.state.Keys {
-		if known, ok := b.identities.Lookup(k.Name); !ok || known.StableID == "" && known.Key == wire.PublicKey(k.Key) {
-			b.identities.Learn(ingest.Known{Name: k.Name, Site: k.Site, Role: k.Role, Key: wire.PublicKey(k.Key), StableID: k.StableID})
-		}
+		b.learn(k)
 	}
-	b.clock = newClock(boot, daemon.BootTime, time.Now, last)
+	b.clock = newClock(boot, b.machine.sinceBoot, b.machine.wall, last)
 	return nil
 }
 
-// header begins an answer or request of the brain's own.
+// learn takes a key that the journal knows, unless the configuration has another for the
+// name, or has made a Pi of a node or the other way round since it was bound.
+func (b *Brain) learn(k sentinel.KeyBound) {
+	site, isPi := b.identities.Pis[k.Name]
+	if isPi != (k.Role == sentinel.Pi) || isPi && site != k.Site || !slices.Contains(b.identities.Sites, k.Site) {
+		return
+	}
+	if known, ok := b.identities.Lookup(k.Name); !ok || known.StableID == "" && known.Key == wire.PublicKey(k.Key) {
+		b.identities.Learn(ingest.Known{Name: k.Name, Site: k.Site, Role: k.Role, Key: wire.PublicKey(k.Key), StableID: k.StableID})
+	}
+}
+
+// header begins an answer or request of the brain's own; its seq rises with each.
 func (b *Brain) header() wire.Header {
-	return wire.Header{V: wire.Version, Node: b.cfg.Name, Boot: b.clock.boot, Seq: max(b.clock.sinceBoot().Microseconds(), 1)}
+	return wire.Header{V: wire.Version, Node: b.cfg.Name, Boot: b.clock.boot, Seq: b.seq.Next(b.clock.sinceBoot())}
 }
 
 // zone is the site's time zone.
@@ -245,13 +260,9 @@ func (b *Brain) zone(site string) *time.Location {
 	return time.Local
 }
 
-func (b *Brain) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	return (&net.Dialer{}).DialContext(ctx, network, addr)
-}
-
 func (b *Brain) dialTailnet(ctx context.Context, network, addr string) (net.Conn, error) {
 	if b.tailnet == nil {
-		return b.dial(ctx, network, addr)
+		return b.machine.dial(ctx, network, addr)
 	}
 	return b.tailnet.Dial(ctx, network, addr)
 }

@@ -3,11 +3,13 @@ package brain
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"sentinel.home.arpa/cloud/internal/journal"
 	"sentinel.home.arpa/cloud/internal/notify"
 	"sentinel.home.arpa/cloud/internal/sentinel"
+	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/shutdown"
 )
 
@@ -21,8 +23,11 @@ func (b *Brain) effect(ctx context.Context, e journal.Entry) {
 			b.caller.Drop(f.Call)
 		}
 	case *sentinel.BlindEnded:
-		b.table.Restart(b.clock.now(), nil)
-	case *sentinel.KeyBound, *sentinel.PlanArmed, *sentinel.PlanDisarmed:
+		b.table.Restart(b.clock.now(), b.wereUp())
+	case *sentinel.KeyBound: // before whoever bound it learns it, or the bundles would lack it
+		b.learn(*f)
+		b.renewBundles()
+	case *sentinel.PlanArmed, *sentinel.PlanDisarmed:
 		b.renewBundles()
 	case *sentinel.IncidentOpened:
 		if f.Kind == sentinel.PowerOutage {
@@ -34,12 +39,12 @@ func (b *Brain) effect(ctx context.Context, e journal.Entry) {
 }
 
 // resume takes up what an earlier process left: calls that may or may not have been
-// placed, and the watch over a run.
+// placed, none of which may be taken for another's, and the watch over a run.
 func (b *Brain) resume(ctx context.Context) {
 	b.renewBundles()
 	for _, i := range b.state.Incidents {
 		for _, c := range i.Calls {
-			if !c.Open() && c.SID != "" && b.caller != nil {
+			if c.SID != "" && b.caller != nil {
 				b.caller.Known(c.SID)
 			}
 		}
@@ -91,12 +96,17 @@ func (b *Brain) story(i *sentinel.Incident, contact string) notify.Story {
 	s := notify.Story{Kind: string(i.Kind), Contact: contact, Site: i.Site,
 		Since: b.clock.shown(i.Since).In(b.zone(i.Site)), Nodes: i.Nodes}
 	for _, src := range site.Sources {
-		if src.Role == sentinel.Node && src.Condition == sentinel.Up {
+		switch {
+		case src.Condition != sentinel.Up:
+		case src.Role == sentinel.Pi:
+			s.PiHeard = true
+		case !slices.Contains(i.Nodes, src.Name):
 			s.Others++
 		}
 	}
 	for _, u := range site.UPSes {
 		r, ok := u.Reading(now, b.core.Times.ReportFresh)
+		s.OnMains = s.OnMains || ok && r.Supply == power.Mains
 		if !ok || !r.OnBattery() {
 			continue
 		}
@@ -120,8 +130,16 @@ func (b *Brain) planStory(site *sentinel.Site, i *sentinel.Incident) notify.Plan
 		return p
 	}
 	p.Exists, p.Nodes = true, len(plan.Nodes)
-	p.Begun = site.Run != nil && site.RunIncident == i.ID
-	p.ByPi = site.PiRun != nil && site.PiRun.State.Open() && !site.PiRunAt.Before(i.Since)
+	if r := site.Run; r != nil && site.RunIncident == i.ID && !r.DryRun {
+		p.Begun, p.Through, p.Stopped = true, r.Finished, r.Stopped != ""
+		for _, t := range r.Targets {
+			if t.Late && t.Target.Kind != shutdown.Listing {
+				p.Late++
+			}
+		}
+	}
+	r := site.PiRun
+	p.ByPi = r != nil && r.State.Open() && !r.DryRun && !site.PiRunAt.Before(i.Since)
 	return p
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"sentinel.home.arpa/cloud/internal/cause"
 	"sentinel.home.arpa/cloud/internal/journal"
 	"sentinel.home.arpa/cloud/internal/liveness"
 	"sentinel.home.arpa/cloud/internal/sentinel"
@@ -74,10 +75,12 @@ func (b *Brain) loop(ctx context.Context) error {
 			subs = []submission{{in: sentinel.Tick{}}}
 		}
 		now := b.clock.now()
-		if late := now.Sub(last); late > pausedAfter { // before anything that waited meanwhile is judged
+		for now.Sub(last) > pausedAfter { // before anything that waited meanwhile is judged
+			late := now.Sub(last)
 			b.log.Warn("the process stood still", "for", late)
-			b.table.Restart(now, nil)
+			b.table.Restart(now, b.wereUp())
 			b.turn(ctx, []submission{{in: sentinel.Paused{For: late}}})
+			last, now = now, b.clock.now()
 		}
 		last = now
 		b.turn(ctx, append(subs, b.silences(now)...))
@@ -103,8 +106,12 @@ func (b *Brain) drain(first submission) []submission {
 
 func (b *Brain) silences(now time.Time) []submission {
 	var subs []submission
+	up := map[string][]cause.Source{}
 	for _, s := range b.table.Expire(now) {
-		subs = append(subs, submission{in: sentinel.Silent{Site: s.Site, Name: s.Name, Last: s.Last, Up: b.table.Site(s.Site)}})
+		if up[s.Site] == nil {
+			up[s.Site] = b.table.Site(s.Site)
+		}
+		subs = append(subs, submission{in: sentinel.Silent{Site: s.Site, Name: s.Name, Last: s.Last, Up: up[s.Site]}})
 	}
 	return subs
 }
@@ -179,7 +186,7 @@ func (b *Brain) keep(entries []journal.Entry) {
 	}
 }
 
-// wereUp are the sources that the journal knows as up; their silence counts from now.
+// wereUp are the sources that are up as far as was decided; their silence counts from now.
 func (b *Brain) wereUp() []liveness.Beat {
 	var beats []liveness.Beat
 	for _, site := range b.state.Sites {

@@ -33,7 +33,7 @@ func (b *Brain) Run(ctx context.Context) error {
 		}}
 	}
 	if b.tailnet == nil {
-		tasks = append(tasks, serve("http", func(context.Context) (net.Listener, error) { return net.Listen("tcp", b.cfg.Listen) }, mux))
+		tasks = append(tasks, serve("http", func(context.Context) (net.Listener, error) { return b.machine.listen("tcp", b.cfg.Listen) }, mux))
 	} else {
 		tasks = append(tasks, daemon.Task{Name: "tailnet", Run: b.tailnet.Run},
 			serve("http", func(ctx context.Context) (net.Listener, error) { return b.tailnet.Listen(ctx, ":80") }, mux))
@@ -75,9 +75,16 @@ func (b *Brain) routes() (*http.ServeMux, error) {
 		return b.forEachSite(ctx, func(site string) sentinel.Input { return sentinel.Disarm{Site: site, By: "the operator"} })
 	}))
 	mux.HandleFunc("POST /api/v1/incidents/{id}/ack", b.button(func(ctx context.Context, r *http.Request) error {
-		return b.submit(ctx, sentinel.Acknowledge{Incident: r.PathValue("id"), By: "the operator"})
+		return b.acknowledge(ctx, r.PathValue("id"))
 	}))
 	return mux, nil
+}
+
+func (b *Brain) acknowledge(ctx context.Context, id string) error {
+	if v := b.view.Load(); v != nil && !v.open[id] {
+		return &courier.Fault{Status: http.StatusNotFound, Reason: "unknown", Err: fmt.Errorf("no incident %q is open", id)}
+	}
+	return b.submit(ctx, sentinel.Acknowledge{Incident: id, By: "the operator"})
 }
 
 func (b *Brain) page() *web.View {
@@ -88,16 +95,23 @@ func (b *Brain) page() *web.View {
 }
 
 func (b *Brain) forEachSite(ctx context.Context, in func(site string) sentinel.Input) error {
+	found := false
 	for _, s := range b.core.Sites {
 		if s.Plan == nil {
 			continue
 		}
+		found = true
 		if err := b.submit(ctx, in(s.Name)); err != nil {
 			return err
 		}
 	}
+	if !found {
+		return &courier.Fault{Status: http.StatusConflict, Reason: "no-plan", Err: errNoPlan}
+	}
 	return nil
 }
+
+var errNoPlan = errors.New("there is no plan; add plan: to cloud.yaml")
 
 // errNotAdmin keeps buttons to the machine itself until roles come with the tailnet's grants.
 var errNotAdmin = errors.New("only the machine that the brain runs on may press this")
@@ -117,8 +131,12 @@ func (b *Brain) button(do func(ctx context.Context, r *http.Request) error) http
 	press := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 2*appendWithin)
 		defer cancel()
-		if err := do(ctx, r); err != nil {
-			courier.Fail(w, &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "busy", Err: err})
+		err := do(ctx, r)
+		if f := (*courier.Fault)(nil); err != nil && !errors.As(err, &f) {
+			err = &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "busy", Err: err}
+		}
+		if err != nil {
+			courier.Fail(w, err)
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)

@@ -53,7 +53,7 @@ func (b *Brain) fleet(plan shutdown.Plan) (*proxmox.Fleet, error) {
 // evidence that a node is down; a relay that says its target is closed is.
 func (b *Brain) wayTo(site string) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	if b.cfg.Proxmox.Via == "direct" || len(b.relays[site]) == 0 {
-		return b.dial
+		return nil // the adapter's own dialer, the only one whose failures say that a node is down
 	}
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		var errs []error

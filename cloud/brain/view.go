@@ -21,6 +21,7 @@ type view struct {
 	at       time.Time // the brain's time
 	mandates map[string]wire.Mandate
 	supply   map[string]power.Supply // mains only if no UPS of the site is on battery
+	open     map[string]bool         // the incidents that go on, by id
 	page     *web.View
 }
 
@@ -30,7 +31,10 @@ const incidentsShown = 20
 // publish makes a new view after each turn.
 func (b *Brain) publish() {
 	now := b.clock.now()
-	v := &view{at: now, mandates: map[string]wire.Mandate{}, supply: map[string]power.Supply{}}
+	v := &view{at: now, mandates: map[string]wire.Mandate{}, supply: map[string]power.Supply{}, open: map[string]bool{}}
+	for _, i := range b.state.OpenIncidents() {
+		v.open[i.ID] = true
+	}
 	for name, site := range b.state.Sites {
 		epoch, run, id := b.state.Mandate(name, now)
 		v.mandates[name] = wire.Mandate{Epoch: epoch, Run: run, RunID: id}
@@ -56,6 +60,9 @@ func supplyOf(site *sentinel.Site) power.Supply {
 
 func (b *Brain) pageView(now time.Time) *web.View {
 	v := &web.View{At: b.clock.wall(), Calls: map[string]int{}, Waiting: b.identities.Waiting()}
+	if len(b.unwritten) > 0 { // rule R3: act, and say so
+		v.Warnings = append(v.Warnings, "The journal cannot be written; a restart now would forget what has happened since.")
+	}
 	for _, name := range slices.Sorted(maps.Keys(b.state.Sites)) {
 		v.Sites = append(v.Sites, b.siteView(b.state.Sites[name], now))
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -113,7 +114,8 @@ func (c *Config) check(f *config.File) error {
 		errs = append(errs, f.Errorf("log.format", "%q is no format; write text or json", c.Log.Format))
 	}
 	address := func(path, addr string) {
-		if host, port, err := net.SplitHostPort(addr); err != nil || port == "" || host == "" && path != "lan.listen" {
+		host, port, err := net.SplitHostPort(addr)
+		if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || host == "" && path != "lan.listen" {
 			errs = append(errs, f.Errorf(path, "%q is no address; write <host>:<port>", addr))
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync/atomic"
 	"time"
 
@@ -32,12 +31,12 @@ type guard struct {
 	inputs chan func(now time.Time) []guardian.Event
 	ended  chan struct{} // closed when the loop has ended
 
-	supply   atomic.Pointer[power.Supply]
-	run      atomic.Pointer[shutdown.Status]
-	looks    atomic.Pointer[[]shutdown.Target]
-	exec     *executor.Executor // of the run under way
+	run   atomic.Pointer[shutdown.Status]
+	looks atomic.Pointer[[]shutdown.Target]
+
+	do       func(shutdown.Command) // performs a command of the run under way; nil: nothing can
 	cancel   context.CancelFunc
-	performs chan struct{} // closed when exec has ended
+	performs chan struct{} // closed when what performs has ended
 }
 
 func newGuard(p *Proxy) *guard {
@@ -58,9 +57,8 @@ func (g *guard) send(f func(now time.Time) []guardian.Event) {
 	}
 }
 
-func (g *guard) report(r power.Reading) {
-	g.supply.Store(&r.Supply)
-	g.send(func(now time.Time) []guardian.Event { return g.core.Reported(now, r) })
+func (g *guard) report(ups string, r power.Reading) {
+	g.send(func(now time.Time) []guardian.Event { return g.core.Reported(now, ups, r) })
 }
 
 func (g *guard) order(b wire.Bundle) {
@@ -121,11 +119,7 @@ func (g *guard) done(ctx context.Context, now time.Time, es []guardian.Event) {
 			g.p.log.Error("run not written, acting from memory", "err", err)
 		}
 	}
-	if r := g.core.Run; r != nil {
-		g.run.Store(r.Status(now, g.core.Epoch))
-		looks := r.Looks()
-		g.looks.Store(&looks)
-	}
+	g.publish(now)
 	for _, e := range es {
 		g.p.log.Info("run", "event", e.Event.Type, "target", e.Event.Target, "why", e.Event.Why, "epoch", e.Epoch.Counter)
 		switch e.Event.Type {
@@ -140,18 +134,45 @@ func (g *guard) done(ctx context.Context, now time.Time, es []guardian.Event) {
 	}
 }
 
+// publish lets others see the run.
+func (g *guard) publish(now time.Time) {
+	r := g.core.Run
+	if r == nil {
+		return
+	}
+	g.run.Store(brief(r.Status(now, g.core.Epoch)))
+	looks := r.Looks()
+	g.looks.Store(&looks)
+}
+
+// brief keeps a status small enough to travel beside all else that a message holds.
+func brief(s *shutdown.Status) *shutdown.Status {
+	longest := 80
+	if len(s.Targets) > 100 {
+		longest = 0
+	}
+	for i, t := range s.Targets {
+		s.Targets[i].Why = t.Why[:min(len(t.Why), longest)]
+	}
+	return s
+}
+
 func (g *guard) command(ctx context.Context, now time.Time, target string) {
-	if g.exec == nil {
-		return // no machines could be made; the run says so at its deadlines
+	if g.do == nil {
+		g.perform(ctx) // the bundle or the secret may be there by now
+	}
+	if g.do == nil {
+		return // the run says so at its deadlines
 	}
 	for _, c := range g.core.Run.Due(now) {
 		if c.Target.ID() == target {
-			g.exec.Perform(ctx, []shutdown.Command{c})
+			g.do(c)
 		}
 	}
 }
 
-// perform makes what performs the run.
+// perform makes what performs the run. What it has sent ends with the run: a command that
+// hangs must not hold up the loop once the power is back.
 func (g *guard) perform(ctx context.Context) {
 	g.stop()
 	fleet, err := g.fleet()
@@ -159,11 +180,11 @@ func (g *guard) perform(ctx context.Context) {
 		g.p.log.Error("run without machines", "err", err)
 		return
 	}
-	ctx, g.cancel = context.WithCancel(ctx)
+	ctx, g.cancel = context.WithCancel(context.WithoutCancel(ctx)) // stop cancels it, after the last command
 	exec := &executor.Executor{
 		Machines: fleet,
 		May: func() error {
-			if s := g.supply.Load(); s != nil && *s == power.Mains {
+			if g.p.mains() {
 				return errMainsBack
 			}
 			return nil
@@ -176,7 +197,7 @@ func (g *guard) perform(ctx context.Context) {
 		},
 	}
 	ended := make(chan struct{})
-	g.exec, g.performs = exec, ended
+	g.do, g.performs = func(c shutdown.Command) { exec.Perform(ctx, []shutdown.Command{c}) }, ended
 	go func() { // stop waits for it
 		defer close(ended)
 		defer fleet.Close()
@@ -203,7 +224,7 @@ func (g *guard) stop() {
 	}
 	g.cancel()
 	<-g.performs
-	g.cancel, g.exec, g.performs = nil, nil, nil
+	g.cancel, g.do, g.performs = nil, nil, nil
 }
 
 func (g *guard) fleet() (*proxmox.Fleet, error) {
@@ -219,5 +240,6 @@ func (g *guard) fleet() (*proxmox.Fleet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the Proxmox token's secret: %w", err)
 	}
-	return proxmox.NewFleet(g.core.Run.Plan, stored.Bundle.TokenID, text, (&net.Dialer{}).DialContext, g.p.lan.SilentFor)
+	// No dialer: only of the machine's own network does the fleet know what its errors mean.
+	return proxmox.NewFleet(g.core.Run.Plan, stored.Bundle.TokenID, text, nil, g.p.lan.SilentFor)
 }

@@ -31,6 +31,8 @@ const (
 	tagBrain = "tag:sentinel-brain"
 	tagPi    = "tag:sentinel-pi"
 	piPort   = ":7777"
+	// nisWithin bounds one poll: apcupsd on a slow serial line takes over 2 s to answer.
+	nisWithin = 4 * time.Second
 	// resolveWithin bounds the look-up of brains on the tailnet.
 	resolveWithin = 2 * time.Second
 )
@@ -54,11 +56,11 @@ type Proxy struct {
 	latest  []*latest // of each UPS
 	guard   *guard
 
-	seq      atomic.Int64
+	seq      wire.Counter
 	stored   atomic.Pointer[ledger.Stored]
 	brainKey atomic.Pointer[wire.PublicKey]
 	bundleMu sync.Mutex
-	connects wire.Sequence
+	connects wire.Once
 
 	reachMu sync.Mutex
 	reach   map[string]bool // by the brain's URL, as last tried
@@ -122,6 +124,7 @@ func (p *Proxy) takeUp() {
 	if err := p.ledger.Run(p.log, func(e guardian.Event) { p.guard.core.Restore(e) }); err != nil {
 		p.log.Error("run unreadable, none is taken up", "err", err)
 	}
+	p.guard.publish(time.Now()) // the brain must not hear of none first (rule G5)
 }
 
 func (p *Proxy) listenOnLAN() {
@@ -181,14 +184,19 @@ func (p *Proxy) isBrain(r *http.Request) error {
 		}
 		return fmt.Errorf("%s is not the brain", who.Name)
 	}
-	key := p.brainKey.Load()
-	c, err := courier.ReadConnect(r.Header.Get("Proxy-Authorization"), *key)
+	var c *wire.Connect
+	err := errors.New("there is no brain")
+	for _, b := range p.cfg.Brains {
+		if c, err = courier.ReadConnect(r.Header.Get("Proxy-Authorization"), b.Key); err == nil {
+			break
+		}
+	}
 	switch {
 	case err != nil:
 		return err
 	case c.Pi != p.cfg.Name || c.Addr != r.Host:
 		return errors.New("the brain's word is for another Pi or address")
-	case !p.connects.Fresh(c.Header, wire.KindConnect):
+	case !p.connects.Fresh(c.Header):
 		return errors.New("the brain's word was used before")
 	}
 	return nil
@@ -198,13 +206,13 @@ func (p *Proxy) watchUPSes() {
 	for _, u := range p.cfg.UPS {
 		l := &latest{name: u.Name, wake: make(chan struct{}, 1)}
 		p.latest = append(p.latest, l)
-		client := &ups.Client{Addr: u.NIS, Timeout: 2 * time.Second}
+		client := &ups.Client{Addr: u.NIS, Timeout: nisWithin}
 		p.pollers = append(p.pollers, ups.NewPoller(client, u.Poll.Std(), func(o ups.Observation) {
 			if o.Changed {
 				p.log.Info("ups", "ups", u.Name, "supply", o.Reading.Supply, "flags", fmt.Sprintf("%#x", uint32(o.Reading.Flags)), "err", o.Err)
 			}
 			l.put(o)
-			p.guard.report(o.Reading)
+			p.guard.report(u.Name, o.Reading)
 		}))
 	}
 }
@@ -218,14 +226,7 @@ func (p *Proxy) poke() {
 
 // header begins a message of the Pi's own; its seq rises with each.
 func (p *Proxy) header() wire.Header {
-	now := daemon.BootTime().Microseconds()
-	for {
-		last := p.seq.Load()
-		seq := max(now, last+1)
-		if p.seq.CompareAndSwap(last, seq) {
-			return wire.Header{V: wire.Version, Site: p.cfg.Site, Node: p.cfg.Name, Boot: p.boot, Seq: seq}
-		}
-	}
+	return wire.Header{V: wire.Version, Site: p.cfg.Site, Node: p.cfg.Name, Boot: p.boot, Seq: p.seq.Next(daemon.BootTime())}
 }
 
 // brains are those to report to, as of now.

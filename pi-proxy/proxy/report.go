@@ -5,10 +5,12 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sentinel.home.arpa/pi-proxy/internal/ups"
 	"sentinel.home.arpa/shared/courier"
+	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/wire"
 )
 
@@ -59,6 +61,34 @@ func (l *latest) calm() bool {
 	return !l.known || !l.o.Reading.OnBattery()
 }
 
+// untold takes back that an observation was told.
+func (l *latest) untold(changed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.changed = l.changed || changed
+}
+
+// supply is the last known; false if none is.
+func (l *latest) supply() (power.Supply, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.o.Reading.Supply
+	return s, l.known && s != power.Unknown
+}
+
+// mains reports whether every UPS whose supply is known is on mains.
+func (p *Proxy) mains() bool {
+	heard := false
+	for _, l := range p.latest {
+		s, ok := l.supply()
+		if ok && s != power.Mains {
+			return false
+		}
+		heard = heard || ok
+	}
+	return heard
+}
+
 // reportUPS posts a UPS each 5 s, each second while on battery, and at once when it
 // changes (rule U1).
 func (p *Proxy) reportUPS(ctx context.Context, l *latest) error {
@@ -79,10 +109,14 @@ func (p *Proxy) reportUPS(ctx context.Context, l *latest) error {
 			continue
 		}
 		last = time.Now()
-		p.toBrains(ctx, func(ctx context.Context, to courier.Receiver) error {
+		told := p.toBrains(ctx, func(ctx context.Context, to courier.Receiver) error {
 			m := wire.UPSReport{Header: p.header(), UPS: l.name, Reading: o.Reading, Changed: changed, Bundle: p.bundleHash(), Run: p.guard.status()}
 			return p.post(ctx, to, courier.PathUPS, wire.KindUPS, m.Header, m)
 		})
+		if !told { // it is due again at the next tick
+			l.untold(changed)
+			last = time.Time{}
+		}
 	}
 }
 
@@ -104,17 +138,23 @@ func (p *Proxy) beat(ctx context.Context) error {
 	}
 }
 
-// toBrains posts to all brains at once, so that one that hangs delays no other.
-func (p *Proxy) toBrains(ctx context.Context, post func(ctx context.Context, to courier.Receiver) error) {
+// toBrains posts to all brains at once, and reports whether one of them has answered.
+func (p *Proxy) toBrains(ctx context.Context, post func(ctx context.Context, to courier.Receiver) error) bool {
 	var wg sync.WaitGroup
+	var told atomic.Bool
 	for _, to := range p.brains(ctx) {
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, postWithin)
 			defer cancel()
-			p.noted(to.URL, post(ctx, to))
+			err := post(ctx, to)
+			p.noted(to.URL, err)
+			if err == nil {
+				told.Store(true)
+			}
 		})
 	}
 	wg.Wait()
+	return told.Load()
 }
 
 // noted logs the first failure to reach a brain, and the first success after it.

@@ -55,6 +55,9 @@ const Never = time.Duration(-1)
 func (p Policy) Decide(r Reading, need time.Duration) Verdict {
 	v := Verdict{In: Never}
 	low := r.LowFor != nil && r.Supply != Mains
+	if r.Supply == SelfTest { // once it lasts too long to be one, it was an outage from its start
+		v.sooner(max(selfTestLongest, p.RideThrough) - r.For.Duration())
+	}
 	if !low && r.Supply != Battery {
 		return v
 	}

@@ -41,7 +41,7 @@ type Reading struct {
 func (r Reading) Aged(d time.Duration) Reading {
 	s := InSeconds(max(d, 0))
 	r.For += s
-	if r.Supply == SelfTest && r.For.Duration() > selfTestLongest {
+	if r.Supply == SelfTest && r.For.Duration() >= selfTestLongest {
 		r.Supply = Battery
 	}
 	if r.LowFor != nil {

@@ -26,10 +26,14 @@ type Event struct {
 	Type    EventType `json:"type"`
 	Stage   int       `json:"stage,omitempty"`
 	Target  string    `json:"target,omitempty"` // a Target's ID
+	Name    string    `json:"name,omitempty"`   // as people call it
 	Targets []Target  `json:"targets,omitempty"`
 	Why     string    `json:"why,omitempty"`
 	Run     *Header   `json:"run,omitempty"` // of Began
-	At      time.Time `json:"at"`
+	// Of StageBegan: how many there are, and how long this one may take.
+	Stages   int           `json:"stages,omitempty"`
+	Deadline time.Duration `json:"deadline,omitempty"`
+	At       time.Time     `json:"at"`
 }
 
 // Header is what a run begins with and keeps to its end, also when the plan changes.

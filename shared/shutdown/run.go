@@ -34,6 +34,10 @@ type Progress struct {
 // Over reports whether the run waits for nothing more from the target.
 func (p *Progress) Over() bool { return p.Down || p.Skipped || p.Late }
 
+func (p *Progress) event(t EventType, at time.Time, why string) Event {
+	return Event{Type: t, At: at, Target: p.Target.ID(), Name: p.Target.Said(), Why: why}
+}
+
 // Run is one run of a plan.
 type Run struct {
 	Header
@@ -145,22 +149,23 @@ func (r *Run) Next(now time.Time) []Event {
 		case p.Over(), p.Accepted:
 		case p.Waiting && now.Before(p.SentAt.Add(answerWithin)):
 		case p.Waiting:
-			es = append(es, Event{Type: Refused, At: now, Target: p.Target.ID(), Why: "no answer"})
+			es = append(es, p.event(Refused, now, "no answer"))
 		case r.DryRun && p.Target.Kind != Listing:
-			es = append(es, Event{Type: Skipped, At: now, Target: p.Target.ID()})
+			es = append(es, p.event(Skipped, now, ""))
 		case !now.Before(p.retryAt):
-			es = append(es, Event{Type: Sent, At: now, Target: p.Target.ID()})
+			es = append(es, p.event(Sent, now, ""))
 		}
 	}
 	return es
 }
 
 func (r *Run) beginStage(now time.Time, i int) Event {
-	e := Event{Type: StageBegan, At: now, Stage: i}
+	e := Event{Type: StageBegan, At: now, Stage: i, Stages: len(r.Plan.Stages)}
 	if i >= len(r.Plan.Stages) {
 		return Event{Type: Ended, At: now}
 	}
 	s := r.Plan.Stages[i]
+	e.Deadline = s.Deadline
 	if s.AllGuests {
 		for _, n := range r.Plan.Nodes {
 			e.Targets = append(e.Targets, Target{Kind: Listing, Node: n.Name})
@@ -176,7 +181,7 @@ func (r *Run) endStage(now time.Time) []Event {
 	var es []Event
 	for _, p := range r.Current() {
 		if !p.Over() {
-			es = append(es, Event{Type: Late, At: now, Target: p.Target.ID(), Why: p.Why})
+			es = append(es, p.event(Late, now, p.Why))
 		}
 	}
 	return append(es, Event{Type: StageEnded, At: now, Stage: r.Stage}, r.beginStage(now, r.Stage+1))
@@ -254,11 +259,13 @@ func (r *Run) Answered(now time.Time, id string, found []Target, err error) []Ev
 	}
 	switch {
 	case err != nil:
-		return []Event{{Type: Refused, At: now, Target: id, Why: err.Error()}}
+		return []Event{p.event(Refused, now, err.Error())}
 	case p.Target.Kind == Listing:
-		return []Event{{Type: Found, At: now, Target: id, Targets: found}}
+		e := p.event(Found, now, "")
+		e.Targets = found
+		return []Event{e}
 	default:
-		return []Event{{Type: Accepted, At: now, Target: id}}
+		return []Event{p.event(Accepted, now, "")}
 	}
 }
 
@@ -279,7 +286,7 @@ func (r *Run) Seen(now time.Time, id string, s Sight) []Event {
 		return nil
 	}
 	down := func(why string) []Event {
-		return []Event{{Type: WentDown, At: now, Target: id, Why: why}}
+		return []Event{p.event(WentDown, now, why)}
 	}
 	if p.Target.Kind == Guest {
 		if !s.Running {

@@ -1,6 +1,25 @@
 package wire
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Counter gives a process's messages their seq: CLOCK_BOOTTIME in µs, rising with each.
+// It is safe for concurrent use; the zero value is ready.
+type Counter struct{ last atomic.Int64 }
+
+// Next is the seq of a message made at that time since boot.
+func (c *Counter) Next(sinceBoot time.Duration) int64 {
+	for {
+		last := c.last.Load()
+		seq := max(sinceBoot.Microseconds(), last+1)
+		if c.last.CompareAndSwap(last, seq) {
+			return seq
+		}
+	}
+}
 
 // bootsKept is how many boots of a node are remembered. An envelope of an older boot
 // passes for new; it explains the silence of that boot alone, so nothing comes of it.

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// together is how close two last words must be for one cause to explain both silences.
-const together = 5 * time.Second
+// Together is how close two last words must be for one cause to explain both silences.
+const Together = 5 * time.Second
 
 // Source is something that beat until now: a node's agent or a Pi.
 type Source struct {
@@ -49,7 +49,7 @@ func Explain(silent Source, up []Source) Silence {
 			continue
 		}
 		others++
-		if o.Last.Sub(silent.Last).Abs() <= together {
+		if o.Last.Sub(silent.Last).Abs() <= Together {
 			s.Names = append(s.Names, o.Name)
 			via[o.Via] = true
 			continue

@@ -45,5 +45,8 @@ func (o Operator) Press(path string) error {
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&e); err != nil || e.Error == "" {
 		return fmt.Errorf("the brain answered %s", resp.Status)
 	}
+	if e.Hint != "" {
+		return fmt.Errorf("%s; %s", e.Error, e.Hint)
+	}
 	return errors.New(e.Error)
 }

@@ -38,9 +38,8 @@ type Identities struct {
 	// configured keys are known.
 	WhoIs func(ctx context.Context, addr string) (Machine, error)
 	// Bind makes a first contact's name its own, on disk before it returns.
-	Bind func(ctx context.Context, k Known) error
-	// Site is that of nodes which do not say: the only one. Empty: they must.
-	Site  string
+	Bind  func(ctx context.Context, k Known) error
+	Sites []string          // the configured ones; a node must say which if there are several
 	Pis   map[string]string // configured Pis' sites
 	Allow []string          // logins whose untagged machines may be nodes
 
@@ -107,8 +106,10 @@ func (ids *Identities) Direct(r *http.Request, e *wire.Envelope) (Known, error) 
 		return Known{}, &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "whois", Err: fmt.Errorf("ask the tailnet who is calling: %w", err)}
 	}
 	switch {
-	case ok && known.StableID == who.StableID:
+	case ok && known.StableID == who.StableID && known.Key == e.Signer:
 		return known, nil
+	case ok && known.StableID == who.StableID:
+		return Known{}, ids.refuse(e, "it is known by another key; approve the new one")
 	case ok && known.StableID != "":
 		return Known{}, ids.refuse(e, "it is known as another machine; approve the new one")
 	}
@@ -118,6 +119,9 @@ func (ids *Identities) Direct(r *http.Request, e *wire.Envelope) (Known, error) 
 	}
 	if ok && known.Key != k.Key {
 		return Known{}, ids.refuse(e, "it is known by another key; approve the new one")
+	}
+	if err := e.Verify(k.Key); err != nil { // or a name would be bound to a key that nobody holds
+		return Known{}, &courier.Fault{Status: http.StatusForbidden, Reason: "forged", Err: err}
 	}
 	if err := ids.Bind(r.Context(), k); err != nil {
 		return Known{}, &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "journal", Err: err}
@@ -129,9 +133,9 @@ func (ids *Identities) Direct(r *http.Request, e *wire.Envelope) (Known, error) 
 // contact judges a first contact: the name must be the caller's own on the tailnet, and
 // the policy must have made it a node or Pi.
 func (ids *Identities) contact(who Machine, e *wire.Envelope) (Known, error) {
-	k := Known{Name: e.Header.Node, Site: ids.Site, Role: sentinel.Node, Key: e.Signer, StableID: who.StableID}
-	if e.Header.Site != "" {
-		k.Site = e.Header.Site
+	k := Known{Name: e.Header.Node, Site: e.Header.Site, Role: sentinel.Node, Key: e.Signer, StableID: who.StableID}
+	if k.Site == "" && len(ids.Sites) == 1 {
+		k.Site = ids.Sites[0]
 	}
 	if who.Name != k.Name {
 		return Known{}, ids.refuse(e, fmt.Sprintf("the tailnet calls this machine %q; give it that name, or approve this one", who.Name))
@@ -146,8 +150,11 @@ func (ids *Identities) contact(who Machine, e *wire.Envelope) (Known, error) {
 	if !slices.Contains(who.Tags, TagNode) && !slices.Contains(ids.Allow, who.Login) {
 		return Known{}, ids.refuse(e, "give it "+TagNode+", or approve it")
 	}
-	if k.Site == "" {
+	switch {
+	case k.Site == "":
 		return Known{}, ids.refuse(e, "there are several sites; set site: in node.yaml")
+	case !slices.Contains(ids.Sites, k.Site):
+		return Known{}, ids.refuse(e, fmt.Sprintf("there is no site %q; set site: in node.yaml to one of cloud.yaml's", k.Site))
 	}
 	return k, nil
 }

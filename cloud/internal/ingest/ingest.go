@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"sentinel.home.arpa/cloud/internal/liveness"
@@ -29,8 +30,10 @@ type Handler struct {
 	Tell    func(asker Known, bundle string, a *wire.Answer)
 	Refused func(reason string) // counts
 
-	seen wire.Sequence
-	lags wire.Lags
+	seen    wire.Sequence
+	lags    wire.Lags
+	untold  sync.Map // of liveness.Key: transitions that the loop did not take
+	unsaved unsaved
 }
 
 // submitWithin bounds how long a post waits for the loop and the disk.
@@ -80,7 +83,7 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, take func(*reques
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), submitWithin)
 	defer cancel()
-	req := &request{ctx: ctx, e: e, caller: caller, lag: -1, answer: &wire.Answer{
+	req := &request{ctx: ctx, e: e, caller: caller, answer: &wire.Answer{
 		Header: h.Self(), To: e.Header.Node, ToBoot: e.Header.Boot, ToSeq: e.Header.Seq}}
 	if err := take(req); err != nil {
 		return nil, err
@@ -138,18 +141,24 @@ func (h *Handler) heartbeat(r *request) error {
 func (h *Handler) beat(ctx context.Context, k Known, b liveness.Beat) {
 	b.Key, b.Pi = liveness.Key{Site: k.Site, Name: k.Name}, k.Role == sentinel.Pi
 	news := h.Table.Beat(h.Now(), b)
+	if _, again := h.untold.LoadAndDelete(b.Key); again {
+		news.Heard, news.State = true, b.State != ""
+	}
 	if news.Heard {
-		h.tell(ctx, sentinel.Heard{Site: k.Site, Name: k.Name, Role: k.Role, Boot: b.Boot, Via: b.Via})
+		h.tell(ctx, b.Key, sentinel.Heard{Site: k.Site, Name: k.Name, Role: k.Role, Boot: b.Boot, Via: b.Via})
 	}
 	if news.State {
-		h.tell(ctx, sentinel.SystemState{Site: k.Site, Name: k.Name, Boot: b.Boot, State: b.State})
+		h.tell(ctx, b.Key, sentinel.SystemState{Site: k.Site, Name: k.Name, Boot: b.Boot, State: b.State})
 	}
 }
 
-// tell submits a transition whose message needs no durable answer.
-func (h *Handler) tell(ctx context.Context, in sentinel.Input) {
+// tell submits a transition whose message needs no durable answer. One that the loop did
+// not take is told again with the next beat: a node that it holds for down would not be
+// missed a second time.
+func (h *Handler) tell(ctx context.Context, of liveness.Key, in sentinel.Input) {
 	if err := h.submit(ctx, in); err != nil {
-		h.Log.Error("transition lost", "input", fmt.Sprintf("%T", in), "err", err)
+		h.untold.Store(of, true)
+		h.Log.Warn("transition not taken", "input", fmt.Sprintf("%T", in), "err", err)
 	}
 }
 
@@ -177,10 +186,23 @@ func (h *Handler) upsReport(r *request) error {
 func (h *Handler) announcement(r *request) error {
 	var m wire.Announcement
 	fresh, err := h.open(r, wire.KindAnnouncement, &m)
-	if err != nil || !fresh {
+	if err != nil {
 		return err
 	}
-	return h.submit(r.ctx, announced(r.caller, m, "", r.lag))
+	return h.announce(r.ctx, fresh, m.Header, announced(r.caller, m, "", r.lag))
+}
+
+// announce submits an announcement, once: one that comes again changes nothing, unless
+// nobody knows yet that the first is on disk.
+func (h *Handler) announce(ctx context.Context, fresh bool, of wire.Header, in sentinel.Announced) error {
+	if !h.unsaved.begin(of, fresh) {
+		return nil
+	}
+	if err := h.submit(ctx, in); err != nil {
+		return err
+	}
+	h.unsaved.done(of)
+	return nil
 }
 
 func announced(k Known, m wire.Announcement, via string, age time.Duration) sentinel.Announced {
@@ -232,10 +254,8 @@ func (h *Handler) relayed(r *request, data []byte, age time.Duration) error {
 	if err := courier.Decode(e, k.Key, wire.KindAnnouncement, &m); err != nil {
 		return err
 	}
-	if !h.seen.Fresh(e.Header, wire.KindAnnouncement) {
-		return nil // it came by another route
-	}
-	if err := h.submit(r.ctx, announced(k, m, r.caller.Name, age)); err != nil {
+	fresh := h.seen.Fresh(e.Header, wire.KindAnnouncement) // or it came by another route
+	if err := h.announce(r.ctx, fresh, e.Header, announced(k, m, r.caller.Name, age)); err != nil {
 		return errLater
 	}
 	return nil

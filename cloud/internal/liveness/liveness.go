@@ -30,7 +30,7 @@ type Beat struct {
 
 // News is what a beat changed.
 type News struct {
-	Heard bool // first word, first after silence, or of another boot
+	Heard bool // first word, first after silence or nearly that, or of another boot
 	State bool // systemd's state is another one
 }
 
@@ -68,7 +68,7 @@ func (t *Table) Beat(now time.Time, b Beat) News {
 	defer t.mu.Unlock()
 	e := t.entries[b.Key]
 	if e == nil {
-		e = &entry{Beat: b, silent: true}
+		e = &entry{Beat: Beat{Key: b.Key}, silent: true}
 		t.entries[b.Key] = e
 		t.sites[b.Site] = append(t.sites[b.Site], e)
 	}
@@ -78,7 +78,10 @@ func (t *Table) Beat(now time.Time, b Beat) News {
 	if e.Boot != b.Boot && b.Via != "" && !last.After(e.last) {
 		return News{} // a Pi's word about a boot that is over
 	}
-	news := News{Heard: e.silent || e.Boot != b.Boot, State: b.State != "" && e.State != b.State}
+	// Whose last word came with another's counts as silent with it (rule N6), up to that
+	// much before its own silence is complete; its next word must be news all the same.
+	missed := e.silent || now.Sub(e.last) >= t.silence-cause.Together
+	news := News{Heard: missed || e.Boot != b.Boot, State: b.State != "" && e.State != b.State}
 	if b.Via == "" {
 		e.direct = last
 	}
@@ -160,22 +163,25 @@ func (t *Table) Last(k Key) (time.Time, string, bool) {
 	return e.last, e.State, true
 }
 
-// Restart starts every silence clock again at now (rule H8), and knows the sources that
-// are given, which were up before this process began.
+// Restart starts every silence clock again at now (rule H8). known are the sources that
+// were up as far as anybody decided: those of an earlier process, and those whose silence
+// was told here and then not believed.
 func (t *Table) Restart(now time.Time, known []Beat) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for e := t.ring.next; e != &t.ring; e = e.next {
+		e.last = now
+	}
 	for _, b := range known {
-		if t.entries[b.Key] == nil {
-			e := &entry{Beat: b, silent: true, last: now}
+		e := t.entries[b.Key]
+		if e == nil {
+			e = &entry{Beat: b, silent: true}
 			t.entries[b.Key] = e
 			t.sites[b.Site] = append(t.sites[b.Site], e)
-			t.toBack(e)
 		}
-	}
-	for _, e := range t.entries {
-		if !e.silent {
+		if e.silent {
 			e.last = now
+			t.toBack(e)
 		}
 	}
 }

@@ -72,6 +72,12 @@ const (
 	lookAgain = 3 * time.Second
 	// queuedAtMost is how long a call may wait at the provider before it is stale.
 	queuedAtMost = time.Minute
+	// doubtAtMost is how long the provider is asked in vain whether it has placed a call,
+	// before it is told to, for what may be the second time.
+	doubtAtMost = time.Minute
+	// followAtMost is longer than any call waits, rings and lasts. One that is not seen to
+	// end by then must not hold up the next to its number.
+	followAtMost = 6 * time.Minute
 	retryFirst   = 2 * time.Second
 	retryMost    = 30 * time.Second
 )
@@ -117,6 +123,7 @@ func (c *Caller) Call(ctx context.Context, o Order) {
 	}
 	c.mu.Unlock()
 	c.wg.Go(func() {
+		defer c.forget(o.ID)
 		select {
 		case line <- struct{}{}:
 		case <-drop:
@@ -128,6 +135,12 @@ func (c *Caller) Call(ctx context.Context, o Order) {
 		defer func() { <-line }()
 		c.carryOut(ctx, o, drop)
 	})
+}
+
+func (c *Caller) forget(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.dropped, id)
 }
 
 // Drop takes an order back: a call that still waits or rings is cancelled.
@@ -159,13 +172,17 @@ func (c *Caller) carryOut(ctx context.Context, o Order, drop <-chan struct{}) {
 // place returns the call's SID, or why there is none; neither if the context ended.
 func (c *Caller) place(ctx context.Context, o Order, drop <-chan struct{}) (sid, outcome string) {
 	wait := retryFirst
-	for doubtful := o.Doubtful; ; {
+	doubtful, since := o.Doubtful, time.Now()
+	for {
 		if doubtful {
 			found, err := c.adopt(ctx, o)
 			if err == nil && found != "" {
 				return found, ""
 			}
-			doubtful = err != nil
+			if err != nil {
+				c.log.Warn("recent calls not listed", "call", o.ID, "err", err)
+			}
+			doubtful = err != nil && time.Since(since) < doubtAtMost
 		}
 		if isClosed(drop) && !doubtful {
 			return "", "taken back before it was placed"
@@ -182,7 +199,7 @@ func (c *Caller) place(ctx context.Context, o Order, drop <-chan struct{}) (sid,
 			if errors.Is(err, ErrWillNot) {
 				return "", err.Error()
 			}
-			doubtful = !errors.Is(err, ErrNotPlaced)
+			doubtful, since = !errors.Is(err, ErrNotPlaced), time.Now()
 		}
 		if !sleep(ctx, wait) {
 			return "", ""
@@ -232,6 +249,10 @@ func (c *Caller) find(ctx context.Context, o Order) (string, error) {
 func (c *Caller) follow(ctx context.Context, o Order, drop <-chan struct{}) {
 	begin := time.Now()
 	for cancelled := false; sleep(ctx, pollEach); {
+		if time.Since(begin) > followAtMost {
+			c.report.Ended(o.ID, false, "nothing was heard of its end")
+			return
+		}
 		s, err := c.fetch(ctx, o.SID)
 		if err != nil {
 			c.log.Warn("call not followed", "call", o.ID, "err", err)

@@ -20,6 +20,8 @@ type Story struct {
 	Since   time.Time // in the site's time zone
 	Nodes   []string  // that are part of it
 	Others  int       // nodes at the site that are fine
+	PiHeard bool      // so its internet is up
+	OnMains bool      // as last heard; neither this nor OnBattery: not known
 	// Of a power outage, and of an internet outage that may be one.
 	OnBattery bool
 	Heard     time.Duration // how long ago the battery's state was last heard
@@ -30,21 +32,24 @@ type Story struct {
 
 // PlanStory is what is being done about a power outage.
 type PlanStory struct {
-	Exists bool
-	Armed  bool
-	Begun  bool
-	ByPi   bool // the Pi does it by itself
-	Guests *int // how many are shut down; nil: not known
-	Nodes  int
+	Exists  bool
+	Armed   bool
+	Begun   bool // in earnest, as are the following
+	Through bool
+	Stopped bool // before its end
+	ByPi    bool // the Pi does it by itself
+	Guests  *int // how many are shut down; nil: not known
+	Nodes   int
+	Late    int // how many were not down in time
 }
 
 // Text is what is said on the phone about a story.
 func Text(s Story) (string, error) {
 	t, err := template.New("texts").Option("missingkey=error").Funcs(template.FuncMap{
 		"clock": func(t time.Time) string { return t.Format("15 04") },
-		"names": sayNames, "nodes": counted("server"), "guests": counted("guest"),
+		"names": sayNames, "nodes": counted("server"), "guests": counted("guest"), "machines": counted("machine"),
 		"percent": func(r *float64) string { return fmt.Sprintf("%.0f percent", *r*100) },
-		"minutes": sayMinutes,
+		"ago":     sayAgo, "lasts": sayLasts, "none": func(n int) bool { return n == 0 },
 	}).Parse(texts)
 	if err != nil {
 		return "", fmt.Errorf("read the texts: %w", err)
@@ -56,15 +61,22 @@ func Text(s Story) (string, error) {
 	return strings.Join(strings.Fields(b.String()), " "), nil
 }
 
+// namesSaid is how many names a listener can hold.
+const namesSaid = 5
+
 // sayNames lists names as a voice should read them.
 func sayNames(names []string) string {
-	said := make([]string, len(names))
+	said := make([]string, 0, namesSaid+1)
 	for i, n := range names {
-		said[i] = sayName(n)
+		if i == namesSaid-1 && len(names) > namesSaid {
+			said = append(said, counted("other")(len(names)-i))
+			break
+		}
+		said = append(said, sayName(n))
 	}
 	switch len(said) {
 	case 0:
-		return "nothing"
+		return "something"
 	case 1:
 		return said[0]
 	}
@@ -103,10 +115,27 @@ func counted(what string) func(int) string {
 	}
 }
 
+// sayAgo says how long ago something was.
+func sayAgo(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return "just now"
+	case d < time.Minute:
+		return counted("second")(int(d.Seconds())) + " ago"
+	}
+	return sayMinutes(d) + " ago"
+}
+
+// sayLasts says how long something will last.
+func sayLasts(d time.Duration) string {
+	if d < time.Minute {
+		return "less than a minute"
+	}
+	return "about " + sayMinutes(d)
+}
+
 func sayMinutes(d time.Duration) string {
 	switch m := int(d.Round(time.Minute).Minutes()); {
-	case d < time.Minute:
-		return counted("second")(int(d.Seconds()))
 	case m < 120:
 		return counted("minute")(m)
 	default:

@@ -18,14 +18,16 @@ func (d *decider) announced(in Announced) {
 		}
 		return
 	}
-	if src == nil || src.Condition == Pending {
+	unseen := src == nil || src.Condition == Pending
+	if unseen {
 		d.emit(&SourceAppeared{Site: in.Site, Name: in.Name, Role: Node, Boot: in.Boot, Via: in.Via})
 		src = site.Sources[in.Name]
 	}
 	if a := src.Announced; a != nil && a.Boot == in.Boot && a.Kind == in.Kind {
 		return // the same, by another route or from another process
 	}
-	explains := slices.ContainsFunc(src.Failures, func(f Failure) bool { return f.Boot == in.Boot })
+	at := d.now.Add(-in.Age)
+	explains := slices.ContainsFunc(src.Failures, func(f Failure) bool { return f.explainedBy(in.Boot, at) })
 	if src.Boot != in.Boot && !explains {
 		return // of a boot that is over: it explains nothing any more
 	}
@@ -33,10 +35,13 @@ func (d *decider) announced(in Announced) {
 	d.emit(&ShutdownAnnounced{Site: in.Site, Name: in.Name, Boot: in.Boot, ID: in.ID, Kind: in.Kind,
 		Returns: in.Returns, Via: in.Via, Age: in.Age})
 	if src.Boot == in.Boot {
-		if src.Condition == Failed {
+		switch {
+		case unseen: // no heartbeat will end
+			d.left(site, src, at)
+		case src.Condition != Up:
 			d.left(site, src, src.Last)
-		} else if calm(src.system) {
-			src.running = d.now
+		default:
+			src.restartRunning(d.now)
 		}
 	}
 	if explains && incident != nil {
@@ -90,6 +95,15 @@ func (d *decider) systemState(in SystemState) {
 	}
 }
 
+// restartRunning has an announced source's heartbeats count from now against its
+// announcement, if they last said that it runs (rule A5).
+func (s *Source) restartRunning(now time.Time) {
+	s.running = time.Time{}
+	if s.Announced != nil && calm(s.system) {
+		s.running = now
+	}
+}
+
 // calm are systemd's states of a host that is not going down.
 func calm(state string) bool { return state == "running" || state == "degraded" }
 
@@ -100,10 +114,12 @@ func (d *decider) settleAnnounced(site *Site) {
 		src := site.Sources[name]
 		switch {
 		case src.Condition == Off && !src.BackBy.IsZero() && d.due(src.BackBy):
-			d.emit(&SourceFailed{Site: site.Name, Name: name, Last: src.Last,
-				Why: fmt.Sprintf("it did not come back from its %s within %s", src.Announced.Kind, power.Spell(d.cfg.Times.Return))})
-			d.count(site)
-		case src.Condition == Up && src.Announced != nil && !src.running.IsZero() && d.due(src.running.Add(d.cfg.Times.Cancel)):
+			what := fmt.Sprintf("did not come back from its %s within %s", src.Announced.Kind, power.Spell(d.cfg.Times.Return))
+			d.emit(&SourceFailed{Site: site.Name, Name: name, Last: src.Last, Why: "it " + what})
+			d.count(site, what)
+		// Up, so its last word is younger than Silence: only then were there heartbeats for
+		// all of Cancel.
+		case src.Condition == Up && src.Announced != nil && !src.running.IsZero() && d.due(src.running.Add(d.cfg.Times.Cancel+d.cfg.Times.Silence)):
 			d.emit(&ShutdownCancelled{Site: site.Name, Name: name, Boot: src.Boot,
 				Why: fmt.Sprintf("its heartbeats have said %s for %s since", src.system, power.Spell(d.cfg.Times.Cancel))})
 		}

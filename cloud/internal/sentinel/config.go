@@ -33,6 +33,7 @@ type Times struct {
 	Silence      time.Duration // H2, applied by the liveness table; here for the reason
 	Window       time.Duration // H3
 	Calm         time.Duration // H6, N9: heard again for this long
+	CalmFlapping time.Duration // H6: the same, where a node failed twice within Window
 	Return       time.Duration // A4
 	OutageNotice time.Duration // U2
 	PowerCall    time.Duration // U2, at the latest
@@ -49,6 +50,7 @@ func DefaultTimes() Times {
 		Silence:      20 * time.Second,
 		Window:       time.Hour,
 		Calm:         60 * time.Second,
+		CalmFlapping: 15 * time.Minute,
 		Return:       10 * time.Minute,
 		OutageNotice: 5 * time.Second,
 		PowerCall:    15 * time.Second,

@@ -62,7 +62,11 @@ func (s *State) evolveSource(at time.Time, f Fact) {
 		src := site.source(f.Name)
 		if src.Boot != f.Boot { // the shutdown that was announced is over
 			src.Announced = nil
+		}
+		if src.Announced == nil {
 			delete(site.watched, f.Name)
+		} else {
+			site.watched[f.Name] = true
 		}
 		src.Boot, src.Via = f.Boot, f.Via
 		become(src, Up)
@@ -81,7 +85,7 @@ func (s *State) evolveSource(at time.Time, f Fact) {
 	case *ShutdownAnnounced:
 		site := s.site(f.Site)
 		src := site.source(f.Name)
-		src.Failures = slices.DeleteFunc(src.Failures, func(x Failure) bool { return x.Boot == f.Boot })
+		src.Failures = slices.DeleteFunc(src.Failures, func(x Failure) bool { return x.explainedBy(f.Boot, at.Add(-f.Age)) })
 		if src.Boot == "" {
 			src.Boot = f.Boot
 		}
@@ -94,6 +98,12 @@ func (s *State) evolveSource(at time.Time, f Fact) {
 		s.site(f.Site).source(f.Name).Announced = nil
 		delete(s.site(f.Site).watched, f.Name)
 	}
+}
+
+// explainedBy reports whether a shutdown of that boot, announced then, explains the
+// failure (rule A6): what failed before it was announced did so for another reason.
+func (f Failure) explainedBy(boot string, announced time.Time) bool {
+	return f.Boot == boot && !f.At.Before(announced)
 }
 
 func keepRecent(fs []Failure, at time.Time, window time.Duration) []Failure {

@@ -2,6 +2,7 @@ package sentinel
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,20 +38,34 @@ func (d *decider) settleIncident(i *Incident) {
 	if i.calmSince.IsZero() {
 		i.calmSince = d.now
 	}
-	if !d.due(i.calmSince.Add(d.cfg.Times.Calm)) {
+	calmFor := d.calmFor(site, i)
+	if !d.due(i.calmSince.Add(calmFor)) {
 		return
 	}
 	how := "all of its nodes have been back for "
-	if i.Kind == InternetOutage {
+	switch {
+	case i.Kind == InternetOutage:
 		how = "the site has been heard again for "
+	case slices.ContainsFunc(back, func(src *Source) bool { return src.Condition == Off }):
+		how = "all of its nodes have been back, or off as planned, for "
 	}
-	d.resolve(i, fmt.Sprintf("%s%s; it lasted %s", how, power.Spell(d.cfg.Times.Calm), power.Spell(i.calmSince.Sub(i.Since))))
-	for _, src := range away { // the site is back and they are not: their silence is their own
-		d.emit(&SourceFailed{Site: i.Site, Name: src.Name, Last: src.Last, Why: "it stayed silent when the site came back"})
+	d.resolve(i, fmt.Sprintf("%s%s; it lasted %s", how, power.Spell(calmFor), power.Spell(i.calmSince.Sub(i.Since))))
+	const what = "stayed silent when the site came back"
+	for _, src := range away { // their silence is their own
+		d.emit(&SourceFailed{Site: i.Site, Name: src.Name, Last: src.Last, Why: "it " + what})
 	}
-	if len(away) > 0 {
-		d.count(site)
+	if slices.ContainsFunc(away, func(src *Source) bool { return src.Role == Node }) {
+		d.count(site, what)
 	}
+}
+
+// calmFor is how long an incident must be calm to be over: for longer if one of its nodes
+// failed twice within the window (rule H6).
+func (d *decider) calmFor(site *Site, i *Incident) time.Duration {
+	if i.Kind == NodeFailure && slices.ContainsFunc(i.Nodes, func(n string) bool { return site.Sources[n] != nil && d.failures(site, n) > 1 }) {
+		return d.cfg.Times.CalmFlapping
+	}
+	return d.cfg.Times.Calm
 }
 
 func (d *decider) resolve(i *Incident, why string) {
@@ -80,10 +95,13 @@ func (d *decider) callAt(i *Incident) (at time.Time, why string, ok bool) {
 		return i.Opened, i.Why, true
 	case PowerOutage:
 		at = i.Since.Add(d.cfg.Times.PowerCall)
-		if site.RunIncident == i.ID && site.Run != nil && site.Run.Begun.Before(at) {
-			return site.Run.Begun, "the plan begins because " + site.Run.Reason, true
+		if r := site.Run; site.RunIncident == i.ID && r != nil {
+			if r.Begun.Before(at) {
+				at = r.Begun
+			}
+			return at, "the plan begins: " + r.Reason, true
 		}
-		return at, "the power has been out for " + power.Spell(d.cfg.Times.PowerCall), true
+		return at, "the power has been out for " + power.Spell(d.now.Sub(i.Since)), true
 	case InternetOutage:
 		for _, n := range i.Nodes {
 			if src := site.Sources[n]; src != nil && src.Condition == Up {
@@ -93,7 +111,11 @@ func (d *decider) callAt(i *Incident) (at time.Time, why string, ok bool) {
 		if _, on := site.OnBattery(); on {
 			return i.Opened, "the last word of the site was that it is on battery", true
 		}
-		return i.Opened.Add(d.cfg.Times.InternetCall), "nothing was heard of the site for " + power.Spell(d.cfg.Times.InternetCall) + " more", true
+		at = i.Opened
+		if i.Reopened.After(at) {
+			at = i.Reopened
+		}
+		return at.Add(d.cfg.Times.InternetCall), fmt.Sprintf("nothing is heard of the site, %s after its outage began", power.Spell(d.now.Sub(i.Since))), true
 	}
 	return time.Time{}, "", false
 }
@@ -112,7 +134,7 @@ func (d *decider) settleCalls(i *Incident) {
 	}
 	var calls []escalation.Call
 	for _, c := range i.Calls {
-		if !c.Requested.Before(i.Reopened) {
+		if c.Open() || !c.Requested.Before(i.Reopened) {
 			calls = append(calls, escalation.Call{Contact: c.Contact, Delivered: c.Delivered, Ended: !c.Open(), EndedAt: c.Ended})
 		}
 	}
@@ -121,7 +143,7 @@ func (d *decider) settleCalls(i *Incident) {
 		return
 	}
 	n := len(i.Calls) + 1
-	if n > 1 {
+	if len(calls) > 0 {
 		why = fmt.Sprintf("nobody has taken call %d", n-1)
 	}
 	d.emit(&CallRequested{Call: fmt.Sprintf("%s/%d", i.ID, n), Incident: i.ID, Contact: next.Contact, Attempt: n, Why: why})

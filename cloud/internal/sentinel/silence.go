@@ -12,21 +12,23 @@ import (
 // doubt is a whole site's silence before it is known whose fault it is.
 type doubt struct {
 	since time.Time
-	last  time.Time // the site's last word
+	heard time.Time // when one of them was heard after all; zero: none was
 	names []string
+	last  map[string]time.Time // their last words
 }
+
+// doubted reports whether the whole site is silent and nobody knows yet why.
+func (s *Site) doubted() bool { return s.doubt != nil && s.doubt.heard.IsZero() }
 
 func (d *decider) heard(in Heard) {
 	if !d.Blind.IsZero() {
 		d.emit(&BlindEnded{For: d.now.Sub(d.Blind)})
 	}
 	site := d.site(in.Site)
-	if q := site.doubt; q != nil { // the site lives: what stays silent failed by itself
-		site.doubt = nil
-		for _, n := range q.names {
-			if n != in.Name {
-				d.failIfSilent(site, n, q.last)
-			}
+	if q := site.doubt; q != nil { // the site lives; the others get a moment to follow
+		q.names = slices.DeleteFunc(q.names, func(n string) bool { return n == in.Name })
+		if q.heard.IsZero() {
+			q.heard = d.now
 		}
 	}
 	src := site.Sources[in.Name]
@@ -39,6 +41,7 @@ func (d *decider) heard(in Heard) {
 			back.Away = d.now.Sub(src.Last)
 		}
 		d.emit(back)
+		src.restartRunning(d.now)
 	default:
 		src.Via = in.Via
 	}
@@ -50,8 +53,7 @@ func (d *decider) silent(in Silent) {
 	if src == nil || src.Condition != Up || !d.Blind.IsZero() {
 		return
 	}
-	if a := src.Announced; a != nil && a.Boot == src.Boot {
-		d.left(site, src, in.Last)
+	if src.Announced != nil && d.leftInPeace(site, src, in.Last) {
 		return
 	}
 	if site.doubt != nil && slices.Contains(site.doubt.names, in.Name) {
@@ -69,25 +71,23 @@ func (d *decider) silent(in Silent) {
 	}
 	switch why := cause.Explain(self, up); why.Reach {
 	case cause.Whole:
-		site.doubt = &doubt{since: d.now, last: in.Last, names: why.Names}
+		site.doubt = &doubt{since: d.now, names: why.Names, last: lastWords(in.Up)}
 	default:
-		for _, n := range why.Names {
-			d.fail(site, n, lastOf(in.Up, n), d.whyFailed(why, len(up)))
-		}
+		d.fail(site, why.Names, lastWords(in.Up), d.whatFailed(why, len(up)))
 	}
 }
 
-func lastOf(up []cause.Source, name string) time.Time {
+func lastWords(up []cause.Source) map[string]time.Time {
+	last := make(map[string]time.Time, len(up))
 	for _, s := range up {
-		if s.Name == name {
-			return s.Last
-		}
+		last[s.Name] = s.Last
 	}
-	return time.Time{}
+	return last
 }
 
-func (d *decider) whyFailed(why cause.Silence, up int) string {
-	text := fmt.Sprintf("it sent nothing for %s and announced nothing", power.Spell(d.cfg.Times.Silence))
+// whatFailed says what a failed source did, without saying which.
+func (d *decider) whatFailed(why cause.Silence, up int) string {
+	text := fmt.Sprintf("sent nothing for %s and announced nothing", power.Spell(d.cfg.Times.Silence))
 	switch {
 	case why.Reach == cause.AllNodes:
 		text += "; all nodes are unreachable, the internet is up"
@@ -97,40 +97,57 @@ func (d *decider) whyFailed(why cause.Silence, up int) string {
 	return text
 }
 
-// fail declares a source failed, under an incident that already explains it if there is
-// one (rule U8), by itself otherwise.
-func (d *decider) fail(site *Site, name string, last time.Time, why string) {
-	src := site.Sources[name]
-	if src == nil || src.Condition == Failed || src.Condition == Off {
-		return
+// fail declares sources failed that fell silent together. An incident that is open may
+// explain them (rules U8, N9); what fails by itself is counted.
+func (d *decider) fail(site *Site, names []string, last map[string]time.Time, what string) {
+	count := false
+	for _, n := range names {
+		src := site.Sources[n]
+		if src == nil || src.Condition != Up || d.leftInPeace(site, src, last[n]) {
+			continue
+		}
+		f := &SourceFailed{Site: site.Name, Name: n, Last: last[n], Why: "it " + what}
+		i := d.open(site.Name, PowerOutage)
+		if i != nil {
+			f.Incident, f.Why = i.ID, "the power is out there"
+		} else if i = d.open(site.Name, InternetOutage); i != nil {
+			f.Incident, f.Why = i.ID, "the site was out of reach and is not back for good"
+		}
+		d.emit(f)
+		if i != nil {
+			d.join(i, n, f.Why)
+		}
+		count = count || i == nil && src.Role == Node
 	}
-	f := &SourceFailed{Site: site.Name, Name: name, Last: last, Why: why}
-	if i := d.open(site.Name, PowerOutage); i != nil {
-		f.Incident, f.Why = i.ID, "the power is out there"
-	}
-	d.emit(f)
-	if f.Incident != "" {
-		d.emit(&IncidentJoined{ID: f.Incident, Node: name, Why: "it fell silent while the power was out"})
-		return
-	}
-	if src.Role == Node {
-		d.count(site)
-	}
-}
-
-// failIfSilent is for the sources of a doubt that came to nothing.
-func (d *decider) failIfSilent(site *Site, name string, last time.Time) {
-	src := site.Sources[name]
-	if src == nil || src.Condition != Up || src.Announced != nil {
-		return
-	}
-	if d.now.Sub(last) >= d.cfg.Times.Silence {
-		d.fail(site, name, last, d.whyFailed(cause.Silence{}, 0))
+	if count {
+		d.count(site, what)
 	}
 }
 
-// count opens, reopens or extends the incident of failed nodes (rules H3, H5, H6).
-func (d *decider) count(site *Site) {
+// leftInPeace lets a source go that announced its shutdown, or was told by the plan.
+func (d *decider) leftInPeace(site *Site, src *Source, last time.Time) bool {
+	a := src.Announced
+	switch {
+	case a != nil && a.Boot == src.Boot:
+		d.left(site, src, last)
+	case d.toldByPlan(site, src.Name):
+		d.emit(&SourceLeft{Site: site.Name, Name: src.Name, Last: last, Why: "the plan shut it down"})
+	default:
+		return false
+	}
+	return true
+}
+
+// join makes a source part of an incident, unless it is.
+func (d *decider) join(i *Incident, name, why string) {
+	if !slices.Contains(i.Nodes, name) {
+		d.emit(&IncidentJoined{ID: i.ID, Node: name, Why: why})
+	}
+}
+
+// count opens, reopens or extends the incident of failed nodes (rules H3, H5, H6). what
+// says what those did that failed last.
+func (d *decider) count(site *Site, what string) {
 	var nodes []string
 	for _, src := range site.Sources {
 		for _, f := range src.Failures {
@@ -143,18 +160,26 @@ func (d *decider) count(site *Site) {
 	slices.Sort(nodes)
 	if i := d.open(site.Name, NodeFailure); i != nil {
 		for _, n := range nodes {
-			d.emit(&IncidentJoined{ID: i.ID, Node: n, Why: "it failed while the incident was open"})
+			why := "it failed while the incident was open"
+			if times := d.failures(site, n); times > 1 {
+				why = saidFlapping(n, times)
+			}
+			d.emit(&IncidentJoined{ID: i.ID, Node: n, Why: why})
 		}
 		return
 	}
 	if i := d.recent(site.Name, NodeFailure, nodes); i != nil {
-		d.emit(&IncidentReopened{ID: i.ID, Why: "the same failed again within " + power.Spell(d.cfg.Times.Continue)})
+		why := list(nodes) + " failed again within " + power.Spell(d.cfg.Times.Continue)
+		for _, n := range nodes {
+			if times := d.failures(site, n); times > 1 {
+				why = saidFlapping(n, times)
+			}
+		}
+		d.emit(&IncidentReopened{ID: i.ID, Why: why})
 		return
 	}
-	if len(nodes) < max(d.cfg.Threshold, 1) {
-		for _, n := range nodes {
-			d.emit(&Noticed{Site: site.Name, Text: fmt.Sprintf("%s failed; %d more within the hour and you are called", n, d.cfg.Threshold-len(nodes))})
-		}
+	if len(nodes) < d.cfg.Threshold {
+		d.emit(&Noticed{Site: site.Name, Text: fmt.Sprintf("%s failed; %d more within the hour and you are called", list(nodes), d.cfg.Threshold-len(nodes))})
 		return
 	}
 	since := d.now
@@ -164,15 +189,45 @@ func (d *decider) count(site *Site) {
 		}
 	}
 	d.openIncident(&IncidentOpened{Site: site.Name, Kind: NodeFailure, Since: since, Nodes: nodes,
-		Why: fmt.Sprintf("%s sent nothing for %s and announced nothing", list(nodes), power.Spell(d.cfg.Times.Silence))}, "node")
+		Why: list(nodes) + " " + what}, "node")
+}
+
+// failures is how often a node failed within the window.
+func (d *decider) failures(site *Site, name string) int {
+	n := 0
+	for _, f := range site.Sources[name].Failures {
+		if d.now.Sub(f.At) <= d.cfg.Times.Window {
+			n++
+		}
+	}
+	return n
+}
+
+func saidFlapping(name string, times int) string {
+	return fmt.Sprintf("%s is flapping, %d times in the hour", name, times)
 }
 
 // settleDoubt waits for the uplink's verdict, but not for long: a check that does not
 // come back must not hide an outage.
 func (d *decider) settleDoubt(site *Site) {
-	if q := site.doubt; q != nil && d.due(q.since.Add(d.cfg.Times.DoubtAtMost)) {
-		d.dark(site)
+	switch q := site.doubt; {
+	case q == nil:
+	case q.heard.IsZero():
+		if d.due(q.since.Add(d.cfg.Times.DoubtAtMost)) {
+			d.dark(site)
+		}
+	case d.due(q.heard.Add(d.cfg.Times.DoubtAtMost)):
+		d.stayedSilent(site)
 	}
+}
+
+// stayedSilent ends a doubt that came to nothing: the site lives, and what is silent all
+// the same failed by itself. Who has not been so for long enough is told of later.
+func (d *decider) stayedSilent(site *Site) {
+	q := site.doubt
+	site.doubt = nil
+	silent := slices.DeleteFunc(q.names, func(n string) bool { return d.now.Sub(q.last[n]) < d.cfg.Times.Silence })
+	d.fail(site, silent, q.last, d.whatFailed(cause.Silence{}, 0))
 }
 
 func (d *decider) uplink(in Uplink) {
@@ -181,14 +236,14 @@ func (d *decider) uplink(in Uplink) {
 			d.emit(&BlindEnded{For: d.now.Sub(d.Blind)})
 		}
 		for _, site := range d.Sites {
-			if site.doubt != nil {
+			if site.doubted() {
 				d.dark(site)
 			}
 		}
 		return
 	}
 	for _, site := range d.Sites {
-		if site.doubt != nil {
+		if site.doubted() {
 			site.doubt = nil
 			if d.Blind.IsZero() {
 				d.emit(&BlindBegan{Site: site.Name, Why: "neither the site nor the anchors can be reached from here"})
@@ -201,20 +256,23 @@ func (d *decider) uplink(in Uplink) {
 func (d *decider) dark(site *Site) {
 	q := site.doubt
 	site.doubt = nil
-	id, why := "", "everything there fell silent within "+power.Spell(5*time.Second)
-	if i := d.open(site.Name, PowerOutage); i != nil {
-		id, why = i.ID, "the site went dark while on battery"
-		d.emit(&Noticed{Site: site.Name, Incident: id, Text: site.Name + " went dark: the last word was that it is on battery"})
-	} else if i := d.recent(site.Name, InternetOutage, nil); i != nil {
-		id = i.ID
-		d.emit(&IncidentReopened{ID: id, Why: why + " again"})
-	} else {
-		id = d.openIncident(&IncidentOpened{Site: site.Name, Kind: InternetOutage, Since: q.last, Nodes: q.names, Why: why}, "internet")
+	why := "everything there fell silent within " + power.Spell(cause.Together)
+	i := d.open(site.Name, PowerOutage)
+	if i != nil {
+		why = "the site went dark while on battery"
+		d.emit(&Noticed{Site: site.Name, Incident: i.ID, Text: site.Name + " went dark: the last word was that it is on battery"})
+	} else if i = d.open(site.Name, InternetOutage); i == nil {
+		if i = d.recent(site.Name, InternetOutage, nil); i != nil {
+			d.emit(&IncidentReopened{ID: i.ID, Why: why + " again"})
+		} else {
+			id := d.openIncident(&IncidentOpened{Site: site.Name, Kind: InternetOutage, Since: q.last[q.names[0]], Nodes: q.names, Why: why}, "internet")
+			i = d.Incidents[id]
+		}
 	}
 	for _, n := range q.names {
-		if src := site.Sources[n]; src != nil && src.Condition == Up {
-			d.emit(&SourceFailed{Site: site.Name, Name: n, Last: q.last, Incident: id, Why: why})
-			d.emit(&IncidentJoined{ID: id, Node: n, Why: why})
+		if src := site.Sources[n]; src != nil && src.Condition == Up && !d.leftInPeace(site, src, q.last[n]) {
+			d.emit(&SourceFailed{Site: site.Name, Name: n, Last: q.last[n], Incident: i.ID, Why: why})
+			d.join(i, n, why)
 		}
 	}
 }

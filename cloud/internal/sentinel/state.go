@@ -153,7 +153,7 @@ func (s *State) WantsUplink() bool {
 		return true
 	}
 	for _, site := range s.Sites {
-		if site.doubt != nil {
+		if site.doubted() {
 			return true
 		}
 	}

@@ -105,6 +105,8 @@ func (d *decider) settle() {
 	}
 	for _, i := range d.OpenIncidents() {
 		d.settleIncident(i)
+	}
+	for _, i := range d.OpenIncidents() { // one may have led to another
 		d.settleCalls(i)
 	}
 }
@@ -131,7 +133,7 @@ func (d *decider) restartClocks() {
 			u.assume(d.now)
 		}
 		for _, src := range site.Sources {
-			src.running = time.Time{}
+			src.restartRunning(d.now)
 		}
 	}
 	for _, i := range d.Incidents {

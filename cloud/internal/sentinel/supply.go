@@ -136,7 +136,12 @@ func (d *decider) mayBegin(site *Site, u *UPS) bool {
 	if site.Run != nil && (!site.Run.Over() || !site.Run.Begun.Before(u.Since)) {
 		return false
 	}
-	return site.PiRun == nil || !site.PiRun.State.Open() && site.PiRunAt.Before(u.Since)
+	since, on := site.OnBattery()
+	if !on {
+		since = u.Since
+	}
+	// A Pi that died over an earlier outage left its run open for good.
+	return site.PiRun == nil || site.PiRunAt.Before(since)
 }
 
 func (d *decider) beginRun(site *Site, plan shutdown.Plan, v power.Verdict) {
@@ -154,6 +159,9 @@ func (d *decider) beginRun(site *Site, plan shutdown.Plan, v power.Verdict) {
 // settleRun lets the site's run advance. Nothing is sent on a reason that the journal
 // remembers but nobody has confirmed since the start (rule S5).
 func (d *decider) settleRun(site *Site) {
+	if d.cfg.site(site.Name) == nil {
+		return // it is no longer configured: nobody wants it shut down
+	}
 	for r := site.Run; r != nil && !r.Over(); {
 		if wait := d.unconfirmed(site); wait > 0 {
 			d.due(d.now.Add(wait))
@@ -188,6 +196,14 @@ func (d *decider) stepRun(site string, es []shutdown.Event) {
 			d.toldNode(st, e.Target)
 		}
 	}
+}
+
+// toldByPlan reports whether the run of the outage that is open told the node to go down.
+func (d *decider) toldByPlan(site *Site, node string) bool {
+	i := d.Incidents[site.RunIncident]
+	return i != nil && i.Open() && site.Run != nil && slices.ContainsFunc(site.Run.Targets, func(p *shutdown.Progress) bool {
+		return p.Target.Kind == shutdown.ProxmoxNode && p.Target.Node == node && (p.Accepted || p.Down)
+	})
 }
 
 // toldNode makes a node that the plan told part of the outage (rule U8).

@@ -2,6 +2,7 @@ package sentinel
 
 import (
 	"fmt"
+	"strings"
 
 	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/shutdown"
@@ -103,7 +104,7 @@ func sentenceOfIncident(f Fact, because func(what, why string) string) string {
 }
 
 func sentenceOfRun(e shutdown.Event) string {
-	target := e.Target
+	listing := strings.HasPrefix(e.Target, string(shutdown.Listing))
 	switch e.Type {
 	case shutdown.Began:
 		text := "the plan begins, because " + e.Run.Reason
@@ -112,29 +113,56 @@ func sentenceOfRun(e shutdown.Event) string {
 		}
 		return text
 	case shutdown.StageBegan:
-		return fmt.Sprintf("stage %d begins", e.Stage+1)
+		return fmt.Sprintf("stage %d of %d: %s, at most %s", e.Stage+1, e.Stages, saidStage(e.Targets), power.Spell(e.Deadline))
 	case shutdown.Found:
-		return fmt.Sprintf("%s has %d running guests", target, len(e.Targets))
+		return fmt.Sprintf("on %s run %s", e.Name, saidGuests(e.Targets))
 	case shutdown.Sent:
-		return "telling " + target
-	case shutdown.Accepted:
-		return target + " accepted"
+		if listing {
+			return "" // its answer is told
+		}
+		return "telling " + e.Name + " to shut down"
 	case shutdown.Refused:
-		return target + " refused: " + e.Why
+		if listing {
+			return "which guests run on " + e.Name + " is not known yet: " + e.Why
+		}
+		return e.Name + " did not accept: " + e.Why
 	case shutdown.WentDown:
-		return fmt.Sprintf("%s is down: %s", target, e.Why)
+		return fmt.Sprintf("%s is down: %s", e.Name, e.Why)
 	case shutdown.Skipped:
-		return target + " would be shut down now"
+		return e.Name + " would be shut down now"
 	case shutdown.Late:
-		return target + " was not down at its deadline"
-	case shutdown.StageEnded:
-		return fmt.Sprintf("stage %d is over", e.Stage+1)
+		return e.Name + " was not down at its deadline"
 	case shutdown.Ended:
 		return "the plan is through"
 	case shutdown.Aborted:
 		return "the plan stops here, because " + e.Why
 	}
-	return ""
+	return "" // accepted, or the end of a stage: the next entry tells
+}
+
+func saidStage(ts []shutdown.Target) string {
+	var names []string
+	for _, t := range ts {
+		if t.Kind == shutdown.Listing {
+			return "all guests"
+		}
+		names = append(names, t.Said())
+	}
+	return list(names)
+}
+
+func saidGuests(ts []shutdown.Target) string {
+	if len(ts) == 0 {
+		return "no guests"
+	}
+	var names []string
+	for _, t := range ts {
+		names = append(names, t.Said())
+	}
+	if len(ts) == 1 {
+		return "one guest: " + names[0]
+	}
+	return fmt.Sprintf("%d guests: %s", len(ts), list(names))
 }
 
 func saidTargets(ts []shutdown.Outcome) string {

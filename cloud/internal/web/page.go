@@ -42,10 +42,12 @@ func (p *Page) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/v1/status", p.status)
 }
 
+const starting = "the brain is starting"
+
 func (p *Page) serve(w http.ResponseWriter, _ *http.Request) {
 	v := p.View()
 	if v == nil {
-		http.Error(w, "the brain is starting", http.StatusServiceUnavailable)
+		http.Error(w, starting, http.StatusServiceUnavailable)
 		return
 	}
 	var b bytes.Buffer
@@ -64,7 +66,13 @@ func (p *Page) serve(w http.ResponseWriter, _ *http.Request) {
 func (p *Page) status(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	_ = json.NewEncoder(w).Encode(p.View()) // the reader may be gone
+	var answer any = map[string]string{"error": starting}
+	if v := p.View(); v != nil {
+		answer = v
+	} else {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_ = json.NewEncoder(w).Encode(answer) // the reader may be gone
 }
 
 func age(d time.Duration) string {

@@ -6,6 +6,7 @@ import "time"
 type View struct {
 	At        time.Time      `json:"at"`
 	Verdict   string         `json:"verdict"`
+	Warnings  []string       `json:"warnings,omitempty"` // about the brain itself
 	Sites     []Site         `json:"sites"`
 	Incidents []Incident     `json:"incidents"` // open ones first, the newest first
 	Timeline  []Entry        `json:"timeline"`  // the newest first

@@ -17,7 +17,8 @@
 //
 // What counts is not that the brain lives but that it acts: its word "advancing" means
 // that a machine accepted a command within the last 10 s. Its words "ended" and
-// "stopped" hold for as long as the reason does; a disarmed plan is never begun.
+// "stopped" hold until the mains are back, as does what the Pi itself has begun: no
+// outage has two runs. A disarmed plan is never begun.
 // Whoever begins raises the epoch's counter, and the holder of a lower one only watches.
 //
 // It is pure: no clock, network, disk, log or randomness.

@@ -3,6 +3,8 @@ package guardian
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"sentinel.home.arpa/shared/power"
@@ -25,11 +27,20 @@ type Orders struct {
 	Policy power.Policy
 }
 
-// Event is a step of the Pi's own run, to be on disk before anything comes of it.
+// Event is a step of the Pi's own run or of the outage, to be on disk before anything
+// comes of it.
 type Event struct {
 	Epoch shutdown.Epoch `json:"epoch"`
 	Event shutdown.Event `json:"event"`
 }
+
+// The events of an outage, beside those of the Pi's own run.
+const (
+	// BrainDone: the brain's run has ended or was stopped, so this outage needs no other.
+	BrainDone shutdown.EventType = "brain_done"
+	// OutageOver: the mains are back, and nothing of the outage holds the next one back.
+	OutageOver shutdown.EventType = "outage_over"
+)
 
 // Guardian is the Pi's side of who acts. It is not safe for concurrent use.
 type Guardian struct {
@@ -40,25 +51,39 @@ type Guardian struct {
 	Run   *shutdown.Run
 	Epoch shutdown.Epoch
 
-	seen     shutdown.Epoch // the highest that the brain has named
-	reading  power.Reading
-	heard    bool      // a reading came in this process
-	holds    time.Time // since when S2's reason has held; zero: it does not
-	brain    time.Time // the brain's last word that it acts, within this reason
-	standing bool      // the brain's run of this outage has ended or was stopped
+	seen     shutdown.Epoch           // the highest that the brain has named
+	readings map[string]power.Reading // of each UPS whose supply was heard since Resumed
+	holds    time.Time                // since when S2's reason has held; zero: it does not
+	brain    time.Time                // the brain's last word that it acts, within this reason
+	done     bool                     // a run of this outage was begun here, or is over at the brain's
 	wake     time.Time
 }
 
 // New makes a guardian that holds no plan and does nothing.
-func New(self string) *Guardian { return &Guardian{self: self} }
+func New(self string) *Guardian {
+	return &Guardian{self: self, readings: map[string]power.Reading{}}
+}
 
 // Restore replays an event of an earlier process.
 func (g *Guardian) Restore(e Event) {
-	g.Epoch = e.Epoch
-	if e.Event.Type == shutdown.Began {
-		g.Run = shutdown.Start(e.Event)
-	} else if g.Run != nil {
+	switch {
+	case e.Event.Type == BrainDone:
+		g.done = true
+		g.heed(e.Epoch)
+	case e.Event.Type == OutageOver:
+		g.done = false
+	case e.Event.Type == shutdown.Began:
+		g.done = true
+		g.Epoch, g.Run = e.Epoch, shutdown.Start(e.Event)
+	case g.Run != nil:
 		g.Run.Apply(e.Event)
+	}
+}
+
+// heed remembers the highest epoch that the brain has named.
+func (g *Guardian) heed(e shutdown.Epoch) {
+	if e.Compare(g.seen) > 0 {
+		g.seen = e
 	}
 }
 
@@ -68,7 +93,8 @@ func (g *Guardian) NextDeadline() time.Time { return g.wake }
 // Resumed forgets what only holds while the process runs: after a restart or a pause the
 // UPS must be heard again, and the brain has its patience anew.
 func (g *Guardian) Resumed(now time.Time) []Event {
-	g.holds, g.brain, g.heard = time.Time{}, time.Time{}, false
+	g.holds, g.brain = time.Time{}, time.Time{}
+	clear(g.readings)
 	if g.open() && !g.orders.Armed {
 		return g.apply(g.Run.Abort(now, "the plan was disarmed"))
 	}
@@ -93,35 +119,56 @@ func (g *Guardian) Order(now time.Time, o Orders) []Event {
 
 // Mandated takes the brain's word on who acts.
 func (g *Guardian) Mandated(now time.Time, epoch shutdown.Epoch, run shutdown.State) []Event {
-	if epoch.Compare(g.seen) > 0 {
-		g.seen = epoch
-	}
+	g.heed(epoch)
 	if g.open() && epoch.Compare(g.Epoch) > 0 && run.Open() {
 		return g.apply(g.Run.Abort(now, "the brain runs the plan under a later epoch"))
+	}
+	if g.open() && run == shutdown.Disarmed { // the bundle that says so may not be on disk
+		return g.apply(g.Run.Abort(now, "the plan was disarmed"))
 	}
 	if g.holds.IsZero() {
 		return nil
 	}
+	var es []Event
 	switch run {
-	case shutdown.Advancing:
+	case shutdown.Advancing, shutdown.Disarmed:
 		g.brain = now
 	case shutdown.HasEnded, shutdown.Stopped:
-		g.standing = true
+		if !g.done {
+			es = g.note(epoch, shutdown.Event{Type: BrainDone, At: now, Why: "the brain's run: " + string(run)})
+		}
 	}
-	return g.Tick(now)
+	return append(es, g.Tick(now)...)
 }
 
-// Reported takes a reading of the UPS.
-func (g *Guardian) Reported(now time.Time, r power.Reading) []Event {
-	g.reading, g.heard = r, true
-	if r.Supply == power.Mains {
-		g.holds, g.brain, g.standing = time.Time{}, time.Time{}, false
-		if g.open() {
-			return g.apply(g.Run.Abort(now, "the power is back"))
-		}
-		return nil
+// Reported takes a reading of one of the site's UPSes. One that does not know its supply
+// says nothing: a Pi that has just booted hears apcupsd before apcupsd hears the UPS.
+func (g *Guardian) Reported(now time.Time, ups string, r power.Reading) []Event {
+	if r.Supply != power.Unknown {
+		g.readings[ups] = r
 	}
-	return g.Tick(now)
+	if !g.mains() {
+		return g.Tick(now)
+	}
+	g.holds, g.brain, g.wake = time.Time{}, time.Time{}, time.Time{}
+	var es []Event
+	if g.open() {
+		es = g.apply(g.Run.Abort(now, "the power is back"))
+	}
+	if g.done {
+		es = append(es, g.note(g.Epoch, shutdown.Event{Type: OutageOver, At: now})...)
+	}
+	return es
+}
+
+// mains reports whether every UPS that was heard is on mains.
+func (g *Guardian) mains() bool {
+	for _, r := range g.readings {
+		if r.Supply != power.Mains {
+			return false
+		}
+	}
+	return len(g.readings) > 0
 }
 
 // Answered is the outcome of a command.
@@ -140,27 +187,27 @@ func (g *Guardian) Seen(now time.Time, target string, s shutdown.Sight) []Event 
 	return append(g.apply(g.Run.Seen(now, target, s)), g.Tick(now)...)
 }
 
-// Tick is the passing of time. The reading is taken as it was last reported: the Pi polls
+// Tick is the passing of time. A reading is taken as it was last reported: the Pi polls
 // the UPS each second and reports also that it could not.
 func (g *Guardian) Tick(now time.Time) []Event {
 	g.wake = time.Time{}
-	if !g.heard {
+	if len(g.readings) == 0 {
 		return nil
 	}
 	if g.open() {
 		return g.advance(now)
 	}
-	v := g.orders.Policy.Decide(g.reading, g.orders.Plan.Need())
+	v, onBattery := g.decide()
 	if !v.Start {
-		if !g.reading.OnBattery() {
+		if !onBattery {
 			g.holds = time.Time{}
 		}
 		return nil
 	}
 	if g.holds.IsZero() {
-		g.holds, g.brain, g.standing = now, time.Time{}, false
+		g.holds, g.brain = now, time.Time{}
 	}
-	if !g.orders.Armed || len(g.orders.Plan.Stages) == 0 || g.standing || g.begunAlready() {
+	if !g.orders.Armed || len(g.orders.Plan.Stages) == 0 || g.done {
 		return nil
 	}
 	wait := patience
@@ -179,20 +226,32 @@ func (g *Guardian) Tick(now time.Time) []Event {
 	return append(g.begin(now, v), g.advance(now)...)
 }
 
-// begunAlready: a run of this outage is not begun a second time, whatever became of it.
-func (g *Guardian) begunAlready() bool {
-	return g.Run != nil && !g.Run.Begun.Before(g.holds)
+// decide asks the policy about each UPS, as the brain does: any of them may call for the
+// plan, and the one with the least time counts.
+func (g *Guardian) decide() (v power.Verdict, onBattery bool) {
+	for _, ups := range slices.Sorted(maps.Keys(g.readings)) {
+		r := g.readings[ups]
+		onBattery = onBattery || r.OnBattery()
+		if d := g.orders.Policy.Decide(r, g.orders.Plan.Need()); d.Start && (!v.Start || d.Urgent && !v.Urgent) {
+			v = d
+		}
+	}
+	return v, onBattery
 }
 
 func (g *Guardian) begin(now time.Time, v power.Verdict) []Event {
 	epoch := shutdown.Epoch{Counter: max(g.seen.Counter, g.Epoch.Counter) + 1, Holder: g.self}
-	e := Event{Epoch: epoch, Event: shutdown.Event{Type: shutdown.Began, At: now, Run: &shutdown.Header{
+	return g.note(epoch, shutdown.Event{Type: shutdown.Began, At: now, Run: &shutdown.Header{
 		ID:     fmt.Sprintf("%s-%s-%d", g.orders.Plan.Site, g.self, epoch.Counter),
 		Plan:   g.orders.Plan,
 		Reason: v.Reason + " and the brain has not said that it acts",
-	}}}
-	g.Restore(e)
-	return []Event{e}
+	}})
+}
+
+func (g *Guardian) note(epoch shutdown.Epoch, e shutdown.Event) []Event {
+	es := []Event{{Epoch: epoch, Event: e}}
+	g.Restore(es[0])
+	return es
 }
 
 func (g *Guardian) advance(now time.Time) []Event {

@@ -74,8 +74,12 @@ func (c *Relay) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.tunnel(w, r, far)
 }
 
-// closed tells a target that is down from a fault of the Pi's own network.
+// closed tells a target that is down from a fault of the Pi's own network or resolver.
 func closed(err error) bool {
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		return false
+	}
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EHOSTUNREACH) ||
 		errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT)
 }

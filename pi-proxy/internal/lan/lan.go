@@ -18,6 +18,9 @@ const (
 	heardFor = time.Minute
 	// heardMost bounds what one heartbeat of the Pi carries.
 	heardMost = 250
+	// maxAnnouncement bounds the envelope of one, which has some 700 bytes: anybody may
+	// send them, and a relay carries up to 32.
+	maxAnnouncement = 4 << 10
 )
 
 // Listener takes what nodes say on the LAN. All its fields must be set.
@@ -92,6 +95,10 @@ func (l *Listener) heartbeat(e *wire.Envelope, _ []byte) error {
 // announcement is on disk before it is acknowledged (rule A3). One that comes again is
 // kept again only if the brain has taken the first, and the brain folds it.
 func (l *Listener) announcement(e *wire.Envelope, raw []byte) error {
+	if len(raw) > maxAnnouncement {
+		return &courier.Fault{Status: http.StatusRequestEntityTooLarge, Reason: "too-large",
+			Err: fmt.Errorf("the announcement is over %d bytes", maxAnnouncement)}
+	}
 	key, known := l.KeyOf(e.Header.Node)
 	stranger := ""
 	if !known { // the brain decides; it may know the node by now

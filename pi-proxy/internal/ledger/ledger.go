@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -36,8 +37,11 @@ type Stored struct {
 
 // Ledger is for one writer.
 type Ledger struct {
-	dir string
-	run *os.File
+	dir       string
+	run       *os.File
+	size      int64  // of the whole steps in it
+	fresh     bool   // the next write makes the file
+	unwritten []byte // steps that are not on disk
 }
 
 // Open opens or makes the ledger.
@@ -45,7 +49,8 @@ func Open(dir string) (*Ledger, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open the ledger: %w", err)
 	}
-	return &Ledger{dir: dir}, nil
+	_, err := os.Stat(filepath.Join(dir, runFile))
+	return &Ledger{dir: dir, fresh: errors.Is(err, fs.ErrNotExist)}, nil
 }
 
 // Close closes the run's file.
@@ -101,7 +106,11 @@ func (l *Ledger) Run(log *slog.Logger, each func(guardian.Event)) error {
 	scan.Buffer(nil, maxLine)
 	for scan.Scan() {
 		var e guardian.Event
-		if err := json.Unmarshal(scan.Bytes(), &e); err != nil || whole+len(scan.Bytes()) == len(data) {
+		err := json.Unmarshal(scan.Bytes(), &e)
+		if err == nil && e.Event.Type == shutdown.Began && e.Event.Run == nil {
+			err = errors.New("a run without a plan")
+		}
+		if err != nil || whole+len(scan.Bytes()) == len(data) {
 			log.Error("run ends in a broken step, cut off", "file", path, "byte", whole, "err", err)
 			return os.Truncate(path, int64(whole))
 		}
@@ -112,44 +121,60 @@ func (l *Ledger) Run(log *slog.Logger, each func(guardian.Event)) error {
 }
 
 // Append puts steps on disk before anything comes of them. A new run begins a new file.
+// Steps that the disk did not take go first the next time.
 func (l *Ledger) Append(es []guardian.Event) error {
-	var b bytes.Buffer
 	for _, e := range es {
-		if e.Event.Type == shutdown.Began {
-			if err := l.startRun(); err != nil {
-				return err
-			}
-		}
 		data, err := json.Marshal(e)
 		if err != nil {
 			return fmt.Errorf("write the run: %w", err)
 		}
-		b.Write(append(data, '\n'))
-	}
-	if l.run == nil {
-		f, err := os.OpenFile(filepath.Join(l.dir, runFile), os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o600)
-		if err != nil {
-			return fmt.Errorf("write the run: %w", err)
+		if e.Event.Type == shutdown.Began {
+			l.begin()
 		}
-		l.run = f
+		l.unwritten = append(append(l.unwritten, data...), '\n')
 	}
-	if _, err := l.run.Write(b.Bytes()); err != nil {
-		return fmt.Errorf("write the run: %w", err)
-	}
-	if err := l.run.Sync(); err != nil {
+	if err := l.write(); err != nil {
 		return fmt.Errorf("write the run: %w", err)
 	}
 	return nil
 }
 
-func (l *Ledger) startRun() error {
+// begin lets the next write replace the file: the old run is over.
+func (l *Ledger) begin() {
 	if l.run != nil {
-		_ = l.run.Close() // the old run is over
+		_ = l.run.Close() // all that counts was synced
 	}
-	f, err := os.OpenFile(filepath.Join(l.dir, runFile), os.O_APPEND|os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return fmt.Errorf("write the run: %w", err)
+	l.run, l.fresh, l.unwritten = nil, true, nil
+}
+
+func (l *Ledger) write() error {
+	path := filepath.Join(l.dir, runFile)
+	if l.fresh {
+		if err := daemon.WriteFile(path, l.unwritten, 0o600); err != nil {
+			return err
+		}
+		l.fresh, l.unwritten = false, nil
+		return nil
 	}
-	l.run = f
+	if l.run == nil {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		size, err := f.Seek(0, io.SeekEnd)
+		if err != nil {
+			return errors.Join(err, f.Close())
+		}
+		l.run, l.size = f, size
+	}
+	// At its place, so that what a full disk took of it the last time is written over.
+	if _, err := l.run.WriteAt(l.unwritten, l.size); err != nil {
+		return err
+	}
+	if err := l.run.Sync(); err != nil {
+		return err
+	}
+	l.size += int64(len(l.unwritten))
+	l.unwritten = nil
 	return nil
 }

@@ -26,6 +26,8 @@ const (
 	maxBytes     = 16 << 20
 	maxStrangers = 16        // messages of one unknown key
 	maxStrange   = 256 << 10 // bytes of all unknown keys
+	// oldest is the highest age that a relay may name; a Pi's clock may jump by years.
+	oldest = 30 * 24 * time.Hour
 )
 
 // ErrFull refuses a message that there is no room for.
@@ -156,7 +158,7 @@ func (s *Spool) First(n int) []Message {
 		if h.Boot == s.boot {
 			age = s.sinceBoot() - h.SinceBoot
 		}
-		out = append(out, Message{h.name, h.Envelope, max(age, 0)})
+		out = append(out, Message{h.name, h.Envelope, min(max(age, 0), oldest)})
 	}
 	return out
 }

@@ -1,0 +1,74 @@
+package escalation_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"sentinel.home.arpa/cloud/internal/escalation"
+)
+
+var begin = time.Date(2026, 11, 21, 19, 2, 0, 0, time.UTC)
+
+func ended(contact string, seconds int) escalation.Call {
+	return escalation.Call{Contact: contact, Ended: true, EndedAt: begin.Add(time.Duration(seconds) * time.Second)}
+}
+
+func TestC2_Due(t *testing.T) {
+	both := []string{"alice", "bob"}
+	round := []escalation.Call{ended("alice", 20), ended("alice", 100), ended("bob", 120), ended("bob", 200)}
+	answered := ended("alice", 20)
+	answered.Delivered = true
+	for _, c := range []struct {
+		name     string
+		contacts []string
+		calls    []escalation.Call
+		want     string // contact and seconds; empty: nobody
+	}{
+		{"nobody to call", nil, nil, ""},
+		{"the first call", both, nil, "alice 0"},
+		{"it rings", both, []escalation.Call{{Contact: "alice"}}, ""},
+		{"not taken: again after 60 s", both, []escalation.Call{ended("alice", 20)}, "alice 80"},
+		{"taken", both, []escalation.Call{answered}, ""},
+		{"an earlier one was taken", both, []escalation.Call{answered, ended("alice", 90)}, ""},
+		{"twice not taken: the next contact at once", both, []escalation.Call{ended("alice", 20), ended("alice", 100)}, "bob 100"},
+		{"the next contact's second try", both, round[:3], "bob 180"},
+		{"a second round 5 min after the first", both, round, "alice 500"},
+		{"a lone contact's second round", both[:1], []escalation.Call{ended("alice", 20), ended("alice", 100)}, "alice 400"},
+		{"all were tried twice", both, append(append([]escalation.Call{}, round...), round...), ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := ""
+			if n, ok := escalation.Due(escalation.DefaultPolicy(), c.contacts, c.calls, begin); ok {
+				got = fmt.Sprintf("%s %d", n.Contact, int(n.At.Sub(begin).Seconds()))
+			}
+			if got != c.want {
+				t.Errorf("Due = %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// TestC2_EverybodyIsTried walks to the end: nobody is left out, and it ends.
+func TestC2_EverybodyIsTried(t *testing.T) {
+	p, contacts := escalation.DefaultPolicy(), []string{"alice", "bob", "carol"}
+	var calls []escalation.Call
+	tries, last := map[string]int{}, begin
+	for {
+		n, ok := escalation.Due(p, contacts, calls, begin)
+		if !ok {
+			break
+		}
+		if n.At.Before(last) {
+			t.Fatalf("call %d is due before the last one ended", len(calls)+1)
+		}
+		tries[n.Contact]++
+		last = n.At.Add(25 * time.Second)
+		calls = append(calls, escalation.Call{Contact: n.Contact, Ended: true, EndedAt: last})
+	}
+	for _, c := range contacts {
+		if want := p.TriesEach * p.Rounds; tries[c] != want {
+			t.Errorf("%s was tried %d times, want %d", c, tries[c], want)
+		}
+	}
+}

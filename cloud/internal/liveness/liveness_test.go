@@ -1,0 +1,293 @@
+package liveness_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sentinel.home.arpa/cloud/internal/cause"
+	"sentinel.home.arpa/cloud/internal/liveness"
+)
+
+const silence = 20 * time.Second
+
+var begin = time.Date(2026, 11, 21, 19, 2, 0, 0, time.UTC)
+
+func at(seconds float64) time.Time {
+	return begin.Add(time.Duration(seconds * float64(time.Second)))
+}
+
+func key(name string) liveness.Key { return liveness.Key{Site: "home", Name: name} }
+
+func beat(name string) liveness.Beat {
+	return liveness.Beat{Key: key(name), Boot: "a", State: "running"}
+}
+
+func TestH2_SilenceIsDueToTheMillisecond(t *testing.T) {
+	table := liveness.New(silence)
+	if !table.Next().IsZero() {
+		t.Error("an empty table waits for somebody")
+	}
+	table.Beat(at(0), beat("pve1"))
+	table.Beat(at(1.5), beat("pve2"))
+	table.Beat(at(2), beat("pve1"))
+	if got := table.Next(); !got.Equal(at(21.5)) {
+		t.Errorf("Next = %s, want pve2's 21.5 s", got.Sub(begin))
+	}
+	if got := table.Expire(at(21.5).Add(-time.Millisecond)); len(got) != 0 {
+		t.Errorf("silent too early: %v", got)
+	}
+	want := []liveness.Silence{{Key: key("pve2"), Last: at(1.5)}}
+	if diff := cmp.Diff(want, table.Expire(at(21.5))); diff != "" {
+		t.Errorf("Expire (-want +got):\n%s", diff)
+	}
+	if got := table.Expire(at(21.9)); len(got) != 0 {
+		t.Errorf("told twice: %v", got)
+	}
+	if got := table.Next(); !got.Equal(at(22)) {
+		t.Errorf("Next = %s, want pve1's 22 s", got.Sub(begin))
+	}
+}
+
+func TestExpireGoesByTheLastWord(t *testing.T) {
+	table := liveness.New(silence)
+	rng := rand.New(rand.NewPCG(1, 2))
+	last := map[string]time.Time{}
+	for i := range 2000 {
+		name := fmt.Sprintf("n%d", rng.IntN(50))
+		now := at(float64(i) / 100)
+		b := beat(name)
+		if rng.IntN(2) == 0 {
+			b.Via, b.Age = "pi1", time.Duration(rng.IntN(5000))*time.Millisecond
+		}
+		table.Beat(now, b)
+		if word := now.Add(-b.Age); word.After(last[name]) {
+			last[name] = word
+		}
+	}
+	got := table.Expire(at(3600))
+	if len(got) != len(last) {
+		t.Fatalf("%d of %d fell silent", len(got), len(last))
+	}
+	for i, s := range got {
+		if !s.Last.Equal(last[s.Name]) {
+			t.Errorf("%s: last word %s, want %s", s.Name, s.Last.Sub(begin), last[s.Name].Sub(begin))
+		}
+		if i > 0 && s.Last.Before(got[i-1].Last) {
+			t.Errorf("%s is told after %s, which spoke later", s.Name, got[i-1].Name)
+		}
+	}
+}
+
+// TestNews is what a beat brings, after those before it.
+func TestNews(t *testing.T) {
+	b := func(change func(*liveness.Beat)) liveness.Beat {
+		x := beat("pve1")
+		change(&x)
+		return x
+	}
+	same := b(func(*liveness.Beat) {})
+	type said struct {
+		at   float64
+		beat liveness.Beat
+		want liveness.News
+	}
+	both, heard, none := liveness.News{Heard: true, State: true}, liveness.News{Heard: true}, liveness.News{}
+	for name, story := range map[string][]said{
+		"the first word, with its state":          {{0, same, both}, {1, same, none}},
+		"a state that was not said":               {{0, b(func(x *liveness.Beat) { x.State = "" }), heard}, {1, same, liveness.News{State: true}}},
+		"another state":                           {{0, same, both}, {1, b(func(x *liveness.Beat) { x.State = "stopping" }), liveness.News{State: true}}},
+		"no state says nothing":                   {{0, same, both}, {1, b(func(x *liveness.Beat) { x.State = "" }), none}, {2, same, none}},
+		"another boot":                            {{0, same, both}, {1, b(func(x *liveness.Beat) { x.Boot = "b" }), heard}},
+		"a gap that is no silence":                {{0, same, both}, {14.9, same, none}},
+		"a gap in which it may have been doubted": {{0, same, both}, {15, same, heard}},
+		"a Pi's word about what is known":         {{0, same, both}, {1, b(func(x *liveness.Beat) { x.Via, x.Age = "pi1", time.Second }), none}},
+		"a Pi's late word about a boot that is over": {{0, same, both}, {5, b(func(x *liveness.Beat) { x.Boot = "b" }), heard},
+			{6, b(func(x *liveness.Beat) { x.Via, x.Age = "pi1", 2*time.Second }), none}, {7, b(func(x *liveness.Beat) { x.Boot = "b" }), none}},
+		"a word that is older than a silence": {{0, b(func(x *liveness.Beat) { x.Via, x.Age = "pi1", silence }), none}, {1, same, both}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			table := liveness.New(silence)
+			for i, s := range story {
+				if got := table.Beat(at(s.at), s.beat); got != s.want {
+					t.Errorf("beat %d: %+v, want %+v", i, got, s.want)
+				}
+			}
+		})
+	}
+}
+
+func TestBackAfterSilenceIsNews(t *testing.T) {
+	table := liveness.New(silence)
+	table.Beat(at(0), beat("pve1"))
+	table.Expire(at(20))
+	if got := table.Beat(at(25), beat("pve1")); !got.Heard || got.State {
+		t.Errorf("back: %+v", got)
+	}
+	if got := table.Next(); !got.Equal(at(45)) {
+		t.Errorf("Next = %s after it is back", got.Sub(begin))
+	}
+}
+
+// TestH10_RelayedAges: what a Pi heard counts from when the Pi heard it.
+func TestH10_RelayedAges(t *testing.T) {
+	table := liveness.New(silence)
+	b := beat("pve1")
+	b.Via, b.Age = "pi1", 3*time.Second
+	table.Beat(at(10), b)
+	table.Beat(at(11), beat("pve2"))
+	if got := table.Next(); !got.Equal(at(27)) {
+		t.Errorf("Next = %s, want 20 s after the Pi heard it", got.Sub(begin))
+	}
+	want := []cause.Source{{Name: "pve1", Last: at(7), Via: "pi1"}, {Name: "pve2", Last: at(11)}}
+	if diff := cmp.Diff(want, table.Site("home")); diff != "" {
+		t.Errorf("Site (-want +got):\n%s", diff)
+	}
+	last, state, ok := table.Last(key("pve1"))
+	if !ok || state != "running" || !last.Equal(at(7)) {
+		t.Errorf("Last = %s, %q, %v", last, state, ok)
+	}
+	if _, _, ok := table.Last(key("stranger")); ok {
+		t.Error("a stranger is known")
+	}
+}
+
+// TestH10_DirectWhileDirectlyHeard: a Pi that hears a node too does not make it relayed.
+func TestH10_DirectWhileDirectlyHeard(t *testing.T) {
+	table := liveness.New(silence)
+	relayed := beat("pve1")
+	relayed.Via = "pi1"
+	for s := range 4 {
+		table.Beat(at(float64(s)), beat("pve1"))
+		table.Beat(at(float64(s)+0.5), relayed)
+	}
+	if got := table.Site("home")[0].Via; got != "" {
+		t.Errorf("heard through %q, although directly half a second ago", got)
+	}
+	for s := range 6 {
+		table.Beat(at(float64(s)+4.5), relayed)
+	}
+	if got := table.Site("home")[0].Via; got != "pi1" {
+		t.Errorf("heard through %q, although only the Pi has for 6 s", got)
+	}
+}
+
+// TestH8_Restart: every clock starts again, for those of before and those whose silence
+// was told and not believed; nobody else is invented.
+func TestH8_Restart(t *testing.T) {
+	table := liveness.New(silence)
+	table.Beat(at(0), beat("pve1"))
+	table.Beat(at(0), beat("pve2"))
+	table.Beat(at(0), beat("pve3"))
+	table.Expire(at(20))
+	table.Beat(at(21), beat("pve1"))
+	table.Restart(at(30), []liveness.Beat{beat("pve1"), beat("pve2"), beat("pve4")})
+	if got := table.Beat(at(31), beat("pve4")); got.Heard {
+		t.Error("a source that was up is news after a restart")
+	}
+	var names []string
+	for _, s := range table.Expire(at(51)) {
+		names = append(names, s.Name)
+		if want := at(30); s.Name != "pve4" && !s.Last.Equal(want) {
+			t.Errorf("%s is silent since %s", s.Name, s.Last.Sub(begin))
+		}
+	}
+	slices.Sort(names)
+	if diff := cmp.Diff([]string{"pve1", "pve2", "pve4"}, names); diff != "" {
+		t.Errorf("who fell silent (-want +got):\n%s", diff)
+	}
+}
+
+func TestH8_NobodyIsSilentBeforeARestartIsOld(t *testing.T) {
+	table := liveness.New(silence)
+	table.Beat(at(0), beat("pve1"))
+	table.Restart(at(19.9), nil)
+	if got := table.Expire(at(39.8)); len(got) != 0 {
+		t.Errorf("silent: %v", got)
+	}
+	if got := table.Expire(at(39.9)); len(got) != 1 {
+		t.Errorf("not silent 20 s after the restart: %v", got)
+	}
+}
+
+func TestConcurrentUse(t *testing.T) {
+	table := liveness.New(silence)
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			for i := range 500 {
+				now := at(float64(i) / 10)
+				table.Beat(now, beat(fmt.Sprintf("n%d", (g*7+i)%20)))
+				switch i % 50 {
+				case 0:
+					table.Expire(now)
+				case 10:
+					table.Site("home")
+				case 20:
+					table.Restart(now, []liveness.Beat{beat("n1")})
+				case 30:
+					table.Next()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got := len(table.Site("home")); got != 20 {
+		t.Errorf("%d sources, want 20", got)
+	}
+}
+
+func crowd(n int) []liveness.Beat {
+	beats := make([]liveness.Beat, n)
+	for i := range beats {
+		beats[i] = beat(fmt.Sprintf("node-%06d", i))
+	}
+	return beats
+}
+
+func BenchmarkBeat(b *testing.B) {
+	table, beats := liveness.New(silence), crowd(100_000)
+	for i, x := range beats {
+		table.Beat(begin.Add(time.Duration(i)*10*time.Microsecond), x)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	now := at(1)
+	for i := range b.N {
+		now = now.Add(10 * time.Microsecond) // 100,000 beats a second
+		table.Beat(now, beats[i%len(beats)])
+	}
+}
+
+func BenchmarkExpireNobody(b *testing.B) {
+	table := liveness.New(silence)
+	for i, x := range crowd(100_000) {
+		table.Beat(begin.Add(time.Duration(i)*10*time.Microsecond), x)
+	}
+	b.ResetTimer()
+	for range b.N {
+		if len(table.Expire(at(19))) != 0 {
+			b.Fatal("somebody is silent")
+		}
+	}
+}
+
+func BenchmarkExpireEverybody(b *testing.B) {
+	beats := crowd(100_000)
+	for range b.N {
+		b.StopTimer()
+		table := liveness.New(silence)
+		for _, x := range beats {
+			table.Beat(begin, x)
+		}
+		b.StartTimer()
+		if got := len(table.Expire(at(20))); got != len(beats) {
+			b.Fatalf("%d are silent", got)
+		}
+	}
+}

@@ -1,0 +1,96 @@
+//go:build controls
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// control is a deliberate break of the code, and how its story must notice it.
+type control struct {
+	scenario string
+	what     string
+	file     string // below the module's root
+	old, new string
+	notices  string // part of what the judge says
+}
+
+var controls = []control{
+	{"power-outage", "the plan waits 13 s in place of 10 s",
+		"shared/power/rule.go", "RideThrough:   10 * time.Second", "RideThrough:   13 * time.Second",
+		"on battery to the first Proxmox command"},
+	{"node-failure", "an announcement is taken for every silence, so no node ever fails",
+		"cloud/internal/sentinel/silence.go", "if a := src.Announced; a != nil && a.Boot == src.Boot {", "if src.Announced = &(Announcement{Boot: src.Boot}); true {",
+		"0 calls instead of one"},
+	{"planned-reboot", "the Pi acknowledges announcements and throws them away",
+		"pi-proxy/internal/lan/lan.go", "if err := l.Keep(raw, stranger); err != nil {", "if err := error(nil); err != nil {",
+		"a planned reboot was called about"},
+	{"internet-outage", "a silent site is taken for so many failed nodes",
+		"cloud/internal/cause/cause.go", "s.Reach = Whole", "s.Reach = Some",
+		"to the request for the call"},
+	{"brain-frozen", "the guardian waits a minute for the brain",
+		"pi-proxy/internal/guardian/guardian.go", "patience = 10 * time.Second", "patience = 60 * time.Second",
+		"on battery to the first Proxmox command"},
+}
+
+// TestControls breaks one thing for each story, by an overlay that leaves the tree alone,
+// and demands that the story fails for that reason. The race for a story's time is the
+// same as in the sound code's.
+func TestControls(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range controls {
+		t.Run(c.scenario, func(t *testing.T) {
+			overlay := breakIt(t, root, c)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, "go", "run", "./deploy/lab", "-scenario", c.scenario, "-page", "127.0.0.1:0", "-control", "127.0.0.1:0")
+			cmd.Dir = root
+			cmd.Env = append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay)
+			out, err := cmd.CombinedOutput()
+			_, verdict, broken := strings.Cut(string(out), "the contract was broken:")
+			if err == nil || !broken {
+				t.Fatalf("with %s the story ended with %v:\n%s", c.what, err, out)
+			}
+			if !strings.Contains(verdict, c.notices) {
+				t.Fatalf("with %s the story failed for another reason:\n%s", c.what, verdict)
+			}
+			t.Logf("with %s: %s", c.what, strings.TrimSpace(verdict))
+		})
+	}
+}
+
+func breakIt(t *testing.T, root string, c control) string {
+	t.Helper()
+	path := filepath.Join(root, c.file)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(text), c.old); n != 1 {
+		t.Fatalf("%s holds %q %d times; the control must be told of the change", c.file, c.old, n)
+	}
+	dir := t.TempDir()
+	broken := filepath.Join(dir, "broken.go")
+	if err := os.WriteFile(broken, []byte(strings.Replace(string(text), c.old, c.new, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	data, err := json.Marshal(map[string]any{"Replace": map[string]string{path: broken}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(overlay, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return overlay
+}

@@ -1,0 +1,312 @@
+package home
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"sentinel.home.arpa/deploy/lab/internal/edge"
+	"sentinel.home.arpa/shared/sim/pvesim"
+)
+
+// readyWithin is how long the home may take to be whole after its start.
+const readyWithin = 30 * time.Second
+
+var errForeign = errors.New("somebody else's simulator stands there")
+
+// Actions are the verbs that Do understands, with what they do.
+func Actions() [][2]string {
+	return [][2]string{
+		{"unplug", "the mains go off"}, {"plug", "the mains come back"},
+		{"kill NODE", "a node loses its power"}, {"start NODE", "a node is switched on"},
+		{"shutdown NODE", "somebody shuts a node down"}, {"reboot NODE", "somebody reboots a node"},
+		{"internet off|on", "the home's internet"}, {"path NODE|pi off|on", "one machine's way to the brain"},
+		{"ups off|on", "the UPS's daemon on the Pi"},
+		{"freeze brain|pi", "the program stands still"}, {"thaw brain|pi", "it goes on"},
+		{"restart brain|pi", "it is killed and started again"},
+	}
+}
+
+// Do does what a line says to the home.
+func (h *Home) Do(line string) error {
+	words := strings.Fields(line)
+	if len(words) == 0 {
+		return nil
+	}
+	h.rec.Add(time.Now(), edge.Entry{Edge: edge.Lab, What: strings.Join(words, " ")})
+	verb, args := words[0], words[1:]
+	arg := func(i int) string {
+		if i < len(args) {
+			return args[i]
+		}
+		return ""
+	}
+	switch verb {
+	case "unplug", "plug":
+		return h.plug(verb == "plug")
+	case "kill", "start", "shutdown", "reboot":
+		return h.node(verb, arg(0))
+	case "internet":
+		return h.internet(arg(0))
+	case "path":
+		return h.path(arg(0), arg(1))
+	case "ups":
+		return h.upsDaemon(arg(0))
+	case "freeze", "thaw", "restart":
+		return h.handle(verb, arg(0))
+	}
+	return fmt.Errorf("%q is nothing that the lab can do", line)
+}
+
+func (h *Home) plug(in bool) error {
+	if h.ups == nil {
+		return errForeign
+	}
+	h.say("lab", map[bool]string{true: "mains on", false: "mains off"}[in])
+	h.ups.Plug(in)
+	if !in || h.cluster == nil {
+		return nil
+	}
+	for _, n := range Nodes() { // machines set to start when power is there
+		if !h.cluster.NodeUp(n) {
+			if err := h.cluster.Start(n); err != nil {
+				h.say("lab", err.Error())
+			}
+		}
+	}
+	return nil
+}
+
+func (h *Home) node(verb, name string) error {
+	if h.cluster == nil {
+		return errForeign
+	}
+	if !slices.Contains(Nodes(), name) {
+		return fmt.Errorf("%q is no node; there are %s", name, strings.Join(Nodes(), ", "))
+	}
+	switch verb {
+	case "kill":
+		h.say("lab", name+" loses its power")
+		h.cluster.PowerCut(name)
+	case "start":
+		return h.cluster.Start(name)
+	case "shutdown":
+		h.say("lab", name+": poweroff")
+		h.cluster.Halt(name, pvesim.PowerOff)
+	case "reboot":
+		h.say("lab", name+": reboot")
+		h.cluster.Halt(name, pvesim.Reboot)
+	}
+	return nil
+}
+
+// nodeStopping is a node's system going down: its agent announces that before anything
+// else happens.
+func (h *Home) nodeStopping(name, kind string) {
+	ctx, cancel := context.WithTimeout(h.ctx, 6*time.Second)
+	defer cancel()
+	err := h.forge.once(ctx, h.bin("node-hook"), h.env(), "announce", kind, "--config", h.configOf(name))
+	if err != nil && h.ctx.Err() == nil {
+		h.say(name, "its announcement got through to nobody: "+err.Error())
+	}
+}
+
+func (h *Home) nodeDown(name string) {
+	h.say(name, "is off")
+	h.rec.Add(time.Now(), edge.Entry{Edge: edge.Lab, Node: name, What: "off", MS: 0})
+	if p := h.nodes[name]; p != nil {
+		p.end(syscall.SIGKILL)
+	}
+}
+
+func (h *Home) nodeUp(name string) {
+	h.say(name, "boots")
+	h.rec.Add(time.Now(), edge.Entry{Edge: edge.Lab, Node: name, What: "on"})
+	err := h.newBoot(name)
+	if p := h.nodes[name]; err == nil && p != nil {
+		err = p.start()
+	}
+	if err != nil {
+		h.say("lab", err.Error())
+	}
+}
+
+func onOff(word string) (bool, error) {
+	switch word {
+	case "on":
+		return true, nil
+	case "off":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q is neither on nor off", word)
+}
+
+func (h *Home) internet(word string) error {
+	on, err := onOff(word)
+	if err != nil {
+		return err
+	}
+	h.say("lab", "internet "+word)
+	for _, l := range h.links {
+		l.Cut(!on)
+	}
+	return nil
+}
+
+func (h *Home) path(who, word string) error {
+	on, err := onOff(word)
+	l := h.links[who]
+	if err != nil || l == nil {
+		return errors.Join(err, fmt.Errorf("path %s: of a node or pi", who))
+	}
+	h.say("lab", who+"'s way to the brain is "+word)
+	l.Cut(!on)
+	return nil
+}
+
+func (h *Home) upsDaemon(word string) error {
+	on, err := onOff(word)
+	if err != nil {
+		return err
+	}
+	if h.ups == nil {
+		return errForeign
+	}
+	h.say("lab", "apcupsd "+word)
+	return h.ups.Daemon(on)
+}
+
+func (h *Home) handle(verb, who string) error {
+	p := map[string]*process{"brain": h.brain, piName: h.pi}[who]
+	if p == nil {
+		return fmt.Errorf("%s %q: brain or pi", verb, who)
+	}
+	h.say("lab", verb+" "+who)
+	switch verb {
+	case "freeze":
+		return p.signal(syscall.SIGSTOP)
+	case "thaw":
+		return p.signal(syscall.SIGCONT)
+	default:
+		p.end(syscall.SIGKILL)
+		return p.start()
+	}
+}
+
+// Heartbeat is when the brain was last sent something by a machine.
+func (h *Home) Heartbeat(who string) time.Duration {
+	return h.rec.Now() - time.Since(h.links[who].Last())
+}
+
+// Page is the address of the brain's page.
+func (h *Home) Page() string { return "http://" + h.page }
+
+// Up reports which nodes have power.
+func (h *Home) Up(name string) bool { return h.cluster != nil && h.cluster.NodeUp(name) }
+
+// ready waits until the brain knows everybody, then arms the plan and waits until the Pi
+// holds it.
+func (h *Home) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	if err := h.await(ctx, func() bool { return h.allUp(ctx) }); err != nil {
+		return fmt.Errorf("the home is not whole: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.Page()+"/api/v1/plan/arm", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("arm the plan: %w", err)
+	}
+	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusNoContent {
+		return fmt.Errorf("arm the plan: %s", resp.Status)
+	}
+	select {
+	case <-h.armed:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the Pi does not hold the armed plan: %w", ctx.Err())
+	}
+}
+
+func (h *Home) await(ctx context.Context, cond func() bool) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// allUp asks the brain's own status: only whether the lab may begin depends on it.
+func (h *Home) allUp(ctx context.Context) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.Page()+"/api/v1/status", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	var v struct {
+		Sites []struct {
+			Sources []struct{ Condition string }
+			UPSes   []struct{ Supply string }
+		}
+	}
+	if json.NewDecoder(resp.Body).Decode(&v) != nil || len(v.Sites) != 1 || len(v.Sites[0].UPSes) != 1 {
+		return false
+	}
+	up := 0
+	for _, s := range v.Sites[0].Sources {
+		if s.Condition == "up" {
+			up++
+		}
+	}
+	return up == len(Nodes())+1 && v.Sites[0].UPSes[0].Supply == "mains"
+}
+
+// speak says a text aloud where espeak-ng is installed.
+func (h *Home) speak(text string) {
+	if !h.opts.Speak {
+		return
+	}
+	path, err := exec.LookPath("espeak-ng")
+	if err != nil {
+		return
+	}
+	h.wg.Go(func() {
+		cmd := exec.CommandContext(h.ctx, path, "--", text)
+		_ = cmd.Run() // no sound card is no failure
+	})
+}
+
+// Sweep removes what labs that were killed have left.
+func Sweep() {
+	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), "sentinel-lab-*"))
+	if err != nil {
+		return
+	}
+	for _, d := range dirs {
+		var pid int
+		if _, err := fmt.Sscanf(filepath.Base(d), "sentinel-lab-%d-", &pid); err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			_ = os.RemoveAll(d) // whoever owns it may be somebody else
+		}
+	}
+}

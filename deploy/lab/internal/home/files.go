@@ -1,0 +1,154 @@
+package home
+
+import (
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"sentinel.home.arpa/shared/wire"
+)
+
+// Names and numbers of the lab.
+const (
+	site        = "home"
+	piName      = "pi"
+	person      = "Alex"
+	personPhone = "+15550100100"
+	fromPhone   = "+15005550006"
+	tokenID     = "sentinel@pve!shutdown"
+	accountSID  = "AC0123456789abcdef0123456789abcdef"
+	keySID      = "SK0123456789abcdef0123456789abcdef"
+)
+
+// Nodes are the names of the cluster's nodes; the plan takes the first down last.
+func Nodes() []string { return []string{"pve1", "pve2", "pve3"} }
+
+// keys are the programs' keys: made before they start, as without a tailnet the
+// configuration must name them.
+type keys struct {
+	brain, pi wire.PublicKey
+	nodes     map[string]wire.PublicKey
+}
+
+func (h *Home) makeKeys() (keys, error) {
+	k := keys{nodes: map[string]wire.PublicKey{}}
+	load := func(who string) (wire.PublicKey, error) {
+		dir := h.dirOf(who)
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return "", err
+		}
+		key, err := wire.LoadKey(dir)
+		if err != nil {
+			return "", err
+		}
+		return key.PublicKey(), nil
+	}
+	var err error
+	if k.brain, err = load("brain"); err != nil {
+		return k, err
+	}
+	if k.pi, err = load(piName); err != nil {
+		return k, err
+	}
+	for _, n := range Nodes() {
+		if k.nodes[n], err = load(n); err != nil {
+			return k, err
+		}
+	}
+	return k, nil
+}
+
+func (h *Home) dirOf(who string) string { return filepath.Join(h.dir, who) }
+
+// newBoot gives a machine a new boot id, as booting does.
+func (h *Home) newBoot(who string) error {
+	var b [16]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return err
+	}
+	id := fmt.Sprintf("%x-%x-%x-%x-%x\n", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+	return os.WriteFile(filepath.Join(h.dirOf(who), "boot_id"), []byte(id), 0o600)
+}
+
+// writeSecrets puts what systemd would hand over as credentials into one directory.
+func (h *Home) writeSecrets() error {
+	dir := h.dirOf("credentials")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for name, text := range map[string]string{"twilio-secret": h.opts.TwilioSecret, "proxmox-secret": h.opts.ProxmoxSecret} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text+"\n"), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Home) brainConfig(k keys) string {
+	text := fmt.Sprintf(`listen: %s
+state_dir: %s
+control_socket: %s
+log: {level: info, format: json}
+anchors: [%q, %q]
+sites:
+  - name: %s
+    pi_proxies: [{name: %s, address: %q, relay: %q, key: %q}]
+    nodes:
+`, h.page, h.dirOf("brain"), filepath.Join(h.dirOf("brain"), "control.sock"), h.anchors[0].Addr(), h.anchors[1].Addr(),
+		site, piName, h.piAddr, h.links["relay"].Addr(), k.pi)
+	for _, n := range Nodes() {
+		text += fmt.Sprintf("      - {name: %s, key: %q}\n", n, k.nodes[n])
+	}
+	text += fmt.Sprintf(`contacts:
+  - {name: %s, phone: %q}
+twilio:
+  account_sid: %s
+  api_key_sid: %s
+  api_key_secret_file: twilio-secret
+  from: %q
+  api_url: %s
+proxmox:
+  token_id: %s
+  token_secret_file: proxmox-secret
+plan:
+  - guests: all
+    deadline: 3m
+`, person, personPhone, h.opts.TwilioAccount, h.opts.TwilioKey, fromPhone, h.twilioURL, h.opts.ProxmoxToken)
+	for _, stage := range [][]string{{"pve2", "pve3"}, {"pve1"}} {
+		text += "  - nodes:\n"
+		for _, n := range stage {
+			text += fmt.Sprintf("      %s: {api: %q, fingerprint: %q}\n", n, h.pve[n].url, h.pve[n].fingerprint)
+		}
+		text += "    deadline: 90s\n"
+	}
+	return text
+}
+
+func (h *Home) piConfig(k keys) string {
+	return fmt.Sprintf(`name: %s
+site: %s
+state_dir: %s
+boot_id_file: %s
+control_socket: %s
+log: {level: info, format: json}
+brains: [{address: %q, key: %q}]
+lan: {listen: %q}
+ups: [{name: ups, nis: %q}]
+`, piName, site, h.dirOf(piName), filepath.Join(h.dirOf(piName), "boot_id"), h.piSocket(),
+		h.links[piName].Addr(), k.brain, h.piAddr, h.nisAddr)
+}
+
+func (h *Home) piSocket() string { return filepath.Join(h.dirOf(piName), "control.sock") }
+
+func (h *Home) nodeConfig(k keys, n string) string {
+	return fmt.Sprintf(`name: %s
+site: %s
+state_dir: %s
+boot_id_file: %s
+logind: off
+log: {level: info, format: json}
+brains: [{address: %q, key: %q}]
+pi_proxies: [{name: %s, address: %q, key: %q}]
+`, n, site, h.dirOf(n), filepath.Join(h.dirOf(n), "boot_id"), h.links[n].Addr(), k.brain, piName, h.piAddr, k.pi)
+}

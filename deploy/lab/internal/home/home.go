@@ -1,0 +1,261 @@
+package home
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"sentinel.home.arpa/deploy/lab/internal/edge"
+	"sentinel.home.arpa/deploy/lab/internal/link"
+	"sentinel.home.arpa/shared/sim/pvesim"
+	"sentinel.home.arpa/shared/sim/twiliosim"
+	"sentinel.home.arpa/shared/sim/upssim"
+)
+
+// Options are how the lab differs from the usual.
+type Options struct {
+	Page string // address of the brain's page
+	// NIS, PVE and Twilio put somebody else's simulator in the place of ours.
+	NIS, PVE, Twilio string
+
+	TwilioAccount, TwilioKey, TwilioSecret string
+	ProxmoxToken, ProxmoxSecret            string
+
+	RebootTakes time.Duration // until a rebooted node is back
+	Speak       bool          // aloud, by espeak-ng where there is one
+	Log         io.Writer     // what the programs say, whole
+}
+
+// DefaultOptions are the usual.
+func DefaultOptions() Options {
+	return Options{Page: "127.0.0.1:8080", TwilioAccount: accountSID, TwilioKey: keySID, TwilioSecret: "labsecret0labsecret0",
+		ProxmoxToken: tokenID, ProxmoxSecret: "00000000-0000-0000-0000-000000000000", RebootTakes: 30 * time.Second, Log: io.Discard}
+}
+
+// Home is the lab.
+type Home struct {
+	opts Options
+	rec  *edge.Recorder
+	say  func(who, what string)
+
+	dir       string
+	page      string
+	piAddr    string
+	nisAddr   string
+	twilioURL string
+	pve       map[string]machine
+	links     map[string]*link.Link // by who talks to the brain; "relay": the brain to the Pi
+	anchors   [2]*link.Link
+
+	ups     *upssim.UPS
+	cluster *pvesim.Cluster
+	phone   *twiliosim.Server
+
+	forge *forge
+	brain *process
+	pi    *process
+	nodes map[string]*process
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	armed  chan struct{} // closed when the Pi has an armed plan on its disk
+	once   sync.Once
+}
+
+// Open builds the programs and starts everything. say is told what happens, for people.
+func Open(ctx context.Context, opts Options, rec *edge.Recorder, say func(who, what string)) (*Home, error) {
+	h := &Home{opts: opts, rec: rec, say: say, links: map[string]*link.Link{}, nodes: map[string]*process{}, armed: make(chan struct{}), forge: newForge()}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	if err := h.open(ctx); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return h, nil
+}
+
+func (h *Home) open(ctx context.Context) error {
+	var err error
+	if h.dir, err = os.MkdirTemp("", fmt.Sprintf("sentinel-lab-%d-", os.Getpid())); err != nil {
+		return err
+	}
+	if err := h.build(ctx); err != nil {
+		return err
+	}
+	if err := h.startSims(); err != nil {
+		return err
+	}
+	if err := h.lay(); err != nil {
+		return err
+	}
+	k, err := h.makeKeys()
+	if err != nil {
+		return err
+	}
+	configs := map[string]string{"brain": h.brainConfig(k), piName: h.piConfig(k)}
+	for _, n := range Nodes() {
+		configs[n] = h.nodeConfig(k, n)
+	}
+	for who, text := range configs {
+		if err := os.WriteFile(h.configOf(who), []byte(text), 0o600); err != nil {
+			return err
+		}
+		if err := h.newBoot(who); err != nil {
+			return err
+		}
+	}
+	if err := h.writeSecrets(); err != nil {
+		return err
+	}
+	return h.startPrograms(ctx)
+}
+
+// build compiles the three programs from the module that the lab is run in.
+func (h *Home) build(ctx context.Context) error {
+	for _, program := range []string{"cloud", "pi-proxy", "node-hook"} {
+		cmd := exec.CommandContext(ctx, "go", "build", "-o", h.bin(program), "sentinel.home.arpa/"+program)
+		cmd.Stderr = os.Stderr
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("build %s: %w", program, err)
+		}
+	}
+	return nil
+}
+
+func (h *Home) bin(program string) string  { return filepath.Join(h.dir, "bin-"+program) }
+func (h *Home) configOf(who string) string { return filepath.Join(h.dirOf(who), "config.yaml") }
+func (h *Home) env() []string {
+	return append(os.Environ(), "CREDENTIALS_DIRECTORY="+h.dirOf("credentials"))
+}
+
+func (h *Home) startSims() error {
+	if err := h.startUPS(h.ctx); err != nil {
+		return fmt.Errorf("start the UPS: %w", err)
+	}
+	if err := h.startProxmox(); err != nil {
+		return fmt.Errorf("start Proxmox: %w", err)
+	}
+	if err := h.startTwilio(h.ctx); err != nil {
+		return fmt.Errorf("start the phone: %w", err)
+	}
+	return nil
+}
+
+// lay chooses the addresses and lays the network.
+func (h *Home) lay() error {
+	var err error
+	if h.page, err = freeAddr(h.opts.Page); err != nil {
+		return err
+	}
+	if h.piAddr, err = freeAddr("127.0.0.1:0"); err != nil {
+		return err
+	}
+	for _, who := range append(Nodes(), piName) {
+		if h.links[who], err = link.Open(h.page); err != nil {
+			return err
+		}
+	}
+	if h.links["relay"], err = link.Open(h.piAddr); err != nil {
+		return err
+	}
+	for i := range h.anchors { // they only have to answer a connection
+		if h.anchors[i], err = link.Open("127.0.0.1:1"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// freeAddr is the wished address if it is free, else a free port beside it.
+func freeAddr(wish string) (string, error) {
+	ln, err := net.Listen("tcp", wish)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		ln, err = net.Listen("tcp", "127.0.0.1:0")
+	}
+	if err != nil {
+		return "", err
+	}
+	addr := ln.Addr().String()
+	return addr, ln.Close()
+}
+
+func (h *Home) startPrograms(ctx context.Context) error {
+	h.brain = h.program("brain", "cloud", h.brainSaid)
+	h.pi = h.program(piName, "pi-proxy", h.piSaid)
+	for _, n := range Nodes() {
+		h.nodes[n] = h.program(n, "node-hook", func(logLine) {})
+	}
+	for _, p := range []*process{h.brain, h.pi, h.nodes["pve1"], h.nodes["pve2"], h.nodes["pve3"]} {
+		if err := os.MkdirAll(h.dirOf(p.name), 0o700); err != nil {
+			return err
+		}
+		if err := p.start(); err != nil {
+			return err
+		}
+	}
+	return h.ready(ctx)
+}
+
+func (h *Home) program(name, program string, said func(logLine)) *process {
+	return &process{name: name, path: h.bin(program), args: []string{"run", "--config", h.configOf(name)}, env: h.env(),
+		log: said, raw: h.opts.Log, forge: h.forge}
+}
+
+func (h *Home) brainSaid(l logLine) {
+	switch {
+	case l.Msg == "timeline":
+		h.say("brain", l.Text)
+	case l.Level == "ERROR":
+		h.say("brain", l.Msg+": "+l.Err)
+	}
+}
+
+func (h *Home) piSaid(l logLine) {
+	switch {
+	case l.Msg == "bundle stored" && l.Armed:
+		h.once.Do(func() { close(h.armed) })
+	case l.Msg == "shutting the site down":
+		h.say("pi", fmt.Sprintf("shuts the site down by itself, because %v", l.raw["because"]))
+	case l.Msg == "run" && l.Event != "began":
+		h.say("pi", fmt.Sprintf("%s %v", l.Event, l.raw["target"]))
+	case l.Level == "ERROR":
+		h.say("pi", l.Msg+": "+l.Err)
+	}
+}
+
+// Close ends everything and removes what the lab wrote.
+func (h *Home) Close() error {
+	h.cancel()
+	for _, p := range append([]*process{h.brain, h.pi}, h.nodes["pve1"], h.nodes["pve2"], h.nodes["pve3"]) {
+		if p != nil {
+			p.end(syscall.SIGTERM)
+		}
+	}
+	var err error
+	if h.cluster != nil {
+		err = h.cluster.Close()
+	}
+	if h.phone != nil {
+		h.phone.Close()
+	}
+	for _, l := range h.links {
+		if l != nil {
+			l.Close()
+		}
+	}
+	for _, l := range h.anchors {
+		if l != nil {
+			l.Close()
+		}
+	}
+	h.wg.Wait()
+	h.forge.close()
+	return errors.Join(err, os.RemoveAll(h.dir))
+}

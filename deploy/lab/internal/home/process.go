@@ -1,0 +1,164 @@
+package home
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// stopWithin is how long a program is given to end by itself.
+const stopWithin = 5 * time.Second
+
+// forge starts processes from one thread that lives as long as the lab: the kernel kills
+// them when that thread ends, however the lab ends.
+type forge struct {
+	jobs chan func()
+	done chan struct{}
+}
+
+func newForge() *forge {
+	f := &forge{jobs: make(chan func()), done: make(chan struct{})}
+	go func() { // Close waits for it
+		runtime.LockOSThread()
+		defer close(f.done)
+		for job := range f.jobs {
+			job()
+		}
+	}()
+	return f
+}
+
+func (f *forge) start(cmd *exec.Cmd) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	started := make(chan error)
+	f.jobs <- func() { started <- cmd.Start() }
+	return <-started
+}
+
+func (f *forge) close() {
+	close(f.jobs)
+	<-f.done
+}
+
+// process is one of the three programs under way. It can be started again.
+type process struct {
+	name string
+	path string
+	args []string
+	env  []string
+	log  func(line logLine) // what it says
+	raw  io.Writer
+
+	forge *forge
+	mu    sync.Mutex
+	cmd   *exec.Cmd
+	ended chan struct{}
+}
+
+// logLine is one line of a program's log.
+type logLine struct {
+	Level string `json:"level"`
+	Msg   string `json:"msg"`
+	Text  string `json:"text"`
+	Err   string `json:"err"`
+	Event string `json:"event"`
+	Armed bool   `json:"armed"`
+	raw   map[string]any
+}
+
+func (p *process) start() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd != nil {
+		return fmt.Errorf("%s runs already", p.name)
+	}
+	cmd := exec.Command(p.path, p.args...)
+	cmd.Env = p.env
+	out, err := cmd.StderrPipe()
+	if err == nil {
+		err = p.forge.start(cmd)
+	}
+	if err != nil {
+		return fmt.Errorf("start %s: %w", p.name, err)
+	}
+	ended := make(chan struct{})
+	p.cmd, p.ended = cmd, ended
+	go func() { // stop and kill wait for it
+		defer close(ended)
+		p.read(out)
+		_ = cmd.Wait() // how it ended is in its log
+	}()
+	return nil
+}
+
+func (p *process) read(out io.Reader) {
+	scan := bufio.NewScanner(out)
+	scan.Buffer(nil, 1<<20)
+	for scan.Scan() {
+		fmt.Fprintf(p.raw, "%s %s\n", p.name, scan.Bytes())
+		var l logLine
+		if json.Unmarshal(scan.Bytes(), &l) == nil && json.Unmarshal(scan.Bytes(), &l.raw) == nil {
+			p.log(l)
+		}
+	}
+}
+
+// signal sends a signal to a running program.
+func (p *process) signal(s os.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return fmt.Errorf("%s does not run", p.name)
+	}
+	return p.cmd.Process.Signal(s)
+}
+
+// end ends the program by a signal, by SIGKILL if that does not help, and waits.
+func (p *process) end(s os.Signal) {
+	p.mu.Lock()
+	cmd, ended := p.cmd, p.ended
+	p.mu.Unlock()
+	if cmd == nil {
+		return
+	}
+	_ = cmd.Process.Signal(s) // it may have ended by itself
+	if s != syscall.SIGKILL {
+		_ = cmd.Process.Signal(syscall.SIGCONT)
+	}
+	select {
+	case <-ended:
+	case <-time.After(stopWithin):
+		_ = cmd.Process.Kill()
+		<-ended
+	}
+	p.mu.Lock()
+	p.cmd = nil
+	p.mu.Unlock()
+}
+
+// once runs a program to its end and gives what it said if it failed.
+func (f *forge) once(ctx context.Context, path string, env []string, args ...string) error {
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = env
+	out, err := cmd.StderrPipe()
+	if err == nil {
+		err = f.start(cmd)
+	}
+	if err != nil {
+		return err
+	}
+	text, _ := io.ReadAll(io.LimitReader(out, 64<<10))
+	if err := cmd.Wait(); err != nil {
+		return errors.Join(err, errors.New(string(text)))
+	}
+	return nil
+}

@@ -1,0 +1,158 @@
+package home
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"sentinel.home.arpa/deploy/lab/internal/edge"
+	"sentinel.home.arpa/shared/sim/pvesim"
+	"sentinel.home.arpa/shared/sim/twiliosim"
+	"sentinel.home.arpa/shared/sim/upssim"
+)
+
+// machine is how a Proxmox node is reached.
+type machine struct{ url, fingerprint string }
+
+func (h *Home) startUPS(ctx context.Context) error {
+	if h.nisAddr = h.opts.NIS; h.nisAddr != "" {
+		return nil
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	h.nisAddr = ln.Addr().String()
+	h.ups = upssim.New(upssim.Config{Name: "ups", OnEvent: h.upsEvent, Edge: func(a upssim.Answered) {
+		h.rec.Add(a.At, edge.Entry{Edge: edge.UPS, Flags: fmt.Sprintf("0x%08x", a.Flags), What: a.Status})
+	}})
+	h.wg.Go(func() {
+		if err := h.ups.Serve(ctx, ln); err != nil {
+			h.say("ups", "stopped: "+err.Error())
+		}
+	})
+	return nil
+}
+
+// upsEvent runs what apcupsd's script on the Pi would.
+func (h *Home) upsEvent(event string) {
+	h.say("ups", upsWords(event, h.ups.State()))
+	ctx, cancel := context.WithTimeout(h.ctx, 3*time.Second)
+	defer cancel()
+	if err := h.forge.once(ctx, h.bin("pi-proxy"), h.env(), "event", event, "--socket", h.piSocket()); err != nil && h.ctx.Err() == nil {
+		h.say("ups", "the Pi was not told of "+event)
+	}
+}
+
+func upsWords(event string, s upssim.Snapshot) string {
+	words := map[string]string{"powerout": "on battery", "onbattery": "still on battery", "mainsback": "on mains", "offbattery": "charging",
+		"commfailure": "has lost its cable", "commok": "has its cable back", "startselftest": "begins a self-test", "endselftest": "ends its self-test"}
+	what, ok := words[event]
+	if !ok {
+		what = event
+	}
+	return fmt.Sprintf("%s, %.0f %%, %d min", what, s.Charge, int(s.Runtime.Minutes()))
+}
+
+func (h *Home) startProxmox() error {
+	h.pve = map[string]machine{}
+	if h.opts.PVE != "" {
+		return h.foreignProxmox()
+	}
+	cfg := pvesim.Config{TokenID: h.opts.ProxmoxToken, Secret: h.opts.ProxmoxSecret, RebootTakes: h.opts.RebootTakes, Edge: func(x pvesim.Exchange) {
+		h.rec.Add(x.At, edge.Entry{Edge: edge.PVE, Node: x.Node, Method: x.Method, Path: x.Path, Body: x.Body, Status: x.Status, Answer: x.Answer})
+	}}
+	names := []string{"mail", "nas", "git", "home", "dns", "media", "wiki", "backup", "web"}
+	for i, n := range Nodes() {
+		node := pvesim.NodeConfig{Name: n}
+		for j, g := range names[i*3 : i*3+3] {
+			kind := pvesim.QEMU
+			if j == 2 {
+				kind = pvesim.LXC
+			}
+			node.Guests = append(node.Guests, pvesim.Guest{VMID: 100 + i*3 + j, Name: g, Type: kind, Running: true, OnBoot: true,
+				StopTakes: time.Duration(2+j) * time.Second})
+		}
+		cfg.Nodes = append(cfg.Nodes, node)
+	}
+	var err error
+	if h.cluster, err = pvesim.New(cfg); err != nil {
+		return err
+	}
+	for _, n := range Nodes() {
+		h.pve[n] = machine{h.cluster.URL(n), h.cluster.Fingerprint(n)}
+	}
+	h.cluster.OnStopping(h.nodeStopping)
+	h.cluster.OnDown(h.nodeDown)
+	h.cluster.OnUp(h.nodeUp)
+	return nil
+}
+
+// foreignProxmox takes somebody else's simulator and pins the certificate it shows now.
+func (h *Home) foreignProxmox() error {
+	u, err := url.Parse(h.opts.PVE)
+	if err != nil || u.Scheme != "https" || u.Host == "" {
+		return fmt.Errorf("-pve %q: must be https://host:port", h.opts.PVE)
+	}
+	ctx, cancel := context.WithTimeout(h.ctx, 5*time.Second)
+	defer cancel()
+	var leaf []byte
+	// The certificate is only read here; every program then verifies it by this pin.
+	d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, VerifyConnection: func(s tls.ConnectionState) error {
+		leaf = s.PeerCertificates[0].Raw
+		return nil
+	}}}
+	conn, err := d.DialContext(ctx, "tcp", u.Host)
+	if err != nil {
+		return fmt.Errorf("read the certificate of %s: %w", u.Host, err)
+	}
+	sum := sha256.Sum256(leaf)
+	print := strings.ToUpper(hex.EncodeToString(sum[:]))
+	var pairs []string
+	for i := 0; i < len(print); i += 2 {
+		pairs = append(pairs, print[i:i+2])
+	}
+	for _, n := range Nodes() {
+		h.pve[n] = machine{h.opts.PVE, strings.Join(pairs, ":")}
+	}
+	return conn.Close()
+}
+
+func (h *Home) startTwilio(ctx context.Context) error {
+	if h.twilioURL = h.opts.Twilio; h.twilioURL != "" {
+		return nil
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	h.twilioURL = "http://" + ln.Addr().String()
+	h.phone = twiliosim.New(twiliosim.Config{AccountSID: h.opts.TwilioAccount, KeySID: h.opts.TwilioKey, KeySecret: h.opts.TwilioSecret,
+		Numbers: []string{fromPhone}, Default: twiliosim.Answer{After: 3 * time.Second, TalkFor: 20 * time.Second},
+		Edge: func(x twiliosim.Exchange) {
+			h.rec.Add(x.At, edge.Entry{Edge: edge.Twilio, Method: x.Method, Path: x.Path, Body: x.Form.Encode(), Status: x.Status, Answer: string(x.Answer)})
+		},
+		OnSpeech: func(to, text string) {
+			h.rec.Add(time.Now(), edge.Entry{Edge: edge.Phone, What: text})
+			h.say("phone", fmt.Sprintf("%s hears: %q", person, text))
+			h.speak(text)
+		},
+		OnStatus: func(c twiliosim.Call) {
+			if c.Status == "ringing" || c.Status == "no-answer" || c.Status == "canceled" || c.Status == "busy" || c.Status == "failed" {
+				h.say("phone", strings.ReplaceAll(c.Status, "-", " ")+" "+person)
+			}
+		}})
+	h.wg.Go(func() {
+		if err := h.phone.Serve(ln); err != nil && !errors.Is(err, net.ErrClosed) {
+			h.say("phone", "stopped: "+err.Error())
+		}
+	})
+	return nil
+}

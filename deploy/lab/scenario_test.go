@@ -1,0 +1,132 @@
+//go:build lab
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"sentinel.home.arpa/deploy/lab/internal/scenario"
+)
+
+// buildLab builds the lab itself; the lab builds the three programs.
+func buildLab(t *testing.T) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "lab")
+	out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput()
+	if err != nil {
+		t.Fatalf("build the lab: %v\n%s", err, out)
+	}
+	return bin
+}
+
+// TestScenarios plays every story with the real programs; the lab judges each by its
+// edges and says so by its exit code.
+func TestScenarios(t *testing.T) {
+	bin := buildLab(t)
+	for _, s := range scenario.Names() {
+		t.Run(s[0], func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			defer cancel()
+			log := filepath.Join(t.TempDir(), "log")
+			out, err := exec.CommandContext(ctx, bin, "-scenario", s[0], "-page", "127.0.0.1:0", "-control", "127.0.0.1:0", "-log", log).CombinedOutput()
+			for line := range strings.Lines(string(out)) {
+				if err != nil || strings.Contains(line, "  judge  ") {
+					t.Log(strings.TrimSpace(line))
+				}
+			}
+			if err != nil {
+				said, _ := os.ReadFile(log)
+				t.Fatalf("%v\n%s", err, said[max(0, len(said)-20_000):])
+			}
+		})
+	}
+}
+
+// TestNothingOutlivesTheLab ends the lab in each way and looks for what is left.
+func TestNothingOutlivesTheLab(t *testing.T) {
+	bin := buildLab(t)
+	for name, sig := range map[string]syscall.Signal{"Ctrl-C": syscall.SIGINT, "killed": syscall.SIGKILL} {
+		t.Run(name, func(t *testing.T) {
+			tmp := t.TempDir()
+			cmd := exec.Command(bin, "-page", "127.0.0.1:0", "-control", "127.0.0.1:0", "-speak=false")
+			cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
+			var out safeBuffer
+			cmd.Stdout, cmd.Stderr = &out, &out
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer cmd.Process.Kill()
+			eventually(t, 3*time.Minute, func() bool { return strings.Contains(out.String(), "lab: keys") }, out.String)
+			if n := len(running(t, tmp)); n != 5 {
+				t.Fatalf("%d programs run instead of 5", n)
+			}
+			if err := cmd.Process.Signal(sig); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait() // how it ended is not the question
+			eventually(t, 10*time.Second, func() bool { return len(running(t, tmp)) == 0 }, func() string { return strings.Join(running(t, tmp), "\n") })
+			left, err := filepath.Glob(filepath.Join(tmp, "sentinel-lab-*"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if sig == syscall.SIGINT && len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+// running are the programs whose executable lies below a directory.
+func running(t *testing.T, dir string) []string {
+	t.Helper()
+	links, err := filepath.Glob("/proc/[0-9]*/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, l := range links {
+		if exe, err := os.Readlink(l); err == nil && strings.HasPrefix(exe, dir) {
+			out = append(out, exe)
+		}
+	}
+	return out
+}
+
+func eventually(t *testing.T, within time.Duration, cond func() bool, state func() string) {
+	t.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(within); !cond(); {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("not within %s; state:\n%s", within, state())
+		}
+	}
+}
+
+// safeBuffer is written by the command and read by the test.
+type safeBuffer struct {
+	locked
+	b bytes.Buffer
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}

@@ -1,0 +1,176 @@
+package hook
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"sentinel.home.arpa/node-hook/internal/announce"
+	"sentinel.home.arpa/node-hook/internal/beat"
+	"sentinel.home.arpa/node-hook/internal/peers"
+	"sentinel.home.arpa/node-hook/internal/self"
+	"sentinel.home.arpa/node-hook/internal/systemd"
+	"sentinel.home.arpa/node-hook/internal/tailscaled"
+	"sentinel.home.arpa/shared/courier"
+	"sentinel.home.arpa/shared/daemon"
+	"sentinel.home.arpa/shared/wire"
+)
+
+// peersFile is the name of the book of peers in the state directory.
+const peersFile = "peers.json"
+
+// brainPort is where brains listen on the tailnet.
+const brainPort = "80"
+
+// maxState bounds systemd's state in a heartbeat, in bytes.
+const maxState = 32
+
+// Run is the agent: it beats until ctx ends, which is when systemd stops it. If the
+// machine goes down with it, that is announced first.
+func Run(ctx context.Context, path string) error {
+	c, err := Load(path)
+	if err != nil {
+		return err
+	}
+	log := daemon.Logger(os.Stderr, c.Log.level(), c.Log.Format)
+	slog.SetDefault(log)
+	return run(ctx, c, systemd.NewDetector(), log)
+}
+
+func run(ctx context.Context, c Config, machine systemd.Detector, log *slog.Logger) error {
+	a, err := newAgent(c, log)
+	if err != nil {
+		return err
+	}
+	defer a.client.Close()
+	notify := daemon.NewNotifier(log)
+	log.Info("agent started", "name", c.Name, "version", daemon.Version(), "key", a.key.PublicKey())
+	notify.Ready() // before the first post: guests of this machine wait for it
+	defer notify.Stopping()
+
+	// The parts live on after ctx until the last word is said.
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	voice := announce.NewVoice(a.sender().Send, log)
+	state := func() string { return "" }
+	tasks := []daemon.Task{{Name: "last word", Run: func(inner context.Context) error {
+		defer stop()
+		select {
+		case <-ctx.Done():
+			a.lastWord(work, machine, voice)
+		case <-inner.Done():
+		}
+		return nil
+	}}}
+	if c.Logind {
+		watcher := systemd.NewWatcher(machine.Bus, voice.Say, log)
+		state = watcher.State
+		tasks = append(tasks, daemon.Task{Name: "watch for shutdowns", Run: watcher.Run})
+	}
+	finder := a.finder()
+	if finder != nil {
+		tasks = append(tasks, daemon.Task{Name: "find brains", Run: finder.Run})
+	}
+	tasks = append(tasks, daemon.Task{Name: "heartbeats", Run: a.heart(state, finder, notify.Feed).Run})
+	return daemon.Run(work, tasks...)
+}
+
+// agent is what both the daemon and the announce command are made of.
+type agent struct {
+	config Config
+	log    *slog.Logger
+	key    wire.Key
+	self   *self.Self
+	book   *peers.Book
+	client *courier.Client
+}
+
+func newAgent(c Config, log *slog.Logger) (*agent, error) {
+	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the state directory: %w", err)
+	}
+	key, err := wire.LoadKey(c.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	boot, err := daemon.BootID(c.BootIDFile)
+	if err != nil {
+		return nil, err
+	}
+	return &agent{
+		config: c,
+		log:    log,
+		key:    key,
+		self:   self.New(c.Name, c.Site, boot, key, daemon.BootTime),
+		book:   peers.Open(filepath.Join(c.StateDir, peersFile), c.brains(), c.pis(), log),
+		client: courier.NewClient(nil),
+	}, nil
+}
+
+func (a *agent) sender() *announce.Sender {
+	return &announce.Sender{Seal: a.self.Announcement, Routes: a.book.Receivers, Poster: a.client}
+}
+
+func (a *agent) heart(state func() string, finder *tailscaled.Finder, feed func()) *beat.Loop {
+	return &beat.Loop{
+		Interval: a.config.Interval.Std(),
+		Seal: func() (wire.Header, []byte, error) {
+			s := state()
+			return a.self.Heartbeat(s[:min(len(s), maxState)])
+		},
+		Receivers: a.book.Receivers,
+		Poster:    a.client,
+		Answered:  a.book.Learn,
+		Failed: func(courier.Receiver) {
+			if finder != nil {
+				finder.Nudge()
+			}
+		},
+		Feed: feed,
+		Log:  a.log,
+	}
+}
+
+// finder looks for brains, unless the configuration names them.
+func (a *agent) finder() *tailscaled.Finder {
+	if len(a.config.Brains) > 0 {
+		return nil
+	}
+	return tailscaled.NewFinder(tailscaled.NewClient(a.config.TailscaledSocket).Brains, a.found, a.log)
+}
+
+func (a *agent) found(brains []tailscaled.Brain, err error) {
+	if err != nil {
+		a.book.Lost()
+		return
+	}
+	all := make([]wire.Peer, 0, len(brains))
+	for _, b := range brains {
+		all = append(all, wire.Peer{Name: b.Name, Address: net.JoinHostPort(b.Address.String(), brainPort)})
+	}
+	a.book.Found(all)
+}
+
+// lastWord announces a shutdown that nothing announced before. Where only the agent is
+// stopped, nothing is said (rule A8).
+func (a *agent) lastWord(ctx context.Context, machine systemd.Detector, voice *announce.Voice) {
+	if !a.config.Logind {
+		a.log.Info("agent stopping")
+		return
+	}
+	start := time.Now()
+	kind, ok, err := machine.Kind(ctx)
+	if !ok {
+		a.log.Info("agent stopping; the machine stays up as far as can be told")
+		if err != nil {
+			a.log.Debug("not everything could be asked about a shutdown", "took", time.Since(start), "err", err)
+		}
+		return
+	}
+	a.log.Info("agent stopping with the machine", "kind", kind)
+	voice.Say(ctx, kind)
+}

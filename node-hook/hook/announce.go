@@ -1,0 +1,67 @@
+package hook
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"sentinel.home.arpa/node-hook/internal/announce"
+	"sentinel.home.arpa/node-hook/internal/systemd"
+	"sentinel.home.arpa/node-hook/internal/tailscaled"
+	"sentinel.home.arpa/shared/wire"
+)
+
+// findTimeout is what looking for brains may take of an announcement's time.
+const findTimeout = 500 * time.Millisecond
+
+// Announce announces from a process of its own, with the agent's key and peers. Without a
+// kind it finds out whether a shutdown is under way, and is silent if none is. It prints
+// who acknowledged; the error says that nobody did.
+func Announce(ctx context.Context, path string, kind wire.ShutdownKind, out io.Writer) error {
+	return announceOnce(ctx, path, kind, out, systemd.NewDetector())
+}
+
+func announceOnce(ctx context.Context, path string, kind wire.ShutdownKind, out io.Writer, machine systemd.Detector) error {
+	c, err := Load(path)
+	if err != nil {
+		return err
+	}
+	if kind == "" {
+		if !c.Logind {
+			return nil
+		}
+		found, ok, _ := machine.Kind(ctx) // what can't be asked says nothing of a shutdown
+		if !ok {
+			return nil
+		}
+		kind = found
+	}
+	a, err := newAgent(c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer a.client.Close()
+	if len(c.Brains) == 0 {
+		find, cancel := context.WithTimeout(ctx, findTimeout)
+		a.found(tailscaled.NewClient(c.TailscaledSocket).Brains(find))
+		cancel()
+	}
+	by, err := a.sender().Send(ctx, announce.NewID(), kind)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s acknowledged by %s\n", kind, strings.Join(by, ", "))
+	return err
+}
+
+// Check reads a configuration as Run would.
+func Check(path string, out io.Writer) error {
+	if _, err := Load(path); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "%s: fine\n", path)
+	return err
+}
