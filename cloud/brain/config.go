@@ -9,7 +9,6 @@ import (
 	"os"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"sentinel.home.arpa/shared/config"
@@ -224,11 +223,10 @@ func (c *Config) check(f *config.File) error {
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		errs = append(errs, f.Errorf("log.format", "%q is no format; write text or json", c.Log.Format))
 	}
-	if len(c.Anchors) < 2 {
-		errs = append(errs, f.Errorf("anchors", "name two independent ones at least, such as 1.1.1.1:443 and 9.9.9.9:443"))
-	}
+	errs = append(errs, c.checkAnchors(f)...)
 	errs = append(errs, c.checkSites(f)...)
 	errs = append(errs, c.checkContacts(f)...)
+	errs = append(errs, c.checkTwilio(f)...)
 	errs = append(errs, c.checkPlan(f)...)
 	return f.Join(errs...)
 }
@@ -259,17 +257,22 @@ func (c *Config) checkSites(f *config.File) []error {
 		if _, err := time.LoadLocation(s.TimeZone); err != nil {
 			errs = append(errs, f.Errorf(at+".time_zone", "%q is no time zone; write one such as Europe/Berlin", s.TimeZone))
 		}
-		for kind, peers := range map[string][]Peer{"pi_proxies": s.Pis, "nodes": s.Nodes} {
-			for j, p := range peers {
-				path := fmt.Sprintf("%s.%s[%d]", at, kind, j)
-				unique(path, p.Name)
-				switch err := p.Key.Validate(); {
-				case p.Key == "" && c.Listen != "":
-					errs = append(errs, f.Errorf(path, "%s has no key, and without a tailnet nothing else says who it is; add key: \"ed25519:...\"", p.Name))
-				case p.Key != "" && err != nil:
-					errs = append(errs, f.Errorf(path+".key", "%s", err))
-				}
+		peer := func(path string, p Peer) {
+			unique(path, p.Name)
+			switch err := p.Key.Validate(); {
+			case p.Key == "" && c.Listen != "":
+				errs = append(errs, f.Errorf(path, "%s has no key, and without a tailnet nothing else says who it is; add key: \"ed25519:...\"", p.Name))
+			case p.Key != "" && err != nil:
+				errs = append(errs, f.Errorf(path+".key", "%s", err))
 			}
+		}
+		for j, p := range s.Pis {
+			path := fmt.Sprintf("%s.pi_proxies[%d]", at, j)
+			peer(path, p)
+			errs = append(errs, c.checkWay(f, path, p)...)
+		}
+		for j, p := range s.Nodes {
+			peer(fmt.Sprintf("%s.nodes[%d]", at, j), p)
 		}
 	}
 	return errs
@@ -277,20 +280,22 @@ func (c *Config) checkSites(f *config.File) []error {
 
 func (c *Config) checkContacts(f *config.File) []error {
 	var errs []error
+	seen := map[string]bool{}
 	for i, p := range c.Contacts {
 		at := fmt.Sprintf("contacts[%d]", i)
-		if p.Name == "" {
+		switch {
+		case p.Name == "":
 			errs = append(errs, f.Errorf(at+".name", "the contact has no name; it is greeted by it"))
+		case seen[p.Name]:
+			errs = append(errs, f.Errorf(at+".name", "%q stands here for the second time", p.Name))
 		}
+		seen[p.Name] = true
 		if !phonePattern.MatchString(p.Phone) {
 			errs = append(errs, f.Errorf(at+".phone", "%q is no international number; write it as +<country><number>, e.g. +886912345678", p.Phone))
 		}
 	}
 	if len(c.Contacts) > 0 && c.Twilio == nil {
 		errs = append(errs, f.Errorf("contacts", "nobody can be called without a twilio: section"))
-	}
-	if t := c.Twilio; t != nil && t.APIKeySecret.IsZero() {
-		errs = append(errs, f.Errorf("twilio.api_key_secret_file", "is missing; name the credential that holds the API key's secret"))
 	}
 	return errs
 }
@@ -303,16 +308,7 @@ func (c *Config) checkPlan(f *config.File) []error {
 	if len(c.Sites) > 1 {
 		errs = append(errs, f.Errorf("plan", "one plan for %d sites is ambiguous", len(c.Sites)))
 	}
-	if c.Proxmox == nil {
-		errs = append(errs, f.Errorf("plan", "it shuts Proxmox down, so there must be a proxmox: section with token_id and token_secret_file"))
-	} else {
-		if c.Proxmox.TokenSecret.IsZero() {
-			errs = append(errs, f.Errorf("proxmox.token_secret_file", "is missing; name the credential that holds the token's secret"))
-		}
-		if v := c.Proxmox.Via; v != "" && v != "pi" && v != "direct" {
-			errs = append(errs, f.Errorf("proxmox.via", "%q is no way to Proxmox; write pi or direct", v))
-		}
-	}
+	errs = append(errs, c.checkProxmox(f)...)
 	seen := map[string]int{}
 	for i, s := range c.Plan {
 		at := fmt.Sprintf("plan[%d]", i)
@@ -329,9 +325,7 @@ func (c *Config) checkPlan(f *config.File) []error {
 				errs = append(errs, f.Errorf(path, "%s is taken down in stage %d already", name, first+1))
 			}
 			seen[name] = i
-			if !strings.HasPrefix(s.Nodes[name].API, "https://") {
-				errs = append(errs, f.Errorf(path+".api", "%q is no address of a Proxmox API; write https://<address>:8006", s.Nodes[name].API))
-			}
+			errs = append(errs, checkMachine(f, path, name, s.Nodes[name])...)
 		}
 	}
 	if len(seen) == 0 {

@@ -113,6 +113,9 @@ func (b *Brain) forEachSite(ctx context.Context, in func(site string) sentinel.I
 
 var errNoPlan = errors.New("there is no plan; add plan: to cloud.yaml")
 
+// errOtherPage is for buttons that another site's page tried to press.
+var errOtherPage = errors.New("this button may only be pressed on the sentinel's own page")
+
 // errNotAdmin keeps buttons to the machine itself until roles come with the tailnet's grants.
 var errNotAdmin = errors.New("only the machine that the brain runs on may press this")
 
@@ -132,16 +135,22 @@ func (b *Brain) button(do func(ctx context.Context, r *http.Request) error) http
 		ctx, cancel := context.WithTimeout(r.Context(), 2*appendWithin)
 		defer cancel()
 		err := do(ctx, r)
-		if f := (*courier.Fault)(nil); err != nil && !errors.As(err, &f) {
-			err = &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "busy", Err: err}
+		var no *courier.Fault
+		switch {
+		case err == nil:
+			w.WriteHeader(http.StatusNoContent)
+		case errors.As(err, &no):
+			courier.Fail(w, no)
+		default:
+			courier.Fail(w, &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "busy", Err: err})
 		}
-		if err != nil {
-			courier.Fail(w, err)
-			return
-		}
-		w.WriteHeader(http.StatusNoContent)
 	})
-	protected := http.NewCrossOriginProtection().Handler(press)
+	guard := http.NewCrossOriginProtection()
+	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		b.metrics.refused.WithLabelValues("forbidden").Inc()
+		courier.Fail(w, &courier.Fault{Status: http.StatusForbidden, Reason: "forbidden", Err: errOtherPage})
+	}))
+	protected := guard.Handler(press)
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Context().Value(adminKey{}) == nil && !loopback(r.RemoteAddr) {
 			b.metrics.refused.WithLabelValues("forbidden").Inc()

@@ -32,7 +32,8 @@ func (k PublicKey) raw() (ed25519.PublicKey, error) {
 		return nil, fmt.Errorf("a public key starts with %q", keyPrefix)
 	}
 	raw, err := base64.StdEncoding.DecodeString(text)
-	if err != nil || len(raw) != ed25519.PublicKeySize {
+	// Only one spelling is a key: base64 skips line ends and stray bits.
+	if err != nil || len(raw) != ed25519.PublicKeySize || base64.StdEncoding.EncodeToString(raw) != text {
 		return nil, fmt.Errorf("a public key is %q and %d bytes in base64", keyPrefix, ed25519.PublicKeySize)
 	}
 	return raw, nil
@@ -62,24 +63,29 @@ func (k PublicKey) Public() crypto.PublicKey {
 	return raw
 }
 
-// Key is a program's own signing key. It never prints.
-type Key struct{ private ed25519.PrivateKey }
+// Key is a program's own signing key. It never prints, not even from an unexported field,
+// of which fmt asks no String but whose pointers and bytes it shows: a func it cannot.
+type Key struct{ private func() ed25519.PrivateKey }
+
+func keyOf(private ed25519.PrivateKey) Key {
+	return Key{func() ed25519.PrivateKey { return private }}
+}
 
 // NewKey makes a key.
 func NewKey() (Key, error) {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
-	return Key{private}, err
+	return keyOf(private), err
 }
 
 // PublicKey is what others verify with.
 func (k Key) PublicKey() PublicKey {
-	public := k.private.Public().(ed25519.PublicKey)
+	public := k.private().Public().(ed25519.PublicKey)
 	return PublicKey(keyPrefix + base64.StdEncoding.EncodeToString(public))
 }
 
 // Sign implements dsse.Signer.
 func (k Key) Sign(_ context.Context, data []byte) ([]byte, error) {
-	return ed25519.Sign(k.private, data), nil
+	return ed25519.Sign(k.private(), data), nil
 }
 
 // KeyID implements dsse.Signer.
@@ -109,7 +115,7 @@ func LoadKey(dir string) (Key, error) {
 	if err != nil || len(seed) != ed25519.SeedSize {
 		return Key{}, fmt.Errorf("read the signing key: %s is no key: remove it and a new one is made, which must then be approved", path)
 	}
-	return Key{ed25519.NewKeyFromSeed(seed)}, nil
+	return keyOf(ed25519.NewKeyFromSeed(seed)), nil
 }
 
 // makeKey writes a key so that two programs that start at once end with the same one:
@@ -124,7 +130,7 @@ func makeKey(path string) (Key, error) {
 		return Key{}, fmt.Errorf("make a signing key: %w", err)
 	}
 	defer os.Remove(f.Name())
-	text := base64.StdEncoding.EncodeToString(k.private.Seed()) + "\n"
+	text := base64.StdEncoding.EncodeToString(k.private().Seed()) + "\n"
 	_, err = f.WriteString(text)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return Key{}, fmt.Errorf("make a signing key: %w", err)

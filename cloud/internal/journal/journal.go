@@ -50,7 +50,8 @@ PRAGMA user_version = 1;
 // happens to the machine.
 func Open(ctx context.Context, path string) (*Journal, error) {
 	q := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(2000)"}}
-	db, err := sql.Open("sqlite", "file:"+path+"?"+q.Encode())
+	uri := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: q.Encode()}
+	db, err := sql.Open("sqlite", uri.String())
 	if err != nil {
 		return nil, fmt.Errorf("open the journal %s: %w", path, err)
 	}

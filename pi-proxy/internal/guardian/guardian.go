@@ -54,7 +54,7 @@ type Guardian struct {
 	seen     shutdown.Epoch           // the highest that the brain has named
 	readings map[string]power.Reading // of each UPS whose supply was heard since Resumed
 	holds    time.Time                // since when S2's reason has held; zero: it does not
-	brain    time.Time                // the brain's last word that it acts, within this reason
+	brain    time.Time                // the brain's last word that it acts; good if later than holds
 	done     bool                     // a run of this outage was begun here, or is over at the brain's
 	wake     time.Time
 }
@@ -93,7 +93,7 @@ func (g *Guardian) NextDeadline() time.Time { return g.wake }
 // Resumed forgets what only holds while the process runs: after a restart or a pause the
 // UPS must be heard again, and the brain has its patience anew.
 func (g *Guardian) Resumed(now time.Time) []Event {
-	g.holds, g.brain = time.Time{}, time.Time{}
+	g.holds = time.Time{}
 	clear(g.readings)
 	if g.open() && !g.orders.Armed {
 		return g.apply(g.Run.Abort(now, "the plan was disarmed"))
@@ -150,7 +150,7 @@ func (g *Guardian) Reported(now time.Time, ups string, r power.Reading) []Event 
 	if !g.mains() {
 		return g.Tick(now)
 	}
-	g.holds, g.brain, g.wake = time.Time{}, time.Time{}, time.Time{}
+	g.holds, g.wake = time.Time{}, time.Time{}
 	var es []Event
 	if g.open() {
 		es = g.apply(g.Run.Abort(now, "the power is back"))
@@ -205,7 +205,7 @@ func (g *Guardian) Tick(now time.Time) []Event {
 		return nil
 	}
 	if g.holds.IsZero() {
-		g.holds, g.brain = now, time.Time{}
+		g.holds = now
 	}
 	if !g.orders.Armed || len(g.orders.Plan.Stages) == 0 || g.done {
 		return nil

@@ -54,7 +54,7 @@ func judgeOutage(s *stage) {
 	s.demand(ok, "the UPS was never read on battery")
 	s.within("plug to the UPS read on battery", begin-s.marks["unplug"], 0, 1100*time.Millisecond)
 	judgeCommands(s, begin, rideThrough, rideThrough+tolerance)
-	judgeOneCall(s, begin, rideThrough, rideThrough+tolerance, "The power is out at home since", "nine guests now, then three servers")
+	judgeOneCall(s, begin, rideThrough, rideThrough+tolerance, "The power at home has been out since", "nine guests now, then three servers")
 	s.report(fmt.Sprintf("plug to the last server off: %.1f s", (s.marks["down"] - s.marks["unplug"]).Seconds()))
 }
 
@@ -135,7 +135,7 @@ func playFailure(ctx context.Context, s *stage) error {
 }
 
 func judgeFailure(s *stage) {
-	judgeOneCall(s, s.marks["last word"], silence-tolerance, silence+tolerance, "pve 2 at home has not answered since", "The other 2 there are fine")
+	judgeOneCall(s, s.marks["last word"], silence-tolerance, silence+tolerance, "pve 2 at home has not answered since", "The other two servers there are fine")
 	s.demand(len(commands(s.entries)) == 0, "something was told to Proxmox")
 }
 
@@ -209,7 +209,7 @@ func playInternet(ctx context.Context, s *stage) error {
 
 func judgeInternet(s *stage) {
 	judgeOneCall(s, s.marks["first word"], silence+internetCall-tolerance, silence+classified+internetCall+tolerance,
-		"I can't reach anything at home since", "The internet there is probably out", "the power was fine")
+		"I have not been able to reach anything at home since", "The internet there is probably out", "the power was fine")
 	s.demand(len(commands(s.entries)) == 0, "something was told to Proxmox")
 }
 
@@ -243,5 +243,5 @@ func judgeFrozen(s *stage) {
 		s.demand(len(late) == 0, "%d commands came after the brain went on, so the plan was begun twice", len(late))
 	}
 	s.report(fmt.Sprintf("plug to the last server off: %.1f s", (s.marks["down"] - s.marks["unplug"]).Seconds()))
-	judgeOneCall(s, s.marks["thaw brain"], 0, 10*time.Second, "The power is out at home since")
+	judgeOneCall(s, s.marks["thaw brain"], 0, 10*time.Second, "The power at home has been out since")
 }

@@ -1,0 +1,622 @@
+package guardian_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sentinel.home.arpa/pi-proxy/internal/guardian"
+	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// start is any time at all: the guardian has no clock of its own.
+var start = time.Date(1971, 3, 4, 5, 6, 7, 0, time.UTC)
+
+func orders() guardian.Orders {
+	return guardian.Orders{Armed: true, Policy: power.DefaultPolicy(), Plan: shutdown.Plan{
+		Site:  "home",
+		Nodes: []shutdown.Node{{Name: "pve1"}, {Name: "pve2"}},
+		Stages: []shutdown.Stage{
+			{Nodes: []string{"pve1"}, Deadline: time.Minute},
+			{Nodes: []string{"pve2"}, Deadline: time.Minute},
+		},
+	}}
+}
+
+// house is a guardian and what it has put on disk.
+type house struct {
+	t      *testing.T
+	g      *guardian.Guardian
+	now    time.Time
+	orders guardian.Orders
+	disk   []guardian.Event
+	out    time.Time // since when the power is out
+}
+
+func newHouse(t *testing.T, o guardian.Orders) *house {
+	h := &house{t: t, now: start, orders: o}
+	h.boot()
+	return h
+}
+
+// boot is a start of the Pi's process: it knows what is on disk.
+func (h *house) boot() {
+	h.g = guardian.New("pi")
+	h.note(h.g.Order(h.now, h.orders))
+	for _, e := range h.disk {
+		h.g.Restore(e)
+	}
+	h.note(h.g.Resumed(h.now))
+}
+
+func (h *house) note(es []guardian.Event) []guardian.Event {
+	h.disk = append(h.disk, es...)
+	return es
+}
+
+func battery(since time.Duration) power.Reading {
+	return power.Reading{Supply: power.Battery, For: power.InSeconds(since)}
+}
+
+func mains() power.Reading { return power.Reading{Supply: power.Mains} }
+
+func (h *house) report(r power.Reading) []guardian.Event {
+	return h.note(h.g.Reported(h.now, "ups", r))
+}
+
+// cut is the power going out now.
+func (h *house) cut() { h.out = h.now; h.report(battery(0)) }
+
+// second lets one pass: a poll of the UPS and the loop's tick.
+func (h *house) second() {
+	h.now = h.now.Add(time.Second)
+	h.report(battery(h.now.Sub(h.out)))
+	h.note(h.g.Tick(h.now))
+}
+
+// pass lets seconds pass on battery, with what the brain answers in each.
+func (h *house) pass(seconds int, brain ...shutdown.State) {
+	for range seconds {
+		h.second()
+		for _, s := range brain {
+			h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 4, Holder: "brain"}, s))
+		}
+	}
+}
+
+func (h *house) all(kind shutdown.EventType) (es []guardian.Event) {
+	for _, e := range h.disk {
+		if e.Event.Type == kind {
+			es = append(es, e)
+		}
+	}
+	return es
+}
+
+// began is how long after the plug the runs began.
+func (h *house) began() (at []time.Duration) {
+	for _, e := range h.all(shutdown.Began) {
+		at = append(at, e.Event.At.Sub(h.out))
+	}
+	return at
+}
+
+func (h *house) beganAt(want ...time.Duration) {
+	h.t.Helper()
+	if got := h.began(); !slices.Equal(got, want) {
+		h.t.Errorf("runs began at %v, want %v", got, want)
+	}
+}
+
+func TestG1_WithoutTheBrainThePiBeginsTenSecondsAfterTheReason(t *testing.T) {
+	h := newHouse(t, orders())
+	h.cut()
+	h.pass(19)
+	h.beganAt()
+	h.pass(1)
+	h.beganAt(20 * time.Second) // 10 s of ride-through, 10 s for the brain
+	h.pass(30)
+	h.beganAt(20 * time.Second)
+	if sent := h.all(shutdown.Sent); len(sent) == 0 || sent[0].Event.Target != "node/pve1" {
+		t.Errorf("sent %v, want pve1 first", sent)
+	}
+	if why := h.g.Run.Reason; !strings.Contains(why, "the power has been out for 20 s") || !strings.Contains(why, "brain") {
+		t.Errorf("reason %q", why)
+	}
+}
+
+func TestG1_WhenTimeIsShortThePiWaitsForTwoSeconds(t *testing.T) {
+	soon := power.Seconds(200) // the plan needs 2 min and a margin of 2
+	for name, tc := range map[string]struct {
+		reading func(since time.Duration) power.Reading
+		want    time.Duration
+	}{
+		"LOWBATT for 10 s": {func(since time.Duration) power.Reading {
+			r, low := battery(since), power.InSeconds(since)
+			r.Supply, r.LowFor = power.SelfTest, &low // whatever the reason of the transfer (rule U3)
+			return r
+		}, 12 * time.Second},
+		"runtime under need": {func(since time.Duration) power.Reading {
+			r := battery(since)
+			r.Runtime = &soon
+			return r
+		}, 2 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, orders())
+			h.out = h.now
+			for range 40 {
+				h.report(tc.reading(h.now.Sub(h.out)))
+				h.now = h.now.Add(500 * time.Millisecond)
+			}
+			h.beganAt(tc.want)
+		})
+	}
+}
+
+func TestG1_TheBrainsWordThatItAdvancesIsGoodForTenSeconds(t *testing.T) {
+	h := newHouse(t, orders())
+	h.cut()
+	h.pass(15)
+	h.pass(30, shutdown.Advancing)
+	h.beganAt()
+	h.pass(9)
+	h.beganAt()
+	h.pass(1)
+	h.beganAt(55 * time.Second) // 45 s is the last word
+}
+
+func TestG1_ABrainThatAdvancesIsTrustedAlsoWhenTimeIsShort(t *testing.T) {
+	h := newHouse(t, orders())
+	h.out = h.now
+	for range 30 {
+		r, low := battery(h.now.Sub(h.out)), power.InSeconds(h.now.Sub(h.out))
+		r.LowFor = &low
+		h.report(r)
+		if h.now.Sub(h.out) == 11*time.Second {
+			h.note(h.g.Mandated(h.now, shutdown.Epoch{}, shutdown.Advancing))
+		}
+		h.now = h.now.Add(time.Second)
+	}
+	h.beganAt(21 * time.Second)
+}
+
+func TestG1_WordsFromBeforeTheReasonCountForNothing(t *testing.T) {
+	h := newHouse(t, orders())
+	h.cut()
+	h.pass(9, shutdown.Advancing, shutdown.HasEnded, shutdown.Stopped)
+	h.pass(11)
+	h.beganAt(20 * time.Second)
+}
+
+func TestG1_ABrainThatLivesButMakesNoHeadwayIsNotWaitedFor(t *testing.T) {
+	for _, state := range []shutdown.State{shutdown.None, shutdown.Begun} {
+		h := newHouse(t, orders())
+		h.cut()
+		h.pass(25, state)
+		h.beganAt(20 * time.Second)
+	}
+}
+
+func TestG1_NoRestartShortensTheBrainsPatience(t *testing.T) {
+	h := newHouse(t, orders())
+	h.cut()
+	h.pass(18)
+	h.boot()
+	h.pass(10)
+	h.beganAt()
+	h.pass(1)
+	h.beganAt(29 * time.Second) // heard again at 19 s
+}
+
+func TestG1_NoPauseShortensTheBrainsPatience(t *testing.T) {
+	h := newHouse(t, orders())
+	h.cut()
+	h.pass(12)
+	h.now = h.now.Add(30 * time.Second)
+	h.note(h.g.Resumed(h.now))
+	h.pass(10)
+	h.beganAt()
+	h.pass(1)
+	h.beganAt(53 * time.Second)
+}
+
+func TestG1_TheLoopIsWokenWhenPatienceEnds(t *testing.T) {
+	h := newHouse(t, orders())
+	h.cut()
+	h.pass(12)
+	if got := h.g.NextDeadline().Sub(h.out); got != 20*time.Second {
+		t.Errorf("next deadline %v after the plug, want 20 s", got)
+	}
+	h.pass(9)
+	if got := h.g.NextDeadline(); got.IsZero() || got != h.g.Run.NextDeadline() {
+		t.Errorf("next deadline %v, the run's is %v", got, h.g.Run.NextDeadline())
+	}
+	h.report(mains())
+	if got := h.g.NextDeadline(); !got.IsZero() {
+		t.Errorf("next deadline %v on mains, want none", got)
+	}
+}
+
+func TestG2_WhatTheBrainEndedOrAPersonStoppedIsNeverBegunInThisOutage(t *testing.T) {
+	for _, state := range []shutdown.State{shutdown.HasEnded, shutdown.Stopped} {
+		for name, then := range map[string]func(*house){
+			"it runs on": func(*house) {},
+			"restart":    func(h *house) { h.boot() },
+			"pause":      func(h *house) { h.note(h.g.Resumed(h.now)) },
+		} {
+			t.Run(string(state)+", "+name, func(t *testing.T) {
+				h := newHouse(t, orders())
+				h.cut()
+				h.pass(12)
+				h.pass(3, state)
+				if n := len(h.all(guardian.BrainDone)); n != 1 {
+					t.Errorf("written down %d times", n)
+				}
+				then(h)
+				h.pass(120)
+				h.beganAt()
+
+				h.report(mains())
+				h.cut()
+				h.pass(25)
+				h.beganAt(20 * time.Second)
+			})
+		}
+	}
+}
+
+func TestG2_TheBrainsEndedRunOutranksItsLaterSilenceAlsoInEpochs(t *testing.T) {
+	h := newHouse(t, orders())
+	h.cut()
+	h.pass(12)
+	h.pass(1, shutdown.HasEnded)
+	h.report(mains())
+	h.boot()
+	h.cut()
+	h.pass(25)
+	if want := (shutdown.Epoch{Counter: 5, Holder: "pi"}); h.g.Epoch != want {
+		t.Errorf("epoch %v, want %v", h.g.Epoch, want)
+	}
+}
+
+// end brings the Pi's own run to its end.
+func (h *house) end() {
+	h.t.Helper()
+	for range 200 {
+		if h.g.Run != nil && h.g.Run.Over() {
+			return
+		}
+		h.second()
+		if h.g.Run == nil {
+			continue
+		}
+		for _, p := range h.g.Run.Current() {
+			h.note(h.g.Answered(h.now, p.Target.ID(), nil, nil))
+			gone := time.Minute
+			h.note(h.g.Seen(h.now, p.Target.ID(), shutdown.Sight{Closed: true, SilentFor: &gone}))
+		}
+	}
+	h.t.Fatal("the run does not end")
+}
+
+func TestG2_ThePisOwnRunIsNotBegunTwiceInOneOutage(t *testing.T) {
+	for name, then := range map[string]func(*house){
+		"it runs on":           func(*house) {},
+		"restart":              func(h *house) { h.boot() },
+		"pause":                func(h *house) { h.note(h.g.Resumed(h.now)) },
+		"disarmed and rearmed": func(h *house) { h.note(h.g.Order(h.now, guardian.Orders{})); h.note(h.g.Order(h.now, orders())) },
+		"self-test flags": func(h *house) { // neither mains nor an outage
+			h.report(power.Reading{Supply: power.Calibrates})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, orders())
+			h.cut()
+			h.end()
+			if !h.g.Run.Finished {
+				t.Fatalf("the run was stopped: %s", h.g.Run.Stopped)
+			}
+			then(h)
+			h.pass(120)
+			if n := len(h.began()); n != 1 {
+				t.Errorf("%d runs in one outage", n)
+			}
+
+			h.report(mains())
+			then(h)
+			h.cut()
+			h.pass(30)
+			if n := len(h.began()); n != 2 {
+				t.Errorf("%d runs in two outages", n)
+			}
+			if h.g.Epoch.Counter != 2 {
+				t.Errorf("epoch %v, want the counter at 2", h.g.Epoch)
+			}
+		})
+	}
+}
+
+func TestG2_ALaterEpochOfTheBrainIsYieldedTo(t *testing.T) {
+	for name, tc := range map[string]struct {
+		epoch shutdown.Epoch
+		state shutdown.State
+		yield bool
+	}{
+		"later and advancing":     {shutdown.Epoch{Counter: 2, Holder: "brain"}, shutdown.Advancing, true},
+		"later and begun":         {shutdown.Epoch{Counter: 2, Holder: "brain"}, shutdown.Begun, true},
+		"later without a run":     {shutdown.Epoch{Counter: 2, Holder: "brain"}, shutdown.None, false},
+		"later with an ended one": {shutdown.Epoch{Counter: 2, Holder: "brain"}, shutdown.HasEnded, false},
+		"earlier and advancing":   {shutdown.Epoch{Counter: 1, Holder: "brain"}, shutdown.Advancing, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, orders())
+			h.cut()
+			h.pass(25)
+			if h.g.Epoch != (shutdown.Epoch{Counter: 1, Holder: "pi"}) {
+				t.Fatalf("epoch %v", h.g.Epoch)
+			}
+			h.note(h.g.Mandated(h.now, tc.epoch, tc.state))
+			if got := h.g.Run.Stopped != ""; got != tc.yield {
+				t.Errorf("yielded is %v (%q), want %v", got, h.g.Run.Stopped, tc.yield)
+			}
+			h.pass(60)
+			if n := len(h.began()); n != 1 {
+				t.Errorf("%d runs", n)
+			}
+		})
+	}
+}
+
+func TestEpochIsAboveAllThatWasNamed(t *testing.T) {
+	h := newHouse(t, orders())
+	h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 41, Holder: "brain"}, shutdown.None))
+	h.cut()
+	h.pass(25)
+	if want := (shutdown.Epoch{Counter: 42, Holder: "pi"}); h.g.Epoch != want {
+		t.Errorf("epoch %v, want %v", h.g.Epoch, want)
+	}
+}
+
+func TestNothingBeginsUnarmedOrWithoutAPlan(t *testing.T) {
+	unarmed, planless := orders(), orders()
+	unarmed.Armed = false
+	planless.Plan.Stages = nil
+	for name, o := range map[string]guardian.Orders{"unarmed": unarmed, "without a plan": planless, "without orders": {}} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, o)
+			h.cut()
+			h.pass(300)
+			if len(h.disk) > 0 {
+				t.Errorf("it did %v", h.disk)
+			}
+		})
+	}
+}
+
+func TestS10_ADisarmedPlanEndsTheRun(t *testing.T) {
+	unarmed := orders()
+	unarmed.Armed = false
+	for name, disarm := range map[string]func(*house) []guardian.Event{
+		"by the bundle": func(h *house) []guardian.Event { return h.g.Order(h.now, unarmed) },
+		"by the brain's word, the bundle could not be stored": func(h *house) []guardian.Event {
+			return h.g.Mandated(h.now, shutdown.Epoch{}, shutdown.Disarmed)
+		},
+		"while the process was away": func(h *house) []guardian.Event {
+			h.orders = unarmed
+			h.boot()
+			return h.disk[len(h.disk)-1:]
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, orders())
+			h.cut()
+			h.pass(25)
+			es := h.note(disarm(h))
+			if len(es) == 0 || es[0].Event.Type != shutdown.Aborted || es[0].Event.Why != "the plan was disarmed" {
+				t.Fatalf("got %v, want it aborted", es)
+			}
+			sent := len(h.all(shutdown.Sent))
+			h.pass(60)
+			if n := len(h.all(shutdown.Sent)); n != sent {
+				t.Errorf("%d commands after the plan was disarmed", n-sent)
+			}
+		})
+	}
+}
+
+func TestS10_TheBrainsWordThatThePlanIsDisarmedKeepsThePiFromBeginning(t *testing.T) {
+	h := newHouse(t, orders()) // the bundle that says so could not be stored
+	h.cut()
+	h.pass(120, shutdown.Disarmed)
+	h.beganAt()
+}
+
+func TestS10_ARunKeepsThePlanThatItBeganWith(t *testing.T) {
+	h := newHouse(t, orders())
+	h.cut()
+	h.pass(25)
+	other := orders()
+	other.Plan.Stages = []shutdown.Stage{{Nodes: []string{"pve2"}, Deadline: time.Second}}
+	h.note(h.g.Order(h.now, other))
+	if got := h.g.Run.Plan.Stages[0].Nodes[0]; got != "pve1" {
+		t.Errorf("the run's first stage is now %s", got)
+	}
+}
+
+func TestS5_PowerBackEndsTheRunAndNothingIsSentAfterIt(t *testing.T) {
+	h := newHouse(t, orders())
+	h.cut()
+	h.pass(22)
+	sent := len(h.all(shutdown.Sent))
+	if sent == 0 {
+		t.Fatal("nothing was sent before")
+	}
+	h.report(mains())
+	if h.g.Run.Stopped != "the power is back" {
+		t.Errorf("stopped %q", h.g.Run.Stopped)
+	}
+	for range 60 {
+		h.now = h.now.Add(time.Second)
+		h.note(h.g.Answered(h.now, "node/pve1", nil, errors.New("late")))
+		h.note(h.g.Tick(h.now))
+		h.report(mains())
+	}
+	if n := len(h.all(shutdown.Sent)); n != sent {
+		t.Errorf("%d commands on mains", n-sent)
+	}
+}
+
+func TestU4_AnOutageThatEndsBeforePatienceDoesNothing(t *testing.T) {
+	h := newHouse(t, orders())
+	for range 3 {
+		h.cut()
+		h.pass(19)
+		h.report(mains())
+	}
+	if len(h.disk) > 0 {
+		t.Errorf("it did %v", h.disk)
+	}
+}
+
+func TestU5_ContactLostOnBatteryIsDanger(t *testing.T) {
+	h := newHouse(t, orders())
+	h.out = h.now
+	for range 60 {
+		h.now = h.now.Add(time.Second)
+		lost := power.InSeconds(h.now.Sub(h.out))
+		r := battery(3 * time.Second) // as last known; never out for the ride-through
+		r.LostFor = &lost
+		h.report(r)
+	}
+	h.beganAt(40 * time.Second) // LostFor, 30 s, and 10 s for the brain
+}
+
+func TestU3_AReasonThatPassesStartsPatienceAnew(t *testing.T) {
+	h := newHouse(t, orders())
+	low := power.Seconds(10)
+	h.report(power.Reading{Supply: power.SelfTest, LowFor: &low})
+	h.now = h.now.Add(time.Second)
+	h.report(power.Reading{Supply: power.SelfTest})
+	h.now = h.now.Add(time.Minute)
+	h.cut()
+	h.pass(25)
+	h.beganAt(20 * time.Second)
+}
+
+func TestU5_ContactLostOnBatteryKeepsTheReason(t *testing.T) {
+	h := newHouse(t, orders())
+	h.cut()
+	h.pass(15)
+	for range 60 {
+		h.now = h.now.Add(time.Second)
+		lost := power.InSeconds(h.now.Sub(h.out) - 15*time.Second)
+		r := battery(15 * time.Second)
+		r.LostFor = &lost
+		h.report(r)
+		h.note(h.g.Reported(h.now, "zz", mains()))
+	}
+	h.beganAt(45 * time.Second) // what is not fresh starts nothing, until it is lost for 30 s
+}
+
+func TestS9_ARunIsTakenUpOnceTheUPSWasHeard(t *testing.T) {
+	h := newHouse(t, orders())
+	h.cut()
+	h.pass(22)
+	before := len(h.all(shutdown.Sent))
+	h.boot()
+	for range 3 {
+		h.now = h.now.Add(500 * time.Millisecond)
+		h.note(h.g.Tick(h.now))
+	}
+	if n := len(h.all(shutdown.Sent)); n != before {
+		t.Fatalf("%d commands before the UPS was heard", n-before)
+	}
+	h.pass(1) // without the restart its answer would be waited for until 28 s
+	again := h.all(shutdown.Sent)[before:]
+	if len(again) == 0 || again[0].Event.Target != "node/pve1" {
+		t.Errorf("after the restart sent %v, want pve1 again", again)
+	}
+	if n := len(h.began()); n != 1 {
+		t.Errorf("%d runs", n)
+	}
+}
+
+// A Pi that boots because the power came back hears an apcupsd that does not know yet.
+func TestS5_AnUnknownSupplyIsNoReasonToGoOnAfterARestart(t *testing.T) {
+	h := newHouse(t, orders())
+	h.cut()
+	h.pass(22)
+	before := len(h.all(shutdown.Sent))
+	h.boot()
+	lost := power.Seconds(0)
+	for range 120 {
+		h.now = h.now.Add(time.Second)
+		h.report(power.Reading{Supply: power.Unknown, LostFor: &lost})
+		lost++
+		h.note(h.g.Tick(h.now))
+	}
+	if h.g.Run.Over() {
+		t.Errorf("the run is over (%s) though nothing was heard", h.g.Run.Stopped)
+	}
+	h.report(mains())
+	if n := len(h.all(shutdown.Sent)); n != before {
+		t.Errorf("%d commands to a house with power", n-before)
+	}
+	if h.g.Run.Stopped == "" {
+		t.Error("the run is still open on mains")
+	}
+}
+
+func TestS9_AfterAPauseTheUPSIsHeardFirst(t *testing.T) {
+	h := newHouse(t, orders())
+	h.cut()
+	h.pass(22)
+	before := len(h.all(shutdown.Sent))
+	h.now = h.now.Add(time.Hour)
+	h.note(h.g.Resumed(h.now))
+	h.note(h.g.Tick(h.now))
+	h.report(mains())
+	if n := len(h.all(shutdown.Sent)); n != before {
+		t.Errorf("%d commands after a pause, on a reading from before it", n-before)
+	}
+}
+
+func TestU7_AnyUPSCallsForThePlanAndAllMustBeBack(t *testing.T) {
+	h := newHouse(t, orders())
+	h.out = h.now
+	other := func(r power.Reading) { h.note(h.g.Reported(h.now, "other", r)) }
+	for range 21 {
+		other(mains())
+		h.second()
+		h.note(h.g.Reported(h.now, "third", power.Reading{Supply: power.Unknown}))
+	}
+	h.beganAt(20 * time.Second)
+	other(mains())
+	if h.g.Run.Over() {
+		t.Errorf("aborted (%s) while one UPS is on battery", h.g.Run.Stopped)
+	}
+	h.report(mains())
+	if !h.g.Run.Over() {
+		t.Error("not aborted though all are on mains")
+	}
+}
+
+func TestG1_TheUPSWithTheLeastTimeCounts(t *testing.T) {
+	h := newHouse(t, orders())
+	h.out = h.now
+	soon, little := power.Seconds(100), 0.1
+	for range 15 {
+		h.now = h.now.Add(time.Second)
+		low := battery(time.Second) // reason enough, but not urgent
+		low.Charge = &little
+		h.report(low)
+		short := battery(time.Second)
+		short.Runtime = &soon
+		h.note(h.g.Reported(h.now, "z-short", short))
+	}
+	h.beganAt(3 * time.Second) // its first report is at 1 s
+}

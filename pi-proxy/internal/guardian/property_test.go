@@ -1,0 +1,219 @@
+package guardian_test
+
+import (
+	"encoding/json"
+	"errors"
+	"go/parser"
+	"go/token"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"sentinel.home.arpa/pi-proxy/internal/guardian"
+	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// history drives a guardian at random and knows what it must never do.
+type history struct {
+	t      *rapid.T
+	g      *guardian.Guardian
+	now    time.Time
+	orders guardian.Orders
+	disk   []guardian.Event
+
+	reading *power.Reading // the last since the process began or resumed; nil: none that says a supply
+	runs    int            // begun since the mains were last seen
+	over    bool           // the brain's run of this outage is over
+	highest uint64         // epoch counter, of all that was begun
+	named   uint64         // by the brain, to this process
+}
+
+func TestProperty_RandomHistories(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := &history{t: t, now: start, orders: orders()}
+		h.orders.Policy.RideThrough = 2 * time.Second
+		h.restart()
+		t.Repeat(map[string]func(*rapid.T){
+			"":        func(*rapid.T) { h.replay() },
+			"pass":    h.pass,
+			"battery": h.battery,
+			"other":   h.other,
+			"mains":   func(*rapid.T) { h.report(mains()) },
+			"mandate": h.mandate,
+			"answer":  h.answer,
+			"see":     h.see,
+			"arm":     func(t *rapid.T) { h.arm(rapid.Bool().Draw(t, "armed")) },
+			"restart": func(*rapid.T) { h.restart() },
+			"pause":   func(*rapid.T) { h.reading = nil; h.check(h.g.Resumed(h.now)) },
+		})
+	})
+}
+
+func (h *history) pass(t *rapid.T) {
+	h.now = h.now.Add(time.Duration(rapid.IntRange(1, 15_000).Draw(t, "ms")) * time.Millisecond)
+	h.check(h.g.Tick(h.now))
+}
+
+func (h *history) battery(t *rapid.T) {
+	r := battery(time.Duration(rapid.IntRange(0, 60).Draw(t, "for")) * time.Second)
+	some := func(name string, most int) *power.Seconds {
+		if !rapid.Bool().Draw(t, "has "+name) {
+			return nil
+		}
+		s := power.Seconds(rapid.IntRange(0, most).Draw(t, name))
+		return &s
+	}
+	r.LowFor, r.LostFor, r.Runtime = some("low for", 20), some("lost for", 60), some("runtime", 600)
+	h.report(r)
+}
+
+func (h *history) other(t *rapid.T) {
+	h.report(power.Reading{Supply: rapid.SampledFrom([]power.Supply{power.SelfTest, power.Calibrates, power.Unknown}).Draw(t, "supply")})
+}
+
+func (h *history) report(r power.Reading) {
+	switch r.Supply {
+	case power.Unknown:
+	case power.Mains:
+		h.reading, h.runs, h.over = &r, 0, false
+	default:
+		h.reading = &r
+	}
+	h.check(h.g.Reported(h.now, "ups", r))
+}
+
+func (h *history) mandate(t *rapid.T) {
+	epoch := shutdown.Epoch{Counter: uint64(rapid.IntRange(0, 6).Draw(t, "counter")), Holder: "brain"}
+	state := rapid.SampledFrom([]shutdown.State{shutdown.None, shutdown.Begun, shutdown.Advancing, shutdown.HasEnded,
+		shutdown.Stopped, shutdown.Disarmed}).Draw(t, "state")
+	h.named = max(h.named, epoch.Counter)
+	holds := h.reading != nil && h.orders.Policy.Decide(*h.reading, h.orders.Plan.Need()).Start
+	h.over = h.over || holds && (state == shutdown.HasEnded || state == shutdown.Stopped)
+	h.check(h.g.Mandated(h.now, epoch, state))
+}
+
+func (h *history) target(t *rapid.T) string {
+	return rapid.SampledFrom([]string{"node/pve1", "node/pve2", "guest/100", ""}).Draw(t, "target")
+}
+
+func (h *history) answer(t *rapid.T) {
+	var err error
+	if rapid.Bool().Draw(t, "refused") {
+		err = errors.New("not now")
+	}
+	h.check(h.g.Answered(h.now, h.target(t), nil, err))
+}
+
+func (h *history) see(t *rapid.T) {
+	silent := time.Duration(rapid.IntRange(0, 10).Draw(t, "silent")) * time.Second
+	h.check(h.g.Seen(h.now, h.target(t), shutdown.Sight{Closed: rapid.Bool().Draw(t, "closed"), SilentFor: &silent}))
+}
+
+func (h *history) arm(armed bool) {
+	h.orders.Armed = armed
+	h.check(h.g.Order(h.now, h.orders))
+}
+
+func (h *history) restart() {
+	h.reading, h.named = nil, 0
+	h.g = guardian.New("pi")
+	h.check(h.g.Order(h.now, h.orders))
+	for _, e := range h.disk {
+		h.g.Restore(e)
+	}
+	h.check(h.g.Resumed(h.now))
+}
+
+// check judges what was decided, by what the world looked like.
+func (h *history) check(es []guardian.Event) {
+	for _, e := range es {
+		h.disk = append(h.disk, e)
+		switch e.Event.Type {
+		case shutdown.Began:
+			h.checkBegan(e)
+		case shutdown.Sent:
+			switch {
+			case h.reading == nil:
+				h.t.Fatalf("S5: %s was commanded before the UPS was heard", e.Event.Target)
+			case h.reading.Supply == power.Mains:
+				h.t.Fatalf("S5: %s was commanded on mains", e.Event.Target)
+			case !h.orders.Armed:
+				h.t.Fatalf("S7: %s was commanded unarmed", e.Event.Target)
+			}
+		}
+	}
+}
+
+func (h *history) checkBegan(e guardian.Event) {
+	h.runs++
+	switch {
+	case h.runs > 1:
+		h.t.Fatalf("G2: run %d of one outage", h.runs)
+	case h.over:
+		h.t.Fatal("G2: a run after the brain's was over")
+	case e.Epoch.Counter <= h.highest, e.Epoch.Counter <= h.named, e.Epoch.Holder != "pi":
+		h.t.Fatalf("G5: epoch %v after %d of the Pi and %d of the brain", e.Epoch, h.highest, h.named)
+	case !h.orders.Policy.Decide(*h.reading, h.orders.Plan.Need()).Start:
+		h.t.Fatalf("S2: a run without a reason, at %+v", *h.reading)
+	}
+	h.highest = e.Epoch.Counter
+}
+
+// replay is what a process finds that starts now.
+func (h *history) replay() {
+	g := guardian.New("pi")
+	for _, e := range h.disk {
+		g.Restore(e)
+	}
+	if diff := cmp.Diff(shape(h.t, h.g), shape(h.t, g)); diff != "" {
+		h.t.Fatalf("S9: the events give another run:\n%s", diff)
+	}
+}
+
+// shape is what of a guardian must survive a restart.
+func shape(t *rapid.T, g *guardian.Guardian) string {
+	data, err := json.MarshalIndent(map[string]any{"epoch": g.Epoch, "run": g.Run}, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// The guardian is pure: no clock, network, disk, log or randomness.
+func TestPurity(t *testing.T) {
+	allowed := strings.Fields("errors fmt maps slices time sentinel.home.arpa/shared/power sentinel.home.arpa/shared/shutdown")
+	entries, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".go") || strings.HasSuffix(e.Name(), "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(e.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), e.Name(), text, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range f.Imports {
+			if path, _ := strconv.Unquote(i.Path.Value); !slices.Contains(allowed, path) {
+				t.Errorf("%s imports %s", e.Name(), path)
+			}
+		}
+		for _, clock := range []string{"time.Now", "time.Since", "time.Sleep", "time.NewTimer", "time.After("} {
+			if strings.Contains(string(text), clock) {
+				t.Errorf("%s names %s", e.Name(), clock)
+			}
+		}
+	}
+}

@@ -1,0 +1,388 @@
+package shutdown_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+var begin = time.Date(2026, 11, 21, 19, 2, 0, 0, time.UTC)
+
+func at(seconds float64) time.Time {
+	return begin.Add(time.Duration(seconds * float64(time.Second)))
+}
+
+// plan has guests, then two nodes, then the storage.
+func plan() shutdown.Plan {
+	return shutdown.Plan{Site: "home", Nodes: []shutdown.Node{{Name: "pve1"}, {Name: "pve2"}, {Name: "nas"}},
+		Stages: []shutdown.Stage{
+			{AllGuests: true, Deadline: 2 * time.Minute},
+			{Nodes: []string{"pve1", "pve2"}, Deadline: time.Minute},
+			{Nodes: []string{"nas"}, Deadline: 30 * time.Second},
+		}}
+}
+
+// rig owns a run as brain and Pi do, and keeps its events as their disks do.
+type rig struct {
+	t      failer
+	run    *shutdown.Run
+	events []shutdown.Event
+}
+
+type failer interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
+func start(t failer, p shutdown.Plan, dry bool) *rig {
+	g := &rig{t: t}
+	g.take([]shutdown.Event{{Type: shutdown.Began, At: begin, Run: &shutdown.Header{ID: "run/1", Plan: p, Reason: "the power has been out for 10 s", DryRun: dry}}})
+	return g
+}
+
+// take puts events on disk and applies them; it returns them as words.
+func (g *rig) take(es []shutdown.Event) string {
+	var words []string
+	for _, e := range es {
+		if g.run == nil {
+			g.run = shutdown.Start(e)
+		} else {
+			g.run.Apply(e)
+		}
+		g.events = append(g.events, e)
+		words = append(words, strings.TrimSpace(fmt.Sprintf("%s %s", e.Type, e.Target)))
+	}
+	return strings.Join(words, ", ")
+}
+
+// next is all that time alone brings.
+func (g *rig) next(seconds float64) string { return g.nextAt(at(seconds)) }
+
+func (g *rig) nextAt(now time.Time) string {
+	var all []string
+	for range 100 {
+		es := g.run.Next(now)
+		if len(es) == 0 {
+			return strings.Join(all, ", ")
+		}
+		all = append(all, g.take(es))
+	}
+	g.t.Fatalf("Next does not come to rest at %s", now)
+	return ""
+}
+
+func (g *rig) answer(seconds float64, target string, err error, guests ...int) string {
+	return g.answerAt(at(seconds), target, err, guests...)
+}
+
+func (g *rig) answerAt(now time.Time, target string, err error, guests ...int) string {
+	var found []shutdown.Target
+	for _, id := range guests {
+		found = append(found, shutdown.Target{Kind: shutdown.Guest, Node: strings.TrimPrefix(target, "listing/"), VMID: id, Type: "qemu"})
+	}
+	return g.take(g.run.Answered(now, target, found, err))
+}
+
+func (g *rig) see(seconds float64, target string, s shutdown.Sight) string {
+	return g.take(g.run.Seen(at(seconds), target, s))
+}
+
+func (g *rig) want(got, want string) {
+	g.t.Helper()
+	if got != want {
+		g.t.Errorf("came to pass:\n  %s\nwant:\n  %s", got, want)
+	}
+}
+
+func silent(d time.Duration) *time.Duration { return &d }
+
+var down = shutdown.Sight{Closed: true, SilentFor: silent(5 * time.Second)}
+
+func TestS3_StagesInOrder(t *testing.T) {
+	g := start(t, plan(), false)
+	g.want(g.next(0), "stage_began, sent listing/pve1, sent listing/pve2, sent listing/nas")
+	g.want(g.answer(1, "listing/pve1", nil, 100, 101), "found listing/pve1")
+	g.want(g.answer(1, "listing/pve2", nil), "found listing/pve2")
+	g.want(g.answer(1, "listing/nas", nil, 102), "found listing/nas")
+	g.want(g.next(1), "sent guest/100, sent guest/101, sent guest/102")
+	for _, id := range []string{"guest/100", "guest/101", "guest/102"} {
+		g.want(g.answer(2, id, nil), "accepted "+id)
+	}
+	g.see(20, "guest/100", shutdown.Sight{})
+	g.see(20, "guest/102", shutdown.Sight{})
+	g.want(g.next(20), "") // guest/101 still runs
+	g.want(g.see(21, "guest/101", shutdown.Sight{Running: true}), "")
+	g.want(g.see(30, "guest/101", shutdown.Sight{}), "down guest/101")
+	g.want(g.next(30), "stage_ended, stage_began, sent node/pve1, sent node/pve2")
+	g.answer(31, "node/pve1", nil)
+	g.answer(31, "node/pve2", nil)
+	g.see(40, "node/pve1", down)
+	g.want(g.next(40), "")
+	g.see(41, "node/pve2", down)
+	g.want(g.next(41), "stage_ended, stage_began, sent node/nas")
+	g.answer(42, "node/nas", nil)
+	g.see(50, "node/nas", down)
+	g.want(g.next(50), "stage_ended, ended")
+	if !g.run.Finished || g.run.State(at(50)) != shutdown.HasEnded {
+		t.Errorf("the run is %s", g.run.State(at(50)))
+	}
+	g.want(g.next(1000), "")
+}
+
+// TestS4_OneThatFailsHoldsNobodyUp: it is retried until the deadline, then named.
+func TestS4_OneThatFailsHoldsNobodyUp(t *testing.T) {
+	p := plan()
+	p.Stages = p.Stages[1:]
+	g := start(t, p, false)
+	g.want(g.next(0), "stage_began, sent node/pve1, sent node/pve2")
+	g.answer(1, "node/pve2", nil)
+	g.see(9, "node/pve2", down)
+	g.want(g.answer(1, "node/pve1", errors.New("no route to host")), "refused node/pve1")
+	sent := 0
+	for s := 1.0; s < 60; s += 0.5 {
+		switch got := g.next(s); got {
+		case "":
+		case "sent node/pve1":
+			sent++
+			g.answer(s, "node/pve1", errors.New("no route to host"))
+		default:
+			t.Fatalf("at %v s: %s", s, got)
+		}
+	}
+	if sent < 25 {
+		t.Errorf("retried %d times in 59 s", sent)
+	}
+	g.want(g.next(60), "late node/pve1, stage_ended, stage_began, sent node/nas")
+	status := g.run.Status(at(60), shutdown.Epoch{Counter: 1, Holder: "cloud"})
+	want := []shutdown.Outcome{
+		{Kind: shutdown.ProxmoxNode, Name: "pve1", State: "late", Why: "no route to host"},
+		{Kind: shutdown.ProxmoxNode, Name: "pve2", State: "down", Why: "its API is closed and its agent silent"},
+		{Kind: shutdown.ProxmoxNode, Name: "nas", State: "pending"},
+	}
+	if diff := cmp.Diff(want, status.Targets); diff != "" {
+		t.Errorf("the outcome does not name it (-want +got):\n%s", diff)
+	}
+}
+
+func TestCommandsAreRepeated(t *testing.T) {
+	p := plan()
+	p.Stages = p.Stages[2:]
+	g := start(t, p, false)
+	g.want(g.next(0), "stage_began, sent node/nas")
+	g.want(g.next(7.9), "")
+	g.want(g.next(8), "refused node/nas") // no answer for 8 s
+	g.want(g.next(9.9), "")
+	g.want(g.next(10), "sent node/nas")
+	g.want(g.answer(11, "node/nas", errors.New("500")), "refused node/nas")
+	g.want(g.next(12.9), "")
+	g.want(g.next(13), "sent node/nas")
+	g.want(g.answer(13, "node/nas", nil), "accepted node/nas")
+	g.want(g.answer(13, "node/nas", nil), "") // an answer to nothing
+	g.want(g.answer(13, "node/pve9", nil), "")
+	g.want(g.next(29.9), "")
+	g.want(g.next(30), "late node/nas, stage_ended, ended")
+}
+
+func TestS4_Evidence(t *testing.T) {
+	type sight struct {
+		at float64
+		shutdown.Sight
+	}
+	closed := func(s float64, silentFor *time.Duration) sight {
+		return sight{s, shutdown.Sight{Closed: true, SilentFor: silentFor}}
+	}
+	open := func(s float64, silentFor *time.Duration) sight {
+		return sight{s, shutdown.Sight{SilentFor: silentFor}}
+	}
+	for name, c := range map[string]struct {
+		sights []sight
+		down   bool
+	}{
+		"API closed, agent silent for 5 s":           {[]sight{closed(1, silent(5*time.Second))}, true},
+		"API closed, agent heard 4.9 s ago":          {[]sight{closed(1, silent(4900*time.Millisecond))}, false},
+		"agent silent, API open":                     {[]sight{open(1, silent(time.Minute))}, false},
+		"agent that still beats, API long closed":    {[]sight{closed(1, silent(0)), closed(50, silent(time.Second))}, false},
+		"no agent, API closed for 30 s":              {[]sight{closed(1, nil), closed(31, nil)}, true},
+		"no agent, API closed for 29 s":              {[]sight{closed(1, nil), closed(30, nil)}, false},
+		"no agent, API closed once":                  {[]sight{closed(40, nil)}, false},
+		"no agent, API opened in between":            {[]sight{closed(1, nil), open(20, nil), closed(21, nil), closed(50, nil)}, false},
+		"no agent, API opened in between, and is cl": {[]sight{closed(1, nil), open(20, nil), closed(21, nil), closed(51, nil)}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := plan()
+			p.Stages = p.Stages[1:]
+			g := start(t, p, false)
+			g.next(0)
+			g.answer(0, "node/pve1", nil)
+			got := ""
+			for _, s := range c.sights {
+				got += g.see(s.at, "node/pve1", s.Sight)
+			}
+			if (got == "down node/pve1") != c.down {
+				t.Errorf("seen: %q, want down %v", got, c.down)
+			}
+		})
+	}
+}
+
+// TestS7_DryRun does everything but the commands.
+func TestS7_DryRun(t *testing.T) {
+	g := start(t, plan(), true)
+	g.want(g.next(0), "stage_began, sent listing/pve1, sent listing/pve2, sent listing/nas")
+	g.answer(1, "listing/pve1", nil, 100)
+	g.answer(1, "listing/pve2", nil)
+	g.answer(1, "listing/nas", nil)
+	g.want(g.next(1), "skipped guest/100, stage_ended, stage_began, skipped node/pve1, skipped node/pve2, stage_ended, stage_began, skipped node/nas, stage_ended, ended")
+	for _, e := range g.events {
+		if e.Type == shutdown.Sent && !strings.HasPrefix(e.Target, "listing/") {
+			t.Errorf("%s was told", e.Target)
+		}
+	}
+}
+
+// TestS5_Abort: no further command, whatever still comes in.
+func TestS5_Abort(t *testing.T) {
+	g := start(t, plan(), false)
+	g.next(0)
+	g.want(g.take(g.run.Abort(at(3), "the power is back")), "aborted")
+	g.want(g.answer(4, "listing/pve1", nil, 100), "")
+	g.want(g.see(4, "node/nas", down), "")
+	g.want(g.next(500), "")
+	g.want(g.take(g.run.Abort(at(5), "again")), "")
+	if g.run.State(at(5)) != shutdown.Stopped || len(g.run.Due(at(5))) != 0 || len(g.run.Looks()) != 0 || !g.run.NextDeadline().IsZero() {
+		t.Errorf("an aborted run still wants something: %s, %v, %v", g.run.State(at(5)), g.run.Due(at(5)), g.run.Looks())
+	}
+}
+
+// TestG1_Advancing is what keeps the other from taking over.
+func TestG1_Advancing(t *testing.T) {
+	state := func(g *rig, s float64, want shutdown.State) {
+		t.Helper()
+		if got := g.run.State(at(s)); got != want {
+			t.Errorf("at %v s the run is %s, want %s", s, got, want)
+		}
+	}
+	p := plan()
+	p.Stages = p.Stages[1:]
+	g := start(t, p, false)
+	g.next(0)
+	state(g, 0, shutdown.Begun) // commands are out and nothing accepted
+	state(g, 30, shutdown.Begun)
+	g.answer(1, "node/pve1", errors.New("refused"))
+	state(g, 1, shutdown.Begun)
+	g.answer(2, "node/pve2", nil)
+	state(g, 2, shutdown.Advancing)
+	state(g, 12, shutdown.Advancing)
+	state(g, 12.1, shutdown.Begun) // pve1 has not accepted, and nothing moves
+	g.next(13)
+	g.answer(13, "node/pve1", nil)
+	state(g, 59, shutdown.Advancing) // all have accepted and have their deadline
+}
+
+func TestDueIsWhatIsUnanswered(t *testing.T) {
+	g := start(t, plan(), false)
+	if due := g.run.Due(at(0)); len(due) != 0 {
+		t.Errorf("due before the first stage: %v", due)
+	}
+	g.next(0)
+	g.answer(1, "listing/pve1", nil, 100)
+	g.next(1)
+	var got []string
+	for _, c := range g.run.Due(at(20)) {
+		got = append(got, fmt.Sprintf("%s %s", c.Target.ID(), c.Left))
+	}
+	if diff := cmp.Diff([]string{"listing/pve2 1m40s", "listing/nas 1m40s", "guest/100 1m40s"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if c := g.run.Due(at(500)); c[0].Left != 0 {
+		t.Errorf("past its deadline a stage has %s left", c[0].Left)
+	}
+	if looks := g.run.Looks(); len(looks) != 1 || looks[0].ID() != "guest/100" {
+		t.Errorf("Looks = %v", looks)
+	}
+}
+
+func TestGuestFoundTwiceIsToldOnce(t *testing.T) {
+	g := start(t, plan(), false)
+	g.next(0)
+	g.answer(1, "listing/pve1", nil, 100)
+	g.answer(2, "listing/pve2", nil, 100) // it migrated meanwhile
+	g.want(g.next(2), "sent guest/100")
+	if n := len(g.run.Current()); n != 4 {
+		t.Errorf("%d targets, want three listings and a guest", n)
+	}
+}
+
+func TestEmptyPlans(t *testing.T) {
+	g := start(t, shutdown.Plan{Site: "home"}, false)
+	g.want(g.next(0), "ended")
+	p := shutdown.Plan{Stages: []shutdown.Stage{{Deadline: time.Minute}, {AllGuests: true, Deadline: time.Minute}}}
+	g = start(t, p, false)
+	g.want(g.next(0), "stage_began, stage_ended, stage_began, stage_ended, ended")
+	if p.Need() != 2*time.Minute {
+		t.Errorf("Need = %s", p.Need())
+	}
+}
+
+func TestEpochsOrder(t *testing.T) {
+	for _, c := range []struct {
+		a, b shutdown.Epoch
+		want int
+	}{
+		{shutdown.Epoch{Counter: 1, Holder: "pi1"}, shutdown.Epoch{Counter: 2, Holder: "cloud"}, -1},
+		{shutdown.Epoch{Counter: 2, Holder: "cloud"}, shutdown.Epoch{Counter: 2, Holder: "pi1"}, -1},
+		{shutdown.Epoch{Counter: 2, Holder: "pi1"}, shutdown.Epoch{Counter: 2, Holder: "pi1"}, 0},
+		{shutdown.Epoch{Counter: 10, Holder: "a"}, shutdown.Epoch{Counter: 9, Holder: "z"}, 1},
+	} {
+		if got := c.a.Compare(c.b); got != c.want {
+			t.Errorf("%v, %v: %d, want %d", c.a, c.b, got, c.want)
+		}
+		if got := c.b.Compare(c.a); got != -c.want {
+			t.Errorf("%v, %v: %d, want %d", c.b, c.a, got, -c.want)
+		}
+	}
+}
+
+// replay gives the run back from its events as they lie on disk.
+func (g *rig) replay() *shutdown.Run {
+	var r *shutdown.Run
+	for _, e := range g.events {
+		data, err := json.Marshal(e)
+		if err != nil {
+			g.t.Fatalf("encode: %v", err)
+		}
+		var again shutdown.Event
+		if err := json.Unmarshal(data, &again); err != nil {
+			g.t.Fatalf("decode: %v", err)
+		}
+		if r == nil {
+			r = shutdown.Start(again)
+		} else {
+			r.Apply(again)
+		}
+	}
+	return r
+}
+
+func (g *rig) checkReplay(now time.Time) {
+	g.t.Helper()
+	again := g.replay()
+	if diff := cmp.Diff(g.run, again, cmpopts.IgnoreUnexported(shutdown.Progress{}), cmpopts.EquateEmpty()); diff != "" {
+		g.t.Fatalf("the events do not give the run back (-run +replayed):\n%s", diff)
+	}
+	if a, b := g.run.NextDeadline(), again.NextDeadline(); !a.Equal(b) {
+		g.t.Fatalf("replayed it waits until %s instead of %s", b, a)
+	}
+	if diff := cmp.Diff(g.run.Due(now), again.Due(now)); diff != "" {
+		g.t.Fatalf("replayed it wants something else (-run +replayed):\n%s", diff)
+	}
+}
