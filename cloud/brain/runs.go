@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -94,20 +95,36 @@ func (b *Brain) survey(ctx context.Context, site string) {
 			return
 		}
 		defer fleet.Close()
-		n := 0
-		for _, node := range plan.Nodes {
-			ts, err := fleet.List(ctx, node.Name)
-			if err != nil {
-				b.log.Warn("guests not counted", "site", site, "node", node.Name, "err", err)
-				return
-			}
-			n += len(ts)
+		n, known := b.countGuests(ctx, fleet, plan.Nodes)
+		if !known {
+			return
 		}
 		select {
 		case b.counted <- guestCount{site, n}:
 		case <-ctx.Done():
 		}
 	})
+}
+
+// countGuests asks all nodes at once. One that does not answer counts for nothing: it may
+// be off.
+func (b *Brain) countGuests(ctx context.Context, fleet *proxmox.Fleet, nodes []shutdown.Node) (n int, known bool) {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, node := range nodes {
+		wg.Go(func() {
+			ts, err := fleet.List(ctx, node.Name)
+			if err != nil {
+				b.log.Warn("guests not counted", "node", node.Name, "err", err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			n, known = n+len(ts), true
+		})
+	}
+	wg.Wait()
+	return n, known
 }
 
 // guestCount is a survey's result.

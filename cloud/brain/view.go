@@ -205,7 +205,8 @@ func (b *Brain) verdict(now time.Time) string {
 	if len(open) == 0 {
 		return "All well."
 	}
-	i := open[0]
+	weight := map[sentinel.IncidentKind]int{sentinel.PowerOutage: -2, sentinel.InternetOutage: -1}
+	i := slices.MinFunc(open, func(x, y *sentinel.Incident) int { return weight[x.Kind] - weight[y.Kind] })
 	text := ""
 	switch i.Kind {
 	case sentinel.PowerOutage:

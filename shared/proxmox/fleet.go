@@ -64,7 +64,7 @@ func (f *Fleet) List(ctx context.Context, node string) ([]shutdown.Target, error
 	}
 	guests, err := c.Guests(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list the guests of %s: %w", node, err)
+		return nil, err
 	}
 	var ts []shutdown.Target
 	for _, g := range guests {
@@ -85,15 +85,11 @@ func (f *Fleet) Do(ctx context.Context, c shutdown.Command) error {
 	switch c.Target.Kind {
 	case shutdown.Guest:
 		_, err = n.ShutdownGuest(ctx, guest(c.Target), max(c.Left-hardStop, shortestShutdown).Round(time.Second))
+		return err
 	case shutdown.ProxmoxNode:
-		err = n.ShutdownNode(ctx)
-	default:
-		err = fmt.Errorf("a %s takes no command", c.Target.Kind)
+		return n.ShutdownNode(ctx)
 	}
-	if err != nil {
-		return fmt.Errorf("shut down %s: %w", c.Target.Said(), err)
-	}
-	return nil
+	return fmt.Errorf("a %s takes no command", c.Target.Kind)
 }
 
 // Look sees whether a target still runs: a guest by its own live state, a node by its
@@ -107,7 +103,7 @@ func (f *Fleet) Look(ctx context.Context, t shutdown.Target) (shutdown.Sight, er
 	case shutdown.Guest:
 		running, err := n.GuestRunning(ctx, guest(t))
 		return shutdown.Sight{Running: running}, err
-	case shutdown.ProxmoxNode:
+	case shutdown.ProxmoxNode, shutdown.Listing:
 		reach, err := n.Reachable(ctx)
 		return shutdown.Sight{Closed: reach.Closed(), SilentFor: f.silentFor(t.Node)}, err
 	}

@@ -29,7 +29,8 @@ type Event struct {
 	Name    string    `json:"name,omitempty"`   // as people call it
 	Targets []Target  `json:"targets,omitempty"`
 	Why     string    `json:"why,omitempty"`
-	Run     *Header   `json:"run,omitempty"` // of Began
+	Again   bool      `json:"again,omitempty"` // refused as the last time
+	Run     *Header   `json:"run,omitempty"`   // of Began
 	// Of StageBegan: how many there are, and how long this one may take.
 	Stages   int           `json:"stages,omitempty"`
 	Deadline time.Duration `json:"deadline,omitempty"`

@@ -237,14 +237,15 @@ func (r *Run) Due(now time.Time) []Command {
 	return cs
 }
 
-// Looks are the targets that were told and not yet seen down.
+// Looks are the targets that were told, or asked, and not yet seen down: on a node that is
+// off nothing runs, so its listing need not be waited for.
 func (r *Run) Looks() []Target {
 	if r.Over() {
 		return nil
 	}
 	var ts []Target
 	for _, p := range r.Current() {
-		if p.Target.Kind != Listing && p.Tries > 0 && !p.Over() {
+		if p.Tries > 0 && !p.Over() {
 			ts = append(ts, p.Target)
 		}
 	}
@@ -259,7 +260,9 @@ func (r *Run) Answered(now time.Time, id string, found []Target, err error) []Ev
 	}
 	switch {
 	case err != nil:
-		return []Event{p.event(Refused, now, err.Error())}
+		e := p.event(Refused, now, err.Error())
+		e.Again = p.Why == e.Why
+		return []Event{e}
 	case p.Target.Kind == Listing:
 		e := p.event(Found, now, "")
 		e.Targets = found

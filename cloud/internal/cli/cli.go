@@ -25,10 +25,12 @@ type Operator struct{ Socket string }
 func (o Operator) Press(path string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	client := &http.Client{
+		Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", o.Socket)
-		}}}
+		}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://brain"+path, nil)
 	if err != nil {
 		return err

@@ -42,6 +42,9 @@ func Sentence(f Fact) string {
 		}
 		return via(fmt.Sprintf("%s is back after %s", f.Name, power.Spell(f.Away)), f.Via)
 	case *SourceFailed:
+		if f.Incident != "" {
+			return because(f.Name+" is out of reach", f.Why)
+		}
 		return because(f.Name+" failed", f.Why)
 	case *SourceLeft:
 		return because(f.Name+" is off as planned", f.Why)
@@ -122,6 +125,9 @@ func sentenceOfRun(e shutdown.Event) string {
 		}
 		return "telling " + e.Name + " to shut down"
 	case shutdown.Refused:
+		if e.Again {
+			return "" // said once
+		}
 		if listing {
 			return "which guests run on " + e.Name + " is not known yet: " + e.Why
 		}

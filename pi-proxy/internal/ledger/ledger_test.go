@@ -292,6 +292,22 @@ func TestR3_WhatAFullDiskRefusedIsWrittenLater(t *testing.T) {
 		got, _ := read(t, open(t, dir))
 		same(t, got, es[:3])
 	})
+	t.Run("but not into the next run's file", func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "state")
+		l := open(t, dir)
+		if err := os.Rename(dir, dir+".away"); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Append(es); err == nil {
+			t.Error("it was written to nowhere")
+		}
+		if err := os.Rename(dir+".away", dir); err != nil {
+			t.Fatal(err)
+		}
+		appended(t, l, es[:2]...)
+		got, _ := read(t, open(t, dir))
+		same(t, got, es[:2])
+	})
 }
 
 // copied is the disk as a start would find it now; the reader cuts off what is torn.

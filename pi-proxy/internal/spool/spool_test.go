@@ -215,6 +215,10 @@ func TestAnOutageDoesNotFillTheCard(t *testing.T) {
 		full(t, s.Put([]byte("123456"), ""))
 		put(t, s, "12345", "")
 		full(t, s.Put([]byte("1"), ""))
+		if err := s.Remove(s.First(1)[0].Name); err != nil {
+			t.Fatal(err)
+		}
+		put(t, s, "there is room again", "")
 	})
 }
 

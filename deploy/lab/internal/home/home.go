@@ -223,8 +223,8 @@ func (h *Home) piSaid(l logLine) {
 		h.once.Do(func() { close(h.armed) })
 	case l.Msg == "shutting the site down":
 		h.say("pi", fmt.Sprintf("shuts the site down by itself, because %v", l.raw["because"]))
-	case l.Msg == "run" && l.Event != "began":
-		h.say("pi", fmt.Sprintf("%s %v", l.Event, l.raw["target"]))
+	case l.Msg == "run" && l.raw["target"] != "":
+		h.say("pi", fmt.Sprintf("%v: %s", l.raw["target"], l.Event))
 	case l.Level == "ERROR":
 		h.say("pi", l.Msg+": "+l.Err)
 	}

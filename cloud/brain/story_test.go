@@ -1,0 +1,255 @@
+package brain
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"sentinel.home.arpa/shared/shutdown"
+	"sentinel.home.arpa/shared/wire"
+)
+
+// TestH2_NodeFailure: one call, 20.0 s after the last word, and it says which and where.
+func TestH2_NodeFailure(t *testing.T) {
+	in(t, nil, func(h *home) {
+		h.nodes["pve2"].kill()
+		last := h.nodes["pve2"].lastWord()
+		rest(19 * time.Second)
+		h.calls(0)
+		rest(10 * time.Second)
+		call := h.calls(1)[0]
+		h.onTime("the call", call.Created, last.Add(20*time.Second))
+		said := "Hello Alex. This is your home sentinel. pve 2 at home has not answered since 00 00. The other two servers there are fine."
+		if call.To != alex || call.Text != said+"\n"+said {
+			t.Errorf("%s heard %q", call.To, call.Text)
+		}
+		if s := h.shows("pve2"); s.Condition != "failed" {
+			t.Errorf("the page shows %+v", s)
+		}
+		if v := h.view(); v.Verdict != "pve2 at home failed 29 s ago. Alex knows." {
+			t.Errorf("verdict %q", v.Verdict)
+		}
+		h.nodes["pve2"].wake()
+		rest(70 * time.Second)
+		if v := h.view(); v.Verdict != "All well." || v.Incidents[0].Open {
+			t.Errorf("verdict %q, %+v", v.Verdict, v.Incidents)
+		}
+		rest(5 * time.Minute)
+		h.calls(1)
+	})
+}
+
+// TestA4_AnnouncedReboot: no call, and back.
+func TestA4_AnnouncedReboot(t *testing.T) {
+	in(t, nil, func(h *home) {
+		n := h.nodes["pve2"]
+		n.announce(wire.Reboot)
+		rest(3 * time.Second)
+		n.kill()
+		rest(2 * time.Minute)
+		if s := h.shows("pve2"); s.Condition != "off" || s.Note == "" {
+			t.Errorf("the page shows %+v", s)
+		}
+		n.wake()
+		rest(12 * time.Minute)
+		h.calls(0)
+		if s := h.shows("pve2"); s.Condition != "up" || s.Note != "" {
+			t.Errorf("the page shows %+v", s)
+		}
+		if len(h.view().Incidents) > 0 {
+			t.Errorf("incidents %+v", h.view().Incidents)
+		}
+	})
+}
+
+// TestS2_PowerOutage: the incident at 5 s, plan and call at 10 s, guests before nodes, and
+// the call says so.
+func TestS2_PowerOutage(t *testing.T) {
+	var c *cluster
+	in(t, func(h *home) { c = h.withPlan() }, func(h *home) {
+		h.press("/api/v1/plan/arm")
+		out := time.Now()
+		h.ups.set(true)
+		rest(9900 * time.Millisecond)
+		h.onTime("the incident", h.mustTell("power outage at home"), out.Add(5*time.Second))
+		h.calls(0)
+		if told := c.told(); len(told) > 0 {
+			t.Errorf("told before the ride was over: %v", told)
+		}
+		rest(10 * time.Second)
+		call := h.calls(1)[0]
+		h.onTime("the call", call.Created, out.Add(10*time.Second))
+		said := "Hello Alex. This is your home sentinel. The power at home has been out since 00 00. The battery is at 96 percent, enough for about 31 minutes. I am shutting down nine guests now, then three servers."
+		if call.Text != said+"\n"+said {
+			t.Errorf("said %q", call.Text)
+		}
+		rest(2 * time.Minute)
+		h.calls(1) // a person took it, and the nodes' silence is part of it
+		told := c.told()
+		h.onTime("the first command", told[0].at, out.Add(10*time.Second))
+		if len(told) != 12 {
+			t.Errorf("%d commands: %v", len(told), told)
+		}
+		for i, x := range told {
+			switch guest := strings.Contains(x.what, "/qemu/"); {
+			case guest != (i < 9):
+				t.Errorf("command %d is %s", i, x.what)
+			case i == 11 && !strings.HasPrefix(x.what, "pve1 "):
+				t.Errorf("the last to go is %s", x.what)
+			}
+		}
+		for _, n := range []string{"pve1", "pve2", "pve3"} {
+			if c.NodeUp(n) {
+				t.Errorf("%s is up", n)
+			}
+		}
+		h.mustTell("the plan is through")
+		v := h.view()
+		if len(v.Incidents) != 1 || v.Incidents[0].Answered != "Alex" || !strings.HasPrefix(v.Verdict, "On battery at home for ") {
+			t.Errorf("verdict %q, %+v", v.Verdict, v.Incidents)
+		}
+		h.ups.set(false)
+		rest(5 * time.Second)
+		h.mustTell("is over, because the power is back after ")
+	})
+}
+
+// TestS7_NotArmed: everything but the commands, and the call says so.
+func TestS7_NotArmed(t *testing.T) {
+	var c *cluster
+	in(t, func(h *home) { c = h.withPlan() }, func(h *home) {
+		h.ups.set(true)
+		rest(30 * time.Second)
+		if told := c.told(); len(told) > 0 {
+			t.Errorf("told %v", told)
+		}
+		if call := h.calls(1)[0]; !strings.Contains(call.Text, "The plan is not armed, so nothing is shut down.") {
+			t.Errorf("said %q", call.Text)
+		}
+		h.mustTell("it is not armed")
+		if p := h.pi.answer().Mandate; p == nil || p.Run != shutdown.Disarmed {
+			t.Errorf("the Pi was told %+v", p)
+		}
+	})
+}
+
+// TestU4_PowerBackEarly: nothing is shut down, nobody is called.
+func TestU4_PowerBackEarly(t *testing.T) {
+	var c *cluster
+	in(t, func(h *home) { c = h.withPlan() }, func(h *home) {
+		h.press("/api/v1/plan/arm")
+		h.ups.set(true)
+		rest(8200 * time.Millisecond)
+		h.ups.set(false)
+		rest(time.Minute)
+		h.calls(0)
+		if told := c.told(); len(told) > 0 {
+			t.Errorf("told %v", told)
+		}
+		h.mustTell("is over, because the power is back after 8 s")
+		if v := h.view(); v.Verdict != "All well." {
+			t.Errorf("verdict %q", v.Verdict)
+		}
+	})
+}
+
+// TestS5_PowerBackMidway: no further command.
+func TestS5_PowerBackMidway(t *testing.T) {
+	var c *cluster
+	in(t, func(h *home) { c = h.withPlan() }, func(h *home) {
+		h.press("/api/v1/plan/arm")
+		h.ups.set(true)
+		rest(12200 * time.Millisecond)
+		h.ups.set(false)
+		rest(2 * time.Minute)
+		if n := c.count("pve"); n != 9 || c.count("/qemu/") != 9 {
+			t.Errorf("told %v", c.told())
+		}
+		h.mustTell("the plan stops here, because the power is back")
+	})
+}
+
+// TestN8_InternetOutage: one call for everything, a minute after the incident.
+func TestN8_InternetOutage(t *testing.T) {
+	in(t, nil, func(h *home) {
+		h.offline()
+		last := h.pi.lastWord()
+		rest(25 * time.Second)
+		opened := h.mustTell("internet outage at home")
+		if late := opened.Sub(last); late < 20*time.Second || late > 23*time.Second {
+			t.Errorf("declared %s after the last word", late)
+		}
+		h.calls(0)
+		rest(2 * time.Minute)
+		call := h.calls(1)[0]
+		h.onTime("the call", call.Created, opened.Add(time.Minute))
+		said := "Hello Alex. This is your home sentinel. I have not been able to reach anything at home since 00 00. The internet there is probably out. The last I heard, the power was fine."
+		if call.Text != said+"\n"+said {
+			t.Errorf("said %q", call.Text)
+		}
+		if v := h.view(); len(v.Incidents) != 1 || !strings.HasPrefix(v.Verdict, "home has been out of reach for ") {
+			t.Errorf("verdict %q, %+v", v.Verdict, v.Incidents)
+		}
+		h.online()
+		rest(75 * time.Second)
+		h.calls(1)
+		if v := h.view(); v.Verdict != "All well." || v.Incidents[0].Open {
+			t.Errorf("verdict %q, %+v", v.Verdict, v.Incidents)
+		}
+	})
+}
+
+// TestN8_RouterReconnects within the minute: no call.
+func TestN8_RouterReconnects(t *testing.T) {
+	in(t, nil, func(h *home) {
+		h.offline()
+		rest(70 * time.Second)
+		h.mustTell("internet outage at home")
+		h.online()
+		rest(3 * time.Minute)
+		h.calls(0)
+	})
+}
+
+// TestN2_DarkOnBattery: the power outage goes dark, and the call does not wait.
+func TestN2_DarkOnBattery(t *testing.T) {
+	in(t, nil, func(h *home) {
+		h.ups.set(true)
+		rest(4 * time.Second)
+		h.offline()
+		rest(30 * time.Second)
+		call := h.calls(1)[0]
+		if !strings.Contains(call.Text, "The power at home has been out since 00 00. The battery is at 96 percent") {
+			t.Errorf("said %q", call.Text)
+		}
+		rest(time.Minute)
+		h.calls(1)
+	})
+}
+
+// TestN3_TheBrainIsOffline: it blames nobody, calls nobody, says so afterwards, and still
+// misses a node that went away meanwhile.
+func TestN3_TheBrainIsOffline(t *testing.T) {
+	in(t, nil, func(h *home) {
+		h.offline()
+		h.net.cut(anchors...)
+		rest(40 * time.Second)
+		if v := h.verdict(); v != "The sentinel itself is offline; nothing is known." {
+			t.Errorf("verdict %q", v)
+		}
+		rest(5 * time.Minute)
+		h.calls(0)
+		h.nodes["pve3"].kill()
+		h.online()
+		h.net.mend(anchors...)
+		back := time.Now()
+		rest(15 * time.Second)
+		h.mustTell("the brain is online again; it was blind for 5 min")
+		h.calls(0)
+		rest(20 * time.Second)
+		call := h.calls(1)[0]
+		if late := call.Created.Sub(back); late < 20*time.Second || late > 25*time.Second || !strings.Contains(call.Text, "pve 3 at home") {
+			t.Errorf("%s after it was online it said %q", late, call.Text)
+		}
+	})
+}

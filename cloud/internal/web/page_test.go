@@ -1,0 +1,255 @@
+package web
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"flag"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write the golden file anew")
+
+const golden = "testdata/page.html"
+
+func at(clock string) time.Time {
+	t, err := time.Parse(time.DateTime, "2026-11-21 "+clock)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+func ratio(v float64) *float64 { return &v }
+
+// full is a view with one of everything.
+func full() *View {
+	left := 31 * time.Minute
+	return &View{
+		At: at("19:02:31"), Verdict: "On battery at home for 20 s. You were called, not yet answered.",
+		Warnings: []string{"The journal cannot be written; a restart now would forget what has happened since."},
+		Sites: []Site{
+			{Name: "home", HasPlan: true, OpenIncidents: 1,
+				UPSes: []UPS{
+					{Name: "ups", Supply: "battery", OnBattery: true, For: 20 * time.Second, Charge: ratio(0.96), Runtime: &left, Load: ratio(0.31), Age: time.Second},
+					{Name: "old", Supply: "mains", For: 26 * time.Hour, Age: 3 * time.Minute, Stale: true},
+				},
+				Sources: []Source{
+					{Name: "nas", Role: "node", Condition: "failed", Note: "behind home-power-20261121T190211Z", Heard: true, Age: 25 * time.Second},
+					{Name: "pi", Role: "pi", Condition: "up", Heard: true, Age: 400 * time.Millisecond},
+					{Name: "pve1", Role: "node", Condition: "off", Note: "planned, back by 19:14", Heard: true, Age: 2 * time.Minute},
+					{Name: "pve2", Role: "node", Condition: "pending"},
+				},
+				Runs: []Run{{ID: "r", Title: "The plan advances", State: "advancing", Reason: "the power has been out for 10 s", Stage: 1,
+					Targets: []Target{{Name: "mail", State: "told"}, {Name: "db", State: "late", Why: "no answer"}}}},
+			},
+			{Name: "office", Armed: true, HasPlan: true},
+		},
+		Incidents: []Incident{
+			{ID: "home-power-20261121T190211Z", Kind: "power_outage", Site: "home", Since: at("19:02:11"), Open: true, Why: "the UPS has been on battery for 5 s",
+				Nodes: []string{"nas", "pve1"}, Calls: []Call{{Contact: "Alex", At: at("19:02:21"), Outcome: "placed"}}},
+			{ID: "home-node-20261121T120000Z", Kind: "node_failure", Site: "home", Since: at("12:00:00"), Why: "pve2 sent nothing for 20 s",
+				Nodes: []string{"pve2"}, Answered: "Alex", Outcome: "all of its nodes have been back for 60 s"},
+			{ID: "home-internet-20261121T030000Z", Kind: "internet_outage", Site: "home", Since: at("03:00:00"), Why: "everything there fell silent within 5 s"},
+		},
+		Timeline: []Entry{{At: at("19:02:21"), Text: "calling Alex, because the plan begins"}, {At: at("19:02:16"), Text: "power outage at home"}},
+		Waiting:  []string{"laptop", "pve9"},
+		Calls:    map[string]int{"placed": 1},
+	}
+}
+
+func serve(t *testing.T, v *View) *http.ServeMux {
+	t.Helper()
+	p, err := NewPage(func() *View { return v }, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	p.Register(mux)
+	return mux
+}
+
+func get(mux *http.ServeMux, path string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	return w
+}
+
+func TestPage(t *testing.T) {
+	w := get(serve(t, full()), "/")
+	body := w.Body.String()
+	if w.Code != http.StatusOK {
+		t.Fatalf("answered %d %s", w.Code, body)
+	}
+	if *update {
+		if err := os.WriteFile(golden, []byte(body), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), body); diff != "" {
+		t.Errorf("-update writes it anew (-want +got):\n%s", diff)
+	}
+	wellFormed(t, body)
+}
+
+// void are the elements of the page that HTML does not close.
+var void = regexp.MustCompile(`<(meta|br)( [^>]*)?>`)
+
+// wellFormed checks that all elements are closed in their order.
+func wellFormed(t *testing.T, body string) {
+	t.Helper()
+	d := xml.NewDecoder(strings.NewReader(void.ReplaceAllString(body, "<$1$2/>")))
+	for {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			t.Fatalf("the page is broken: %v", err)
+		}
+	}
+}
+
+// TestPage_SaysWhatMatters, in words, whatever the golden file holds.
+func TestPage_SaysWhatMatters(t *testing.T) {
+	body := get(serve(t, full()), "/").Body.String()
+	for _, want := range []string{
+		"<title>On battery at home for 20 s. You were called, not yet answered.</title>",
+		"<h1>On battery at home for 20 s. You were called, not yet answered.</h1>",
+		"The journal cannot be written",
+		"battery for 20 s, 96 %, 31 min left, load 31 %", "mains for 26 h 0 min", "3 min ago",
+		"planned, back by 19:14", "not heard",
+		"The plan is not armed",
+		"The plan advances, because the power has been out for 10 s; stage 1.", "db: late", "(no answer)",
+		"Power outage at home", "Internet outage at home", "Failure at home", "known to Alex", "Over: all of its nodes",
+		"call to Alex: placed", "calling Alex, because the plan begins",
+		"<h2>Waiting to be approved</h2><ul><li>laptop</li><li>pve9</li></ul>",
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	if n := strings.Count(body, "The plan is not armed"); n != 1 {
+		t.Errorf("%d banners, and one site of two is armed", n)
+	}
+	if strings.Contains(body, "%!") || strings.Contains(body, "&lt;nil&gt;") {
+		t.Error("a value is shown raw")
+	}
+}
+
+// TestPage_HostileNames: whatever a node or person is called, it stays text.
+func TestPage_HostileNames(t *testing.T) {
+	const evil = `"><script>alert(1)</script><img src=x onerror=alert(1)>&{{.}}'`
+	v := full()
+	v.Verdict, v.Warnings[0], v.Waiting[0], v.Timeline[0].Text = evil, evil, evil, evil
+	s := &v.Sites[0]
+	s.Name, s.UPSes[0].Name, s.UPSes[0].Supply = evil, evil, evil
+	s.Sources[0] = Source{Name: evil, Condition: evil, Note: evil}
+	s.Runs[0].Title, s.Runs[0].Reason, s.Runs[0].Targets[0] = evil, evil, Target{Name: evil, State: evil, Why: evil}
+	i := &v.Incidents[0]
+	i.Kind, i.Site, i.Why, i.Outcome, i.Answered, i.Nodes[0], i.Calls[0].Contact, i.Calls[0].Outcome = evil, evil, evil, evil, evil, evil, evil, evil
+	body := get(serve(t, v), "/").Body.String()
+	for _, bad := range []string{"<script", "<img", "onerror=alert(1)>"} {
+		if strings.Contains(body, bad) {
+			t.Errorf("the page holds %q", bad)
+		}
+	}
+	wellFormed(t, body)
+}
+
+// TestPage_Headers: nothing is loaded, framed, run or kept.
+func TestPage_Headers(t *testing.T) {
+	w := get(serve(t, full()), "/")
+	for key, want := range map[string]string{
+		"Content-Type":            "text/html; charset=utf-8",
+		"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+		"Cache-Control":           "no-store",
+	} {
+		if got := w.Header().Get(key); got != want {
+			t.Errorf("%s: %q", key, got)
+		}
+	}
+}
+
+func TestPage_Empty(t *testing.T) {
+	w := get(serve(t, &View{Verdict: "All well."}), "/")
+	if body := w.Body.String(); w.Code != http.StatusOK || !strings.Contains(body, "Nothing yet.") || strings.Contains(body, "Incidents") || strings.Contains(body, "Waiting") {
+		t.Errorf("answered %d %s", w.Code, body)
+	}
+	wellFormed(t, w.Body.String())
+}
+
+// TestStarting: before the first view there is nothing to show, and that is said.
+func TestStarting(t *testing.T) {
+	mux := serve(t, nil)
+	for _, path := range []string{"/", "/api/v1/status"} {
+		if w := get(mux, path); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "the brain is starting") {
+			t.Errorf("%s answered %d %s", path, w.Code, w.Body)
+		}
+	}
+	var e struct{ Error string }
+	if err := json.Unmarshal(get(mux, "/api/v1/status").Body.Bytes(), &e); err != nil || e.Error == "" {
+		t.Errorf("no error in JSON: %v", err)
+	}
+}
+
+// TestStatus is the view as JSON; what is not known is absent, not zero.
+func TestStatus(t *testing.T) {
+	w := get(serve(t, full()), "/api/v1/status")
+	var back View
+	if err := json.Unmarshal(w.Body.Bytes(), &back); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(full(), &back); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if ct := w.Header().Get("Content-Type"); ct != "application/json" || w.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("headers %v", w.Header())
+	}
+	var raw struct {
+		Sites []struct {
+			UPSes []map[string]any `json:"upses"`
+		} `json:"sites"`
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &raw); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"charge_ratio", "runtime_ns", "load_ratio"} {
+		if _, there := raw.Sites[0].UPSes[1][key]; there {
+			t.Errorf("%s is not known, and yet there", key)
+		}
+	}
+}
+
+func TestOtherPaths(t *testing.T) {
+	mux := serve(t, full())
+	if w := get(mux, "/index.html"); w.Code != http.StatusNotFound {
+		t.Errorf("answered %d", w.Code)
+	}
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", nil))
+	if w.Code != http.StatusMethodNotAllowed {
+		t.Errorf("POST answered %d", w.Code)
+	}
+}
+
+func TestAge(t *testing.T) {
+	for d, want := range map[time.Duration]string{0: "0 s", 59999 * time.Millisecond: "59 s", time.Minute: "1 min", 59*time.Minute + 59*time.Second: "59 min",
+		time.Hour: "1 h 0 min", 26*time.Hour + 5*time.Minute: "26 h 5 min"} {
+		if got := age(d); got != want {
+			t.Errorf("%s is shown as %q, not %q", d, got, want)
+		}
+	}
+}

@@ -1,0 +1,7 @@
+package proxy
+
+// For the tests.
+var (
+	Brief  = brief
+	InPlan = inPlan
+)

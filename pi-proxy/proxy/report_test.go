@@ -1,0 +1,329 @@
+package proxy_test
+
+import (
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sentinel.home.arpa/pi-proxy/proxy"
+	"sentinel.home.arpa/shared/config"
+	"sentinel.home.arpa/shared/courier"
+	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
+	"sentinel.home.arpa/shared/wire"
+)
+
+func TestU1_ReportsEachFiveSecondsOnMainsAndEachSecondOnBattery(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	b := h.brain
+	h.start()
+	b.await("the first report", 3*time.Second, func() bool { return len(b.reports) > 0 })
+	b.await("the next one", 7*time.Second, func() bool { return len(b.reports) > 1 })
+	within(t, "between two reports on mains", b.reports[1].at.Sub(b.reports[0].at), 4*time.Second, 5500*time.Millisecond)
+	if first := b.reports[0].m; first.UPS != "rack" || first.Node != "pi" || first.Reading.Supply != power.Mains || !first.Changed || b.reports[1].m.Changed {
+		t.Errorf("the first report is %+v", first)
+	}
+
+	var n int
+	b.set(func() { n = len(b.reports) })
+	plug := time.Now()
+	h.ups.Plug(false)
+	b.await("reports on battery", 8*time.Second, func() bool { return len(b.reports) >= n+5 })
+	battery := b.reports[n : n+5]
+	within(t, "from the plug to the first report", battery[0].at.Sub(plug), 0, 1500*time.Millisecond)
+	if m := battery[0].m; m.Reading.Supply != power.Battery || !m.Changed {
+		t.Errorf("the first on battery is %+v", m)
+	}
+	within(t, "four more reports", battery[4].at.Sub(battery[0].at), 2500*time.Millisecond, 4800*time.Millisecond)
+	within(t, "the time on battery that is told", battery[4].m.Reading.For.Duration(), 2*time.Second, 6*time.Second)
+
+	plug = time.Now()
+	h.ups.Plug(true)
+	b.await("mains again", 4*time.Second, func() bool { return b.reports[len(b.reports)-1].m.Reading.Supply == power.Mains })
+	last := b.reports[len(b.reports)-1]
+	within(t, "from the plug to that report", last.at.Sub(plug), 0, 1500*time.Millisecond)
+	if !last.m.Changed {
+		t.Error("it is no change")
+	}
+}
+
+func TestU1_AnEventOfApcupsdDoesNotWaitForAPoll(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	b := h.brain
+	h.cfg.UPS[0].Poll = config.Duration(time.Minute)
+	h.start()
+	b.await("the first report", 3*time.Second, func() bool { return len(b.reports) > 0 })
+	var plug time.Time
+	b.set(func() { plug = time.Now() })
+	h.ups.Plug(false)
+	if err := proxy.TellEvent(h.cfg.ControlSocket, "onbattery"); err != nil {
+		t.Fatal(err)
+	}
+	onBattery := func(r arrival[wire.UPSReport]) bool { return r.m.Reading.Supply == power.Battery && r.m.Changed }
+	b.await("the change", 3*time.Second, func() bool { return slices.ContainsFunc(b.reports, onBattery) })
+	at := b.reports[slices.IndexFunc(b.reports, onBattery)].at
+	within(t, "from the event to the report", at.Sub(plug), 0, time.Second)
+}
+
+func TestU1_AChangeThatNobodyTookIsToldAgain(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	b := h.brain
+	h.start()
+	b.await("the first report", 3*time.Second, func() bool { return len(b.reports) > 0 })
+	var n int
+	b.set(func() { b.away, n = true, len(b.reports) })
+	h.ups.Plug(false)
+	eventually(t, "the Pi sees it", func() bool { return strings.Contains(h.log.String(), "supply=battery") })
+	h.ups.Plug(true)
+	eventually(t, "the Pi sees that it is over", func() bool { return strings.Count(h.log.String(), "supply=mains") == 2 })
+	back := time.Now()
+	b.set(func() { b.away = false })
+	b.await("a report", 7*time.Second, func() bool { return len(b.reports) > n })
+	if r := b.reports[n]; !r.m.Changed || r.m.Reading.Supply != power.Mains {
+		t.Errorf("it says %+v", r.m)
+	} else {
+		within(t, "once the brain is back", r.at.Sub(back), 0, 2500*time.Millisecond)
+	}
+}
+
+func TestU5_ASilentApcupsdIsReported(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	b := h.brain
+	h.start()
+	b.await("the first report", 3*time.Second, func() bool { return len(b.reports) > 0 })
+	if err := h.ups.Daemon(false); err != nil {
+		t.Fatal(err)
+	}
+	b.await("that contact is lost", 4*time.Second, func() bool {
+		last := b.reports[len(b.reports)-1].m
+		return last.Reading.LostFor != nil && last.Reading.Supply == power.Mains && last.Changed
+	})
+}
+
+func TestH10_TheHeartbeatTellsWhomThePiHears(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	b := h.brain
+	n := h.node("pve1")
+	w := wire.Bundle{Site: "home", TokenSecret: "/nonexistent/secret", Keys: map[string]wire.PublicKey{"pve1": n.key.PublicKey()},
+		Pis: []wire.Peer{{Name: "pi", Address: h.cfg.LAN.Listen, Key: h.lan.Key}}}
+	hash, err := w.Hash()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.start()
+	b.await("heartbeats", 10*time.Second, func() bool { return len(b.beats) >= 4 })
+	within(t, "three heartbeats", b.beats[3].at.Sub(b.beats[0].at), 2500*time.Millisecond, 3700*time.Millisecond)
+	first := b.beats[0].m
+	if first.Node != "pi" || first.Site != "home" || first.Pi.Bundle != "" || first.Pi.Run != nil || !slices.Equal(first.Pi.Addresses, []string{h.cfg.LAN.Listen}) {
+		t.Errorf("the first heartbeat is %+v %+v", first.Header, first.Pi)
+	}
+	for i := range 3 {
+		if b.beats[i].m.Seq >= b.beats[i+1].m.Seq {
+			t.Error("seq does not rise")
+		}
+	}
+	if _, err := n.beat(); err == nil {
+		t.Error("a node that the brain has not told of is heard")
+	}
+
+	b.hand(w)
+	b.storedHash(hash)
+	a, err := n.beat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.BrainKey != b.key.PublicKey() || len(a.Pis) != 1 || a.Pis[0].Name != "pi" {
+		t.Errorf("the node was told %+v", a)
+	}
+	b.await("that pve1 is heard", 3*time.Second, func() bool {
+		heard := b.beats[len(b.beats)-1].m.Pi.Heard
+		return len(heard) == 1 && heard[0].Node == "pve1" && heard[0].State == "running" && heard[0].AgeMS < 2000
+	})
+	if lacks := b.beats[len(b.beats)-1].m.Pi.Lacks; !slices.Equal(lacks, []string{"/nonexistent/secret"}) {
+		t.Errorf("it lacks %q", lacks)
+	}
+
+	h.restart()
+	var n0 int
+	b.set(func() { n0 = len(b.beats) })
+	b.await("a heartbeat of the next process", 5*time.Second, func() bool { return len(b.beats) > n0 })
+	if got := b.beats[n0].m.Pi.Bundle; got != hash {
+		t.Errorf("after the restart it names %q", got)
+	}
+	if _, err := n.beat(); err != nil {
+		t.Errorf("after the restart pve1 is not known: %v", err)
+	}
+}
+
+func ids(as []arrival[wire.Announcement]) (all []string) {
+	for _, a := range as {
+		all = append(all, a.m.ID)
+	}
+	return all
+}
+
+func TestA3_AnnouncementsReachTheBrainOnceAndInOrder(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	b := h.brain
+	n := h.node("pve1") // not known here, perhaps at the brain
+	b.set(func() { b.away = true })
+	h.start()
+	eventually(t, "the Pi listens", func() bool { _, err := n.beat(); var r *courier.Refusal; return errors.As(err, &r) })
+	n.announce("one")
+	n.announce("two")
+	h.restart()
+	eventually(t, "the Pi listens again", func() bool { _, err := n.beat(); var r *courier.Refusal; return errors.As(err, &r) })
+	n.announce("three")
+	if len(b.announced) > 0 {
+		t.Errorf("an absent brain was told %q", ids(b.announced))
+	}
+	b.set(func() { b.away = false })
+	b.await("all three", 8*time.Second, func() bool { return len(b.announced) >= 3 })
+	told := time.Now()
+	n.announce("four")
+	b.await("the fourth", 5*time.Second, func() bool { return len(b.announced) >= 4 })
+	within(t, "the fourth, with the brain there", time.Since(told), 0, 1500*time.Millisecond)
+	h.restart()
+	var beats int
+	b.set(func() { beats = len(b.beats) })
+	b.await("time for more to come", 8*time.Second, func() bool { return len(b.beats) >= beats+4 })
+	if got := ids(b.announced); !slices.Equal(got, []string{"one", "two", "three", "four"}) {
+		t.Errorf("the brain got %q", got)
+	}
+	for i, age := range b.ages {
+		within(t, b.announced[i].m.ID+"'s age", age, 0, 20*time.Second)
+	}
+	if b.ages[0] < b.ages[2] || b.ages[0] == 0 {
+		t.Errorf("the ages are %v", b.ages)
+	}
+}
+
+func TestS10_ABundleIsNamedOnceItIsOnDisk(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	b := h.brain
+	file := filepath.Join(h.cfg.StateDir, "bundle.json")
+	b.set(func() {
+		b.named = func(hash string) {
+			if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), hash) {
+				t.Errorf("bundle %s is named before it is on disk: %.80q, %v", hash, text, err)
+			}
+		}
+	})
+	if err := os.MkdirAll(filepath.Join(file, "in the way"), 0o700); err != nil { // nothing can be written there
+		t.Fatal(err)
+	}
+	first := b.hand(wire.Bundle{Site: "home", Armed: true, Keys: map[string]wire.PublicKey{}})
+	h.start()
+	eventually(t, "it tried twice", func() bool { return strings.Count(h.log.String(), "bundle not stored") >= 2 })
+	if err := os.RemoveAll(file); err != nil {
+		t.Fatal(err)
+	}
+	b.storedHash(first)
+
+	// One whose hash is another one is not taken.
+	b.set(func() { b.bundle, b.hash = &wire.Bundle{Site: "away"}, "0123456789abcdef0123456789abcdef" })
+	eventually(t, "it is refused", func() bool { return strings.Contains(h.log.String(), "bundle refused") })
+	second := b.hand(wire.Bundle{Site: "home", Armed: false, Keys: map[string]wire.PublicKey{}})
+	b.storedHash(second)
+	for _, beat := range b.beats {
+		if got := beat.m.Pi.Bundle; got != "" && got != first && got != second {
+			t.Errorf("it named %s", got)
+		}
+	}
+}
+
+func TestALargeRunFitsIntoAHeartbeat(t *testing.T) {
+	t.Parallel()
+	guests := make([]shutdown.Outcome, 300)
+	for i := range guests {
+		guests[i] = shutdown.Outcome{Kind: shutdown.Guest, Name: strings.Repeat("n", 40), State: "pending", Why: strings.Repeat("because ", 60)}
+	}
+	heard := make([]wire.Heard, 250)
+	for i := range heard {
+		heard[i] = wire.Heard{Node: strings.Repeat("n", 20), Boot: brainBoot, Seq: 1 << 50, State: "running"}
+	}
+	key, err := wire.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := wire.Heartbeat{Pi: &wire.PiStatus{Heard: heard, Run: proxy.Brief(&shutdown.Status{Targets: guests})}}
+	if _, err := wire.Seal(wire.KindHeartbeat, m, key); err != nil {
+		t.Error(err)
+	}
+	few := proxy.Brief(&shutdown.Status{Targets: []shutdown.Outcome{{Why: strings.Repeat("x", 500)}, {Why: "short"}}})
+	if a, b := few.Targets[0].Why, few.Targets[1].Why; len(a) != 80 || b != "short" {
+		t.Errorf("reasons are %q, %q", a, b)
+	}
+}
+
+func TestControlSocketServesHealth(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.start()
+	client := overSocket(h.cfg.ControlSocket)
+	defer client.CloseIdleConnections()
+	eventually(t, "it is healthy", func() bool {
+		resp, err := client.Get("http://pi/healthz")
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
+}
+
+func TestTellEventWithoutAPi(t *testing.T) {
+	t.Parallel()
+	began := time.Now()
+	err := proxy.TellEvent(filepath.Join(t.TempDir(), "none.sock"), "onbattery")
+	if err == nil || !strings.Contains(err.Error(), "tell the Pi of onbattery; does it run?") {
+		t.Errorf("got %v", err)
+	}
+	within(t, "apcupsd's script is held up", time.Since(began), 0, time.Second)
+}
+
+func TestAnEventOfAnOddNameIsSurvived(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.start()
+	eventually(t, "it runs", func() bool { return proxy.TellEvent(h.cfg.ControlSocket, "onbattery") == nil })
+	for _, name := range []string{"", ".", "../../etc", "a b\nc", strings.Repeat("x", 1000)} {
+		_ = proxy.TellEvent(h.cfg.ControlSocket, name)
+	}
+	if err := proxy.TellEvent(h.cfg.ControlSocket, "mainsback"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAPortThatIsTakenIsSaid(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.cfg.LAN.Listen = h.brain.addr
+	p, err := proxy.New(h.cfg, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "listen on the LAN") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWithoutAControlSocketThePiWorksAllTheSame(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.cfg.ControlSocket = filepath.Join(h.cfg.StateDir, "key", "control.sock") // a file is in the way
+	h.start()
+	h.brain.await("a heartbeat", 5*time.Second, func() bool { return len(h.brain.beats) > 0 })
+}
