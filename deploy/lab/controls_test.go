@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// control is a deliberate break of the code, and how its story must notice it.
-type control struct {
+// sabotage is a deliberate break of the code, and how its story must notice it.
+type sabotage struct {
 	scenario string
 	what     string
 	file     string // below the module's root
@@ -22,22 +22,24 @@ type control struct {
 	notices  string // part of what the judge says
 }
 
-var controls = []control{
-	{"power-outage", "the plan waits 13 s in place of 10 s",
-		"shared/power/rule.go", "RideThrough:   10 * time.Second", "RideThrough:   13 * time.Second",
-		"on battery to the first Proxmox command"},
-	{"node-failure", "an announcement is taken for every silence, so no node ever fails",
-		"cloud/internal/sentinel/silence.go", "if a := src.Announced; a != nil && a.Boot == src.Boot {", "if src.Announced = &(Announcement{Boot: src.Boot}); true {",
-		"0 calls instead of one"},
-	{"planned-reboot", "the Pi acknowledges announcements and throws them away",
-		"pi-proxy/internal/lan/lan.go", "if err := l.Keep(raw, stranger); err != nil {", "if err := error(nil); err != nil {",
-		"a planned reboot was called about"},
-	{"internet-outage", "a silent site is taken for so many failed nodes",
-		"cloud/internal/cause/cause.go", "s.Reach = Whole", "s.Reach = Some",
-		"to the request for the call"},
-	{"brain-frozen", "the guardian waits a minute for the brain",
-		"pi-proxy/internal/guardian/guardian.go", "patience = 10 * time.Second", "patience = 60 * time.Second",
-		"on battery to the first Proxmox command"},
+func sabotages() []sabotage {
+	return []sabotage{
+		{"power-outage", "the plan waits 13 s in place of 10 s",
+			"shared/power/rule.go", "RideThrough:   10 * time.Second", "RideThrough:   13 * time.Second",
+			"on battery to the first Proxmox command"},
+		{"node-failure", "an announcement is taken for every silence, so no node ever fails",
+			"cloud/internal/sentinel/silence.go", "if a := src.Announced; a != nil && a.Boot == src.Boot {", "if src.Announced = &(Announcement{Boot: src.Boot}); true {",
+			"0 calls instead of one"},
+		{"planned-reboot", "the Pi acknowledges announcements and throws them away",
+			"pi-proxy/internal/lan/lan.go", "if err := l.Keep(raw, stranger); err != nil {", "if err := error(nil); err != nil {",
+			"a planned reboot was called about"},
+		{"internet-outage", "a silent site is taken for so many failed nodes",
+			"cloud/internal/cause/cause.go", "s.Reach = Whole", "s.Reach = Some",
+			"to the request for the call"},
+		{"brain-frozen", "the guardian waits a minute for the brain",
+			"pi-proxy/internal/guardian/guardian.go", "patience = 10 * time.Second", "patience = 60 * time.Second",
+			"on battery to the first Proxmox command"},
+	}
 }
 
 // TestControls breaks one thing for each story, by an overlay that leaves the tree alone,
@@ -48,7 +50,7 @@ func TestControls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range controls {
+	for _, c := range sabotages() {
 		t.Run(c.scenario, func(t *testing.T) {
 			overlay := breakIt(t, root, c)
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
@@ -69,7 +71,7 @@ func TestControls(t *testing.T) {
 	}
 }
 
-func breakIt(t *testing.T, root string, c control) string {
+func breakIt(t *testing.T, root string, c sabotage) string {
 	t.Helper()
 	path := filepath.Join(root, c.file)
 	text, err := os.ReadFile(path)

@@ -54,35 +54,41 @@ func run() int {
 
 func parse() options {
 	o := options{home: home.DefaultOptions()}
-	var names []string
-	for _, s := range scenario.Names() {
-		names = append(names, s[0]+" ("+s[1]+")")
-	}
-	flag.StringVar(&o.scenario, "scenario", "", "play a story, judge it by what the edges saw, and end: "+strings.Join(names, ", "))
-	flag.StringVar(&o.script, "script", "", "play `FILE`: lines such as +12.5s unplug; +60s end ends the lab")
-	flag.StringVar(&o.edges, "edges", "", "write what the edges saw to `FILE`, as JSON lines")
-	flag.StringVar(&o.log, "log", "", "write all that the programs log to `FILE`")
-	flag.StringVar(&o.control, "control", "127.0.0.1:8081", "address of the control page and the POST /lab/... routes")
-	flag.StringVar(&o.home.Page, "page", o.home.Page, "address of the brain's page; another port is taken if it is in use")
-	flag.StringVar(&o.home.NIS, "nis", "", "`ADDR` of an apcupsd to use in place of the simulated UPS")
-	flag.StringVar(&o.home.PVE, "pve", "", "`URL` of a Proxmox API to use in place of the simulated cluster, for all three nodes")
-	flag.StringVar(&o.home.ProxmoxToken, "pve-token", o.home.ProxmoxToken, "its token")
-	flag.StringVar(&o.home.ProxmoxSecret, "pve-secret", o.home.ProxmoxSecret, "the token's secret")
-	flag.StringVar(&o.home.Twilio, "twilio", "", "`URL` of a Twilio API to use in place of the simulated phone company")
-	flag.StringVar(&o.home.TwilioAccount, "twilio-account", o.home.TwilioAccount, "its account SID")
-	flag.StringVar(&o.home.TwilioKey, "twilio-key", o.home.TwilioKey, "its API key SID")
-	flag.StringVar(&o.home.TwilioSecret, "twilio-secret", o.home.TwilioSecret, "the API key's secret")
-	flag.BoolVar(&o.home.Speak, "speak", true, "speak calls aloud where espeak-ng is installed")
+	set := flags(flag.CommandLine, &o)
 	flag.Parse()
-	if flag.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "lab: %q is not understood\n", flag.Arg(0))
-		flag.Usage()
+	if set.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "lab: %q is not understood\n", set.Arg(0))
+		set.Usage()
 		os.Exit(2)
 	}
 	if o.scenario != "" {
 		o.home.Speak = false
 	}
 	return o
+}
+
+// flags are the lab's.
+func flags(set *flag.FlagSet, o *options) *flag.FlagSet {
+	var names []string
+	for _, s := range scenario.Names() {
+		names = append(names, s[0]+" ("+s[1]+")")
+	}
+	set.StringVar(&o.scenario, "scenario", "", "play a story, judge it by what the edges saw, and end: "+strings.Join(names, ", "))
+	set.StringVar(&o.script, "script", "", "play `FILE`: lines such as +12.5s unplug; +60s end ends the lab")
+	set.StringVar(&o.edges, "edges", "", "write what the edges saw to `FILE`, as JSON lines")
+	set.StringVar(&o.log, "log", "", "write all that the programs log to `FILE`")
+	set.StringVar(&o.control, "control", "127.0.0.1:8081", "address of the control page and the POST /lab/... routes")
+	set.StringVar(&o.home.Page, "page", o.home.Page, "address of the brain's page; another port is taken if it is in use")
+	set.StringVar(&o.home.NIS, "nis", "", "`ADDR` of an apcupsd to use in place of the simulated UPS")
+	set.StringVar(&o.home.PVE, "pve", "", "`URL` of a Proxmox API to use in place of the simulated cluster, for all three nodes")
+	set.StringVar(&o.home.ProxmoxToken, "pve-token", o.home.ProxmoxToken, "its token")
+	set.StringVar(&o.home.ProxmoxSecret, "pve-secret", o.home.ProxmoxSecret, "the token's secret")
+	set.StringVar(&o.home.Twilio, "twilio", "", "`URL` of a Twilio API to use in place of the simulated phone company")
+	set.StringVar(&o.home.TwilioAccount, "twilio-account", o.home.TwilioAccount, "its account SID")
+	set.StringVar(&o.home.TwilioKey, "twilio-key", o.home.TwilioKey, "its API key SID")
+	set.StringVar(&o.home.TwilioSecret, "twilio-secret", o.home.TwilioSecret, "the API key's secret")
+	set.BoolVar(&o.home.Speak, "speak", true, "speak calls aloud where espeak-ng is installed")
+	return set
 }
 
 // board prints lines of "time who what", from several goroutines.

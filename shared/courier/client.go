@@ -102,7 +102,7 @@ func (c *Client) Post(ctx context.Context, to Receiver, path string, h wire.Head
 }
 
 func refusal(status int, body []byte) error {
-	if status >= 500 || status == http.StatusTooManyRequests {
+	if status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout {
 		return fmt.Errorf("it answered %d", status)
 	}
 	var e ErrorBody

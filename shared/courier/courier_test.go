@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"sentinel.home.arpa/shared/courier"
@@ -190,8 +191,12 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 
 func TestPostKeepsItsDeadline(t *testing.T) {
 	for name, h := range map[string]http.HandlerFunc{
-		"no answer": func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"no answer": func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body) // only then does the server see who hangs up
+			<-r.Context().Done()
+		},
 		"a body that trickles": func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
 			for r.Context().Err() == nil {
 				_, _ = io.WriteString(w, " ")
 				_ = http.NewResponseController(w).Flush()
@@ -267,6 +272,14 @@ func TestR2_Receive(t *testing.T) {
 				t.Errorf("fault %+v, body %+v", f, body)
 			}
 		})
+	}
+}
+
+func TestR2_AMessageThatDoesNotArriveWhole(t *testing.T) {
+	r := httptest.NewRequest(http.MethodPost, courier.PathUPS, iotest.ErrReader(io.ErrUnexpectedEOF))
+	var f *courier.Fault
+	if _, _, err := courier.Receive(httptest.NewRecorder(), r); !errors.As(err, &f) || f.Status != http.StatusRequestTimeout || f.Reason != "slow" {
+		t.Errorf("Receive: %v", err)
 	}
 }
 
