@@ -114,7 +114,7 @@ func (h *home) relay() {
 			done.Go(func() { h.tunnel(near) })
 		}
 	})
-	h.away = append(h.away, func() { _ = ln.Close(); ln.(*memListener).drop(); done.Wait() })
+	h.away = append(h.away, func() { _ = ln.Close(); h.net.cut(relayAddr); done.Wait() })
 }
 
 func (h *home) tunnel(near net.Conn) {

@@ -27,7 +27,7 @@ import (
 
 const (
 	brainAddr = "127.0.0.1:8080"
-	brainURL  = "http://" + brainAddr
+	wayOut    = "100.64.0.1:80" // the brain as the house reaches it
 	relayAddr = "192.168.77.2:7777"
 )
 
@@ -58,6 +58,7 @@ func in(t *testing.T, change func(h *home), story func(h *home)) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &home{T: t, x: newExchange(t, twiliosim.Timing{}), net: newMemnet(), nodes: map[string]*source{}, begun: time.Now()}
 		defer h.end() // a story may give up
+		h.net.alias[wayOut] = brainAddr
 		h.away = append(h.away, h.x.Close)
 		h.pi = h.source("pi")
 		h.ups = &unit{name: "ups", charge: 0.96, runtime: 31 * time.Minute, since: time.Now(), changed: make(chan struct{}, 1)}
@@ -171,16 +172,50 @@ func (h *home) start() {
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()
 	h.brain, h.stop = b, func() error { cancel(); return <-ended }
+	synctest.Wait() // it listens
 }
 
-// restart ends the brain and starts another one on the same disk, after a while.
-func (h *home) restart(after time.Duration) {
+// crash ends the brain and starts another one, after a while, on the disk as it was at
+// this instant: what the first still wrote is lost, as with kill -9.
+func (h *home) crash(after time.Duration) {
 	h.Helper()
-	if err := h.stop(); err != nil {
+	left := filepath.Join(h.TempDir(), "state")
+	if err := os.CopyFS(left, os.DirFS(h.cfg.StateDir)); err != nil {
+		h.Fatal(err)
+	}
+	err := h.stop()
+	h.stop = nil
+	if err != nil {
 		h.Error(err)
 	}
+	h.cfg.StateDir = left
 	rest(after)
 	h.start()
+}
+
+// pause lets time pass for everybody at once, and nothing happen meanwhile: to the brain
+// that is what it is to have stood still.
+func (h *home) pause(d time.Duration) {
+	for _, s := range h.sources() {
+		s.mu.Lock()
+		s.begun = s.begun.Add(-d)
+		s.mu.Unlock()
+	}
+	h.ups.mu.Lock()
+	h.ups.since = h.ups.since.Add(-d)
+	h.ups.mu.Unlock()
+	h.skew.Add(int64(d))
+}
+
+// reboot is a crash of the brain's machine.
+func (h *home) reboot(after time.Duration) {
+	h.Helper()
+	id := fmt.Sprintf("99999999-9999-4999-8999-%012d\n", time.Since(h.begun).Milliseconds())
+	if err := os.WriteFile(h.cfg.BootIDFile, []byte(id), 0o600); err != nil {
+		h.Fatal(err)
+	}
+	h.skew.Add(-int64(h.sinceBoot() - 9*time.Second))
+	h.crash(after)
 }
 
 // source is a node or the Pi: it beats each second, while it is on.
@@ -230,7 +265,7 @@ func (s *source) post(path string, kind wire.Kind, h wire.Header, m any) (*wire.
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	return s.client.Post(ctx, courier.Receiver{Name: "brain", URL: brainURL}, path, h, data)
+	return s.client.Post(ctx, courier.Receiver{Name: "brain", URL: "http://" + wayOut}, path, h, data)
 }
 
 func (s *source) live() {
@@ -364,14 +399,14 @@ func (h *home) report() {
 }
 
 // offline takes the house's internet away; online gives it back.
-func (h *home) offline() { h.net.cut(brainAddr) }
-func (h *home) online()  { h.net.mend(brainAddr) }
+func (h *home) offline() { h.net.cut(wayOut) }
+func (h *home) online()  { h.net.mend(wayOut) }
 
 // request asks the brain over HTTP.
 func (h *home) request(method, path string, header http.Header, body []byte) (int, string) {
 	h.Helper()
 	transport := &http.Transport{DialContext: h.net.dial, DisableKeepAlives: true}
-	req, err := http.NewRequestWithContext(h.Context(), method, brainURL+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(h.Context(), method, "http://"+brainAddr+path, bytes.NewReader(body))
 	if err != nil {
 		h.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package brain
 
 import (
 	"context"
-	"errors"
 	"net"
 	"sync"
 	"syscall"
@@ -12,11 +11,13 @@ import (
 type memnet struct {
 	mu        sync.Mutex
 	listeners map[string]*memListener
-	lost      map[string]bool // addresses that do not answer at all
+	alias     map[string]string     // other names of addresses
+	lost      map[string]bool       // addresses that do not answer at all
+	conns     map[string][]net.Conn // by the address that was dialled
 }
 
 func newMemnet() *memnet {
-	return &memnet{listeners: map[string]*memListener{}, lost: map[string]bool{}}
+	return &memnet{listeners: map[string]*memListener{}, alias: map[string]string{}, lost: map[string]bool{}, conns: map[string][]net.Conn{}}
 }
 
 // listen implements machine.listen.
@@ -26,7 +27,7 @@ func (n *memnet) listen(_, addr string) (net.Listener, error) {
 	if n.listeners[addr] != nil {
 		return nil, &net.OpError{Op: "listen", Net: "tcp", Err: syscall.EADDRINUSE}
 	}
-	l := &memListener{addr: memAddr(addr), net: n, accept: make(chan net.Conn), closed: make(chan struct{}), conns: map[net.Conn]bool{}}
+	l := &memListener{addr: memAddr(addr), net: n, accept: make(chan net.Conn), closed: make(chan struct{})}
 	n.listeners[addr] = l
 	return l, nil
 }
@@ -34,7 +35,11 @@ func (n *memnet) listen(_, addr string) (net.Listener, error) {
 // dial implements machine.dial.
 func (n *memnet) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	n.mu.Lock()
-	l, lost := n.listeners[addr], n.lost[addr]
+	to, lost := addr, n.lost[addr]
+	if other := n.alias[addr]; other != "" {
+		to = other
+	}
+	l := n.listeners[to]
 	n.mu.Unlock()
 	if lost {
 		<-ctx.Done()
@@ -44,7 +49,9 @@ func (n *memnet) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 	}
 	near, far := net.Pipe()
-	l.keep(far, near)
+	n.mu.Lock()
+	n.conns[addr] = append(n.conns[addr], near, far)
+	n.mu.Unlock()
 	select {
 	case l.accept <- memConn{far, memAddr("127.0.0.1:50000")}:
 		return memConn{near, l.addr}, nil
@@ -61,9 +68,10 @@ func (n *memnet) cut(addrs ...string) {
 	defer n.mu.Unlock()
 	for _, a := range addrs {
 		n.lost[a] = true
-		if l := n.listeners[a]; l != nil {
-			l.drop()
+		for _, c := range n.conns[a] {
+			_ = c.Close() // a pipe's never fails
 		}
+		delete(n.conns, a)
 	}
 }
 
@@ -81,9 +89,6 @@ type memListener struct {
 	accept chan net.Conn
 	closed chan struct{}
 	once   sync.Once
-
-	mu    sync.Mutex
-	conns map[net.Conn]bool
 }
 
 func (l *memListener) Accept() (net.Conn, error) {
@@ -106,25 +111,6 @@ func (l *memListener) Close() error {
 }
 
 func (l *memListener) Addr() net.Addr { return l.addr }
-
-func (l *memListener) keep(conns ...net.Conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, c := range conns {
-		l.conns[c] = true
-	}
-}
-
-func (l *memListener) drop() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var errs []error
-	for c := range l.conns {
-		errs = append(errs, c.Close())
-	}
-	clear(l.conns)
-	_ = errors.Join(errs...) // a pipe's Close never fails
-}
 
 // memConn is one end of a pipe that knows whom it talks to.
 type memConn struct {

@@ -5,7 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"sentinel.home.arpa/shared/courier"
+	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/shutdown"
+	"sentinel.home.arpa/shared/sim/twiliosim"
 	"sentinel.home.arpa/shared/wire"
 )
 
@@ -21,18 +24,18 @@ func TestH2_NodeFailure(t *testing.T) {
 		h.onTime("the call", call.Created, last.Add(20*time.Second))
 		said := "Hello Alex. This is your home sentinel. pve 2 at home has not answered since 00 00. The other two servers there are fine."
 		if call.To != alex || call.Text != said+"\n"+said {
-			t.Errorf("%s heard %q", call.To, call.Text)
+			h.Errorf("%s heard %q", call.To, call.Text)
 		}
 		if s := h.shows("pve2"); s.Condition != "failed" {
-			t.Errorf("the page shows %+v", s)
+			h.Errorf("the page shows %+v", s)
 		}
 		if v := h.view(); v.Verdict != "pve2 at home failed 29 s ago. Alex knows." {
-			t.Errorf("verdict %q", v.Verdict)
+			h.Errorf("verdict %q", v.Verdict)
 		}
 		h.nodes["pve2"].wake()
 		rest(70 * time.Second)
 		if v := h.view(); v.Verdict != "All well." || v.Incidents[0].Open {
-			t.Errorf("verdict %q, %+v", v.Verdict, v.Incidents)
+			h.Errorf("verdict %q, %+v", v.Verdict, v.Incidents)
 		}
 		rest(5 * time.Minute)
 		h.calls(1)
@@ -48,16 +51,16 @@ func TestA4_AnnouncedReboot(t *testing.T) {
 		n.kill()
 		rest(2 * time.Minute)
 		if s := h.shows("pve2"); s.Condition != "off" || s.Note == "" {
-			t.Errorf("the page shows %+v", s)
+			h.Errorf("the page shows %+v", s)
 		}
 		n.wake()
 		rest(12 * time.Minute)
 		h.calls(0)
 		if s := h.shows("pve2"); s.Condition != "up" || s.Note != "" {
-			t.Errorf("the page shows %+v", s)
+			h.Errorf("the page shows %+v", s)
 		}
 		if len(h.view().Incidents) > 0 {
-			t.Errorf("incidents %+v", h.view().Incidents)
+			h.Errorf("incidents %+v", h.view().Incidents)
 		}
 	})
 }
@@ -74,39 +77,39 @@ func TestS2_PowerOutage(t *testing.T) {
 		h.onTime("the incident", h.mustTell("power outage at home"), out.Add(5*time.Second))
 		h.calls(0)
 		if told := c.told(); len(told) > 0 {
-			t.Errorf("told before the ride was over: %v", told)
+			h.Errorf("told before the ride was over: %v", told)
 		}
 		rest(10 * time.Second)
 		call := h.calls(1)[0]
 		h.onTime("the call", call.Created, out.Add(10*time.Second))
 		said := "Hello Alex. This is your home sentinel. The power at home has been out since 00 00. The battery is at 96 percent, enough for about 31 minutes. I am shutting down nine guests now, then three servers."
 		if call.Text != said+"\n"+said {
-			t.Errorf("said %q", call.Text)
+			h.Errorf("said %q", call.Text)
 		}
 		rest(2 * time.Minute)
 		h.calls(1) // a person took it, and the nodes' silence is part of it
 		told := c.told()
 		h.onTime("the first command", told[0].at, out.Add(10*time.Second))
 		if len(told) != 12 {
-			t.Errorf("%d commands: %v", len(told), told)
+			h.Errorf("%d commands: %v", len(told), told)
 		}
 		for i, x := range told {
 			switch guest := strings.Contains(x.what, "/qemu/"); {
 			case guest != (i < 9):
-				t.Errorf("command %d is %s", i, x.what)
+				h.Errorf("command %d is %s", i, x.what)
 			case i == 11 && !strings.HasPrefix(x.what, "pve1 "):
-				t.Errorf("the last to go is %s", x.what)
+				h.Errorf("the last to go is %s", x.what)
 			}
 		}
 		for _, n := range []string{"pve1", "pve2", "pve3"} {
 			if c.NodeUp(n) {
-				t.Errorf("%s is up", n)
+				h.Errorf("%s is up", n)
 			}
 		}
 		h.mustTell("the plan is through")
 		v := h.view()
 		if len(v.Incidents) != 1 || v.Incidents[0].Answered != "Alex" || !strings.HasPrefix(v.Verdict, "On battery at home for ") {
-			t.Errorf("verdict %q, %+v", v.Verdict, v.Incidents)
+			h.Errorf("verdict %q, %+v", v.Verdict, v.Incidents)
 		}
 		h.ups.set(false)
 		rest(5 * time.Second)
@@ -121,14 +124,14 @@ func TestS7_NotArmed(t *testing.T) {
 		h.ups.set(true)
 		rest(30 * time.Second)
 		if told := c.told(); len(told) > 0 {
-			t.Errorf("told %v", told)
+			h.Errorf("told %v", told)
 		}
 		if call := h.calls(1)[0]; !strings.Contains(call.Text, "The plan is not armed, so nothing is shut down.") {
-			t.Errorf("said %q", call.Text)
+			h.Errorf("said %q", call.Text)
 		}
 		h.mustTell("it is not armed")
 		if p := h.pi.answer().Mandate; p == nil || p.Run != shutdown.Disarmed {
-			t.Errorf("the Pi was told %+v", p)
+			h.Errorf("the Pi was told %+v", p)
 		}
 	})
 }
@@ -144,11 +147,11 @@ func TestU4_PowerBackEarly(t *testing.T) {
 		rest(time.Minute)
 		h.calls(0)
 		if told := c.told(); len(told) > 0 {
-			t.Errorf("told %v", told)
+			h.Errorf("told %v", told)
 		}
 		h.mustTell("is over, because the power is back after 8 s")
 		if v := h.view(); v.Verdict != "All well." {
-			t.Errorf("verdict %q", v.Verdict)
+			h.Errorf("verdict %q", v.Verdict)
 		}
 	})
 }
@@ -163,7 +166,7 @@ func TestS5_PowerBackMidway(t *testing.T) {
 		h.ups.set(false)
 		rest(2 * time.Minute)
 		if n := c.count("pve"); n != 9 || c.count("/qemu/") != 9 {
-			t.Errorf("told %v", c.told())
+			h.Errorf("told %v", c.told())
 		}
 		h.mustTell("the plan stops here, because the power is back")
 	})
@@ -177,7 +180,7 @@ func TestN8_InternetOutage(t *testing.T) {
 		rest(25 * time.Second)
 		opened := h.mustTell("internet outage at home")
 		if late := opened.Sub(last); late < 20*time.Second || late > 23*time.Second {
-			t.Errorf("declared %s after the last word", late)
+			h.Errorf("declared %s after the last word", late)
 		}
 		h.calls(0)
 		rest(2 * time.Minute)
@@ -185,16 +188,16 @@ func TestN8_InternetOutage(t *testing.T) {
 		h.onTime("the call", call.Created, opened.Add(time.Minute))
 		said := "Hello Alex. This is your home sentinel. I have not been able to reach anything at home since 00 00. The internet there is probably out. The last I heard, the power was fine."
 		if call.Text != said+"\n"+said {
-			t.Errorf("said %q", call.Text)
+			h.Errorf("said %q", call.Text)
 		}
 		if v := h.view(); len(v.Incidents) != 1 || !strings.HasPrefix(v.Verdict, "home has been out of reach for ") {
-			t.Errorf("verdict %q, %+v", v.Verdict, v.Incidents)
+			h.Errorf("verdict %q, %+v", v.Verdict, v.Incidents)
 		}
 		h.online()
 		rest(75 * time.Second)
 		h.calls(1)
 		if v := h.view(); v.Verdict != "All well." || v.Incidents[0].Open {
-			t.Errorf("verdict %q, %+v", v.Verdict, v.Incidents)
+			h.Errorf("verdict %q, %+v", v.Verdict, v.Incidents)
 		}
 	})
 }
@@ -220,7 +223,7 @@ func TestN2_DarkOnBattery(t *testing.T) {
 		rest(30 * time.Second)
 		call := h.calls(1)[0]
 		if !strings.Contains(call.Text, "The power at home has been out since 00 00. The battery is at 96 percent") {
-			t.Errorf("said %q", call.Text)
+			h.Errorf("said %q", call.Text)
 		}
 		rest(time.Minute)
 		h.calls(1)
@@ -235,7 +238,7 @@ func TestN3_TheBrainIsOffline(t *testing.T) {
 		h.net.cut(anchors...)
 		rest(40 * time.Second)
 		if v := h.verdict(); v != "The sentinel itself is offline; nothing is known." {
-			t.Errorf("verdict %q", v)
+			h.Errorf("verdict %q", v)
 		}
 		rest(5 * time.Minute)
 		h.calls(0)
@@ -249,7 +252,103 @@ func TestN3_TheBrainIsOffline(t *testing.T) {
 		rest(20 * time.Second)
 		call := h.calls(1)[0]
 		if late := call.Created.Sub(back); late < 20*time.Second || late > 25*time.Second || !strings.Contains(call.Text, "pve 3 at home") {
-			t.Errorf("%s after it was online it said %q", late, call.Text)
+			h.Errorf("%s after it was online it said %q", late, call.Text)
+		}
+	})
+}
+
+// TestN4_AllNodes are silent while the Pi lives: that is no internet outage.
+func TestN4_AllNodes(t *testing.T) {
+	in(t, nil, func(h *home) {
+		for _, n := range h.nodes {
+			n.kill()
+		}
+		rest(3 * time.Minute)
+		call := h.calls(1)[0]
+		if !strings.Contains(call.Text, "pve 1, pve 2 and pve 3 at home have not answered since 00 00. The internet there is up.") {
+			h.Errorf("said %q", call.Text)
+		}
+	})
+}
+
+// TestA5_Cancelled: a node that stays up after all is missed as any other.
+func TestA5_Cancelled(t *testing.T) {
+	in(t, nil, func(h *home) {
+		n := h.nodes["pve2"]
+		n.announce(wire.Poweroff)
+		rest(5 * time.Second)
+		n.announce(wire.Cancelled)
+		rest(5 * time.Second)
+		n.kill()
+		last := n.lastWord()
+		rest(30 * time.Second)
+		h.onTime("the call", h.calls(1)[0].Created, last.Add(20*time.Second))
+	})
+}
+
+// TestA2_ThroughThePi: an announcement that came only through the Pi counts as much.
+func TestA2_ThroughThePi(t *testing.T) {
+	in(t, nil, func(h *home) {
+		n := h.nodes["pve2"]
+		said := wire.Announcement{Header: n.header(), ID: "id", Kind: wire.Poweroff}
+		data, err := wire.Seal(wire.KindAnnouncement, said, n.key)
+		if err != nil {
+			h.Fatal(err)
+		}
+		n.kill()
+		rest(10 * time.Second)
+		m := wire.Relay{Header: h.pi.header(), Messages: []wire.Relayed{{AgeMS: 10_000, Envelope: data}}}
+		a, err := h.pi.post(courier.PathRelay, wire.KindRelay, m.Header, m)
+		if err != nil || len(a.Taken) != 1 {
+			h.Fatalf("the brain took %+v: %v", a, err)
+		}
+		rest(time.Minute)
+		h.calls(0)
+		if s := h.shows("pve2"); s.Condition != "off" || s.Note != "planned" {
+			h.Errorf("the page shows %+v", s)
+		}
+	})
+}
+
+// TestA6_LateAnnouncement: one that arrives after the failure withdraws it.
+func TestA6_LateAnnouncement(t *testing.T) {
+	in(t, nil, func(h *home) {
+		h.x.Behave(alex, twiliosim.NoAnswer{})
+		n := h.nodes["pve2"]
+		m := wire.Announcement{Header: n.header(), ID: "id", Kind: wire.Poweroff}
+		data, err := wire.Seal(wire.KindAnnouncement, m, n.key)
+		if err != nil {
+			h.Fatal(err)
+		}
+		n.kill()
+		rest(30 * time.Second)
+		h.calls(1)
+		r := wire.Relay{Header: h.pi.header(), Messages: []wire.Relayed{{AgeMS: 30_000, Envelope: data}}}
+		if _, err := h.pi.post(courier.PathRelay, wire.KindRelay, r.Header, r); err != nil {
+			h.Fatal(err)
+		}
+		rest(3 * time.Minute)
+		if c := h.calls(1)[0]; c.Status != "canceled" {
+			h.Errorf("it rang on and is %s", c.Status)
+		}
+		h.mustTell("withdrawn: pve2 had announced its poweroff")
+	})
+}
+
+// TestH8_StaleReport: what lay in a buffer while the brain stood still begins no plan.
+func TestH8_StaleReport(t *testing.T) {
+	var c *cluster
+	in(t, func(h *home) { c = h.withPlan() }, func(h *home) {
+		h.press("/api/v1/plan/arm")
+		m := wire.UPSReport{Header: h.pi.header(), UPS: "ups", Reading: power.Reading{Supply: power.Battery, For: 60}}
+		h.pause(time.Minute)
+		if _, err := h.pi.post(courier.PathUPS, wire.KindUPS, m.Header, m); err != nil {
+			h.Fatal(err)
+		}
+		rest(time.Minute)
+		h.calls(0)
+		if told := c.told(); len(told) > 0 {
+			h.Errorf("told %v", told)
 		}
 	})
 }

@@ -3,8 +3,10 @@ package proxy_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -68,7 +70,14 @@ func newBrain(t *testing.T) *brain {
 	server := &http.Server{Handler: mux}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(ln) }()
-	t.Cleanup(func() { server.Close(); <-done })
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := server.Shutdown(ctx); err != nil { // waits for what is being answered
+			t.Error(err)
+		}
+		<-done
+	})
 	return b
 }
 
@@ -168,6 +177,20 @@ func (b *brain) await(what string, within time.Duration, ok func() bool) {
 	}
 }
 
+// seen is what has arrived so far.
+func (b *brain) seen() (beats []arrival[wire.Heartbeat], reports []arrival[wire.UPSReport]) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.beats), slices.Clone(b.reports)
+}
+
+// awaitBeats waits for n more heartbeats.
+func (b *brain) awaitBeats(n int) {
+	b.t.Helper()
+	beats, _ := b.seen()
+	b.await(fmt.Sprint(n, " more heartbeats"), time.Duration(n)*time.Second+8*time.Second, func() bool { return len(b.beats) >= len(beats)+n })
+}
+
 // storedHash waits until the Pi names a bundle as its own.
 func (b *brain) storedHash(hash string) {
 	b.t.Helper()
@@ -176,10 +199,21 @@ func (b *brain) storedHash(hash string) {
 	})
 }
 
-// lastRun is the run as the Pi last told of it, with the lock held.
+// lastRun is the run as the Pi last told of it.
 func (b *brain) lastRun() *shutdown.Status {
-	if len(b.beats) == 0 {
+	beats, _ := b.seen()
+	if len(beats) == 0 {
 		return nil
 	}
-	return b.beats[len(b.beats)-1].m.Pi.Run
+	return beats[len(beats)-1].m.Pi.Run
+}
+
+// awaitRun waits until the Pi tells of a run in that state.
+func (b *brain) awaitRun(state shutdown.State, within time.Duration) *shutdown.Status {
+	b.t.Helper()
+	b.await("a run that is "+string(state), within, func() bool {
+		run := b.beats[len(b.beats)-1].m.Pi.Run
+		return run != nil && run.State == state
+	})
+	return b.lastRun()
 }

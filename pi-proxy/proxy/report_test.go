@@ -25,17 +25,18 @@ func TestU1_ReportsEachFiveSecondsOnMainsAndEachSecondOnBattery(t *testing.T) {
 	h.start()
 	b.await("the first report", 3*time.Second, func() bool { return len(b.reports) > 0 })
 	b.await("the next one", 7*time.Second, func() bool { return len(b.reports) > 1 })
-	within(t, "between two reports on mains", b.reports[1].at.Sub(b.reports[0].at), 4*time.Second, 5500*time.Millisecond)
-	if first := b.reports[0].m; first.UPS != "rack" || first.Node != "pi" || first.Reading.Supply != power.Mains || !first.Changed || b.reports[1].m.Changed {
+	_, reports := b.seen()
+	within(t, "between two reports on mains", reports[1].at.Sub(reports[0].at), 4*time.Second, 5500*time.Millisecond)
+	if first := reports[0].m; first.UPS != "rack" || first.Node != "pi" || first.Reading.Supply != power.Mains || !first.Changed || reports[1].m.Changed {
 		t.Errorf("the first report is %+v", first)
 	}
 
-	var n int
-	b.set(func() { n = len(b.reports) })
+	n := len(reports)
 	plug := time.Now()
 	h.ups.Plug(false)
 	b.await("reports on battery", 8*time.Second, func() bool { return len(b.reports) >= n+5 })
-	battery := b.reports[n : n+5]
+	_, reports = b.seen()
+	battery := reports[n : n+5]
 	within(t, "from the plug to the first report", battery[0].at.Sub(plug), 0, 1500*time.Millisecond)
 	if m := battery[0].m; m.Reading.Supply != power.Battery || !m.Changed {
 		t.Errorf("the first on battery is %+v", m)
@@ -46,7 +47,8 @@ func TestU1_ReportsEachFiveSecondsOnMainsAndEachSecondOnBattery(t *testing.T) {
 	plug = time.Now()
 	h.ups.Plug(true)
 	b.await("mains again", 4*time.Second, func() bool { return b.reports[len(b.reports)-1].m.Reading.Supply == power.Mains })
-	last := b.reports[len(b.reports)-1]
+	_, reports = b.seen()
+	last := reports[len(reports)-1]
 	within(t, "from the plug to that report", last.at.Sub(plug), 0, 1500*time.Millisecond)
 	if !last.m.Changed {
 		t.Error("it is no change")
@@ -60,16 +62,15 @@ func TestU1_AnEventOfApcupsdDoesNotWaitForAPoll(t *testing.T) {
 	h.cfg.UPS[0].Poll = config.Duration(time.Minute)
 	h.start()
 	b.await("the first report", 3*time.Second, func() bool { return len(b.reports) > 0 })
-	var plug time.Time
-	b.set(func() { plug = time.Now() })
+	plug := time.Now()
 	h.ups.Plug(false)
 	if err := proxy.TellEvent(h.cfg.ControlSocket, "onbattery"); err != nil {
 		t.Fatal(err)
 	}
 	onBattery := func(r arrival[wire.UPSReport]) bool { return r.m.Reading.Supply == power.Battery && r.m.Changed }
 	b.await("the change", 3*time.Second, func() bool { return slices.ContainsFunc(b.reports, onBattery) })
-	at := b.reports[slices.IndexFunc(b.reports, onBattery)].at
-	within(t, "from the event to the report", at.Sub(plug), 0, time.Second)
+	_, reports := b.seen()
+	within(t, "from the event to the report", reports[slices.IndexFunc(reports, onBattery)].at.Sub(plug), 0, time.Second)
 }
 
 func TestU1_AChangeThatNobodyTookIsToldAgain(t *testing.T) {
@@ -87,7 +88,8 @@ func TestU1_AChangeThatNobodyTookIsToldAgain(t *testing.T) {
 	back := time.Now()
 	b.set(func() { b.away = false })
 	b.await("a report", 7*time.Second, func() bool { return len(b.reports) > n })
-	if r := b.reports[n]; !r.m.Changed || r.m.Reading.Supply != power.Mains {
+	_, reports := b.seen()
+	if r := reports[n]; !r.m.Changed || r.m.Reading.Supply != power.Mains {
 		t.Errorf("it says %+v", r.m)
 	} else {
 		within(t, "once the brain is back", r.at.Sub(back), 0, 2500*time.Millisecond)
@@ -122,13 +124,14 @@ func TestH10_TheHeartbeatTellsWhomThePiHears(t *testing.T) {
 	}
 	h.start()
 	b.await("heartbeats", 10*time.Second, func() bool { return len(b.beats) >= 4 })
-	within(t, "three heartbeats", b.beats[3].at.Sub(b.beats[0].at), 2500*time.Millisecond, 3700*time.Millisecond)
-	first := b.beats[0].m
+	beats, _ := b.seen()
+	within(t, "three heartbeats", beats[3].at.Sub(beats[0].at), 2500*time.Millisecond, 3700*time.Millisecond)
+	first := beats[0].m
 	if first.Node != "pi" || first.Site != "home" || first.Pi.Bundle != "" || first.Pi.Run != nil || !slices.Equal(first.Pi.Addresses, []string{h.cfg.LAN.Listen}) {
 		t.Errorf("the first heartbeat is %+v %+v", first.Header, first.Pi)
 	}
 	for i := range 3 {
-		if b.beats[i].m.Seq >= b.beats[i+1].m.Seq {
+		if beats[i].m.Seq >= beats[i+1].m.Seq {
 			t.Error("seq does not rise")
 		}
 	}
@@ -149,15 +152,18 @@ func TestH10_TheHeartbeatTellsWhomThePiHears(t *testing.T) {
 		heard := b.beats[len(b.beats)-1].m.Pi.Heard
 		return len(heard) == 1 && heard[0].Node == "pve1" && heard[0].State == "running" && heard[0].AgeMS < 2000
 	})
-	if lacks := b.beats[len(b.beats)-1].m.Pi.Lacks; !slices.Equal(lacks, []string{"/nonexistent/secret"}) {
+	beats, _ = b.seen()
+	if lacks := beats[len(beats)-1].m.Pi.Lacks; !slices.Equal(lacks, []string{"/nonexistent/secret"}) {
 		t.Errorf("it lacks %q", lacks)
 	}
 
-	h.restart()
-	var n0 int
-	b.set(func() { n0 = len(b.beats) })
-	b.await("a heartbeat of the next process", 5*time.Second, func() bool { return len(b.beats) > n0 })
-	if got := b.beats[n0].m.Pi.Bundle; got != hash {
+	h.stop()
+	beats, _ = b.seen()
+	before := len(beats)
+	h.start()
+	b.awaitBeats(1)
+	beats, _ = b.seen()
+	if got := beats[before].m.Pi.Bundle; got != hash {
 		t.Errorf("after the restart it names %q", got)
 	}
 	if _, err := n.beat(); err != nil {
@@ -185,19 +191,19 @@ func TestA3_AnnouncementsReachTheBrainOnceAndInOrder(t *testing.T) {
 	h.restart()
 	eventually(t, "the Pi listens again", func() bool { _, err := n.beat(); var r *courier.Refusal; return errors.As(err, &r) })
 	n.announce("three")
-	if len(b.announced) > 0 {
-		t.Errorf("an absent brain was told %q", ids(b.announced))
-	}
-	b.set(func() { b.away = false })
+	b.set(func() {
+		if b.away = false; len(b.announced) > 0 {
+			t.Errorf("an absent brain was told %q", ids(b.announced))
+		}
+	})
 	b.await("all three", 8*time.Second, func() bool { return len(b.announced) >= 3 })
 	told := time.Now()
 	n.announce("four")
 	b.await("the fourth", 5*time.Second, func() bool { return len(b.announced) >= 4 })
 	within(t, "the fourth, with the brain there", time.Since(told), 0, 1500*time.Millisecond)
 	h.restart()
-	var beats int
-	b.set(func() { beats = len(b.beats) })
-	b.await("time for more to come", 8*time.Second, func() bool { return len(b.beats) >= beats+4 })
+	b.awaitBeats(4) // time for more to come
+	h.stop()
 	if got := ids(b.announced); !slices.Equal(got, []string{"one", "two", "three", "four"}) {
 		t.Errorf("the brain got %q", got)
 	}
@@ -218,7 +224,7 @@ func TestS10_ABundleIsNamedOnceItIsOnDisk(t *testing.T) {
 	b.set(func() {
 		b.named = func(hash string) {
 			text, err := os.ReadFile(file)
-			overtaken := hash != second && second != "" && strings.Contains(string(text), second)
+			overtaken := hash != second && second != "" && strings.Contains(string(text), second) // a report that was under way
 			if err != nil || !strings.Contains(string(text), hash) && !overtaken {
 				t.Errorf("bundle %s is named before it is on disk: %.80q, %v", hash, text, err)
 			}
@@ -246,7 +252,8 @@ func TestS10_ABundleIsNamedOnceItIsOnDisk(t *testing.T) {
 	b.set(func() { second = hash })
 	b.hand(last)
 	b.storedHash(second)
-	for _, beat := range b.beats {
+	beats, _ := b.seen()
+	for _, beat := range beats {
 		if got := beat.m.Pi.Bundle; got != "" && got != first && got != second {
 			t.Errorf("it named %s", got)
 		}

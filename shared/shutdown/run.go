@@ -38,6 +38,12 @@ func (p *Progress) event(t EventType, at time.Time, why string) Event {
 	return Event{Type: t, At: at, Target: p.Target.ID(), Name: p.Target.Said(), Why: why}
 }
 
+func (p *Progress) refused(at time.Time, why string) Event {
+	e := p.event(Refused, at, why)
+	e.Again = p.Why == why
+	return e
+}
+
 // Run is one run of a plan.
 type Run struct {
 	Header
@@ -149,7 +155,7 @@ func (r *Run) Next(now time.Time) []Event {
 		case p.Over(), p.Accepted:
 		case p.Waiting && now.Before(p.SentAt.Add(answerWithin)):
 		case p.Waiting:
-			es = append(es, p.event(Refused, now, "no answer"))
+			es = append(es, p.refused(now, "no answer"))
 		case r.DryRun && p.Target.Kind != Listing:
 			es = append(es, p.event(Skipped, now, ""))
 		case !now.Before(p.retryAt):
@@ -260,9 +266,7 @@ func (r *Run) Answered(now time.Time, id string, found []Target, err error) []Ev
 	}
 	switch {
 	case err != nil:
-		e := p.event(Refused, now, err.Error())
-		e.Again = p.Why == e.Why
-		return []Event{e}
+		return []Event{p.refused(now, err.Error())}
 	case p.Target.Kind == Listing:
 		e := p.event(Found, now, "")
 		e.Targets = found

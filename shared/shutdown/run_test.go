@@ -306,8 +306,44 @@ func TestDueIsWhatIsUnanswered(t *testing.T) {
 	if c := g.run.Due(at(500)); c[0].Left != 0 {
 		t.Errorf("past its deadline a stage has %s left", c[0].Left)
 	}
-	if looks := g.run.Looks(); len(looks) != 1 || looks[0].ID() != "guest/100" {
-		t.Errorf("Looks = %v", looks)
+	got = nil
+	for _, target := range g.run.Looks() {
+		got = append(got, target.ID())
+	}
+	if diff := cmp.Diff([]string{"listing/pve2", "listing/nas", "guest/100"}, got); diff != "" {
+		t.Errorf("Looks (-want +got):\n%s", diff)
+	}
+}
+
+// TestS4_GuestsOfANodeThatIsOff are not waited for: nothing runs there.
+func TestS4_GuestsOfANodeThatIsOff(t *testing.T) {
+	g := start(t, plan(), false)
+	g.next(0)
+	g.answer(1, "listing/pve1", nil)
+	g.answer(1, "listing/nas", nil)
+	g.want(g.see(2, "listing/pve2", down), "down listing/pve2")
+	g.want(g.next(2), "stage_ended, stage_began, sent node/pve1, sent node/pve2")
+}
+
+// TestARefusalIsSaidOnce: what is refused for the same reason again is marked so.
+func TestARefusalIsSaidOnce(t *testing.T) {
+	p := plan()
+	p.Stages = p.Stages[2:]
+	g := start(t, p, false)
+	g.next(0)
+	g.next(8)
+	g.next(10)
+	g.next(18)
+	g.next(20)
+	g.answer(21, "node/nas", errors.New("500"))
+	var again []bool
+	for _, e := range g.events {
+		if e.Type == shutdown.Refused {
+			again = append(again, e.Again)
+		}
+	}
+	if diff := cmp.Diff([]bool{false, true, false}, again); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

@@ -330,7 +330,8 @@ func TestBundleHash(t *testing.T) {
 	}
 	armed := b()
 	armed.Armed = true
-	if hash(b()) != hash(b()) || hash(b()) == hash(armed) {
+	first, again := hash(b()), hash(b())
+	if first != again || first == hash(armed) {
 		t.Error("the hash must name the contents")
 	}
 }

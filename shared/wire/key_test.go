@@ -129,7 +129,7 @@ func TestR4_KeyNeverPrints(t *testing.T) {
 	var logged strings.Builder
 	slog.New(slog.NewTextHandler(&logged, nil)).Info("key", "key", k)
 	slog.New(slog.NewJSONHandler(&logged, nil)).Info("key", "key", k)
-	marshalled, err := json.Marshal(k)
+	marshalled, err := json.Marshal(map[string]any{"key": k})
 	if err != nil {
 		t.Fatal(err)
 	}

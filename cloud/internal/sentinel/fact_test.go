@@ -140,7 +140,7 @@ func fill(t *testing.T, v reflect.Value, n int) {
 		fill(t, v.Index(0), n)
 	case reflect.Struct:
 		for i := range v.NumField() {
-			fill(t, v.Field(i), n+i)
+			fill(t, v.Field(i), n)
 		}
 	default:
 		t.Fatalf("fill does not know %s", v.Type())

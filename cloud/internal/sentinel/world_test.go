@@ -238,7 +238,7 @@ func (w *world) step(in sentinel.Input) []sentinel.Fact {
 func told(f sentinel.Fact) string {
 	text := sentinel.Sentence(f)
 	if step, ok := f.(*sentinel.RunStepped); ok && text == "" {
-		return strings.TrimSpace(fmt.Sprintf("(%s %s)", step.Event.Type, step.Event.Target))
+		return "(" + strings.TrimSpace(string(step.Event.Type)+" "+step.Event.Target) + ")"
 	}
 	return text
 }

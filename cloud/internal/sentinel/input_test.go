@@ -1,0 +1,138 @@
+package sentinel_test
+
+import (
+	"testing"
+	"time"
+
+	"sentinel.home.arpa/cloud/internal/sentinel"
+	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+func reported(supply power.Supply, seconds float64, lag time.Duration) sentinel.UPSReported {
+	return sentinel.UPSReported{Site: "home", Pi: "pi1", UPS: "apc1", Lag: lag, Reading: power.Reading{Supply: supply, For: power.Seconds(seconds)}}
+}
+
+// TestU6_LateReportsAreHistory: what was long on its way, or was overtaken, changes
+// nothing, and above all begins no plan.
+func TestU6_LateReportsAreHistory(t *testing.T) {
+	for name, c := range map[string]struct {
+		after time.Duration // the report before it
+		late  sentinel.UPSReported
+	}{
+		"11 s under way":           {20 * time.Second, reported(power.Battery, 60, 11*time.Second)},
+		"overtaken":                {time.Second, reported(power.Battery, 60, 2*time.Second)},
+		"as old as the one before": {time.Second, reported(power.Battery, 60, time.Second)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, home())
+			w.step(sentinel.Started{})
+			w.step(sentinel.Arm{Site: "home", By: "alice"})
+			w.step(reported(power.Mains, 5, 0))
+			w.pass(c.after)
+			if facts := w.step(c.late); len(facts) != 0 {
+				t.Errorf("it led to %s", facts[0].FactName())
+			}
+		})
+	}
+	w := newWorld(t, home())
+	w.step(sentinel.Arm{Site: "home", By: "alice"})
+	w.step(reported(power.Mains, 5, 0))
+	w.pass(3 * time.Second)
+	if facts := w.step(reported(power.Battery, 1, 2*time.Second)); len(facts) != 1 {
+		t.Errorf("a report that is 2 s old was not taken: %v", facts)
+	}
+	if since, on := w.state.Sites["home"].OnBattery(); !on || !since.Equal(w.now.Add(-3*time.Second)) {
+		t.Errorf("on battery %v since %s, want since 3 s ago", on, since)
+	}
+}
+
+// TestUnknownThingsDoNotPanic: what names nobody and nothing is harmless.
+func TestUnknownThingsDoNotPanic(t *testing.T) {
+	w := newWorld(t, home())
+	for _, in := range []sentinel.Input{
+		sentinel.Heard{Site: "nowhere", Name: "x"}, sentinel.Silent{Site: "nowhere", Name: "y"}, sentinel.Silent{Site: "home", Name: "y"},
+		sentinel.SystemState{Site: "home", Name: "z", State: "running"}, sentinel.Announced{Site: "home", Name: "z", Kind: "cancelled"},
+		sentinel.CallWasPlaced{Call: "c", SID: "s"}, sentinel.CallHasEnded{Call: "c"}, sentinel.Acknowledge{Incident: "i"},
+		sentinel.RunAnswered{Site: "home", Run: "r", Target: "node/pve1"}, sentinel.RunSeen{Site: "home", Run: "r"}, sentinel.Disarm{Site: "home"},
+		sentinel.Uplink{Online: false}, sentinel.Uplink{Online: true}, sentinel.Paused{For: time.Minute}, sentinel.Tick{},
+		sentinel.UPSReported{Site: "nowhere", UPS: "u", Reading: power.Reading{Supply: power.Battery, For: 60}}, sentinel.Tick{},
+		sentinel.PiReported{Site: "nowhere", Pi: "p", Run: shutdown.Status{ID: "r"}},
+	} {
+		w.step(in)
+	}
+	w.pass(time.Minute)
+	for _, i := range w.state.OpenIncidents() {
+		t.Errorf("%s was opened about nothing", i.ID)
+	}
+}
+
+// TestRunOfASiteThatIsGone: a journal that knows a run of a site that is no longer
+// configured must neither stop the brain nor send anything.
+func TestRunOfASiteThatIsGone(t *testing.T) {
+	w := newWorld(t, home())
+	w.step(sentinel.Arm{Site: "home", By: "alice"})
+	w.step(reported(power.Battery, 11, 0))
+	if run := w.state.Sites["home"].Run; run == nil || run.Over() {
+		t.Fatal("no run has begun")
+	}
+	w.cfg.Sites = nil
+	before := len(w.kept)
+	w.restart(time.Second)
+	w.pass(time.Minute)
+	for _, k := range w.kept[before:] {
+		if k.name == "call_requested" {
+			t.Errorf("%s: %s", k.name, k.body)
+		}
+	}
+	w.checkReplay()
+}
+
+// TestMandate is what the Pis are told.
+func TestMandate(t *testing.T) {
+	w := newWorld(t, home())
+	want := func(counter uint64, state shutdown.State, run string) {
+		t.Helper()
+		epoch, st, id := w.state.Mandate("home", w.now)
+		if epoch != (shutdown.Epoch{Counter: counter, Holder: "cloud"}) || st != state || id != run {
+			t.Errorf("mandate %v %s %q, want %d %s %q", epoch, st, id, counter, state, run)
+		}
+	}
+	want(0, shutdown.Disarmed, "")
+	w.step(sentinel.Arm{Site: "home", By: "alice"})
+	want(0, shutdown.None, "")
+	w.step(reported(power.Battery, 10, 0))
+	id := w.state.Sites["home"].Run.ID
+	want(1, shutdown.Begun, id)
+	w.step(sentinel.RunAnswered{Site: "home", Run: id, Target: "listing/pve1"})
+	want(1, shutdown.Advancing, id)
+	w.pass(11 * time.Second)
+	want(1, shutdown.Begun, id) // nothing moves: the guardian may act (rule G1)
+	w.step(sentinel.Disarm{Site: "home", By: "alice"})
+	want(1, shutdown.Disarmed, "")
+	w.step(sentinel.Arm{Site: "home", By: "alice"})
+	want(1, shutdown.Stopped, id)
+	w.step(reported(power.Mains, 0, 0))
+	want(1, shutdown.None, "")
+	w.pass(time.Minute)
+	w.step(reported(power.Battery, 1, 0))
+	want(1, shutdown.None, "") // a run of an earlier outage says nothing about this one
+	if epoch, st, _ := w.state.Mandate("nowhere", w.now); epoch.Holder != "cloud" || st != shutdown.None {
+		t.Errorf("nowhere: %v, %s", epoch, st)
+	}
+}
+
+// TestR8_KeysAreBoundOnce and stay.
+func TestR8_KeysAreBoundOnce(t *testing.T) {
+	w := newWorld(t, home())
+	key := sentinel.KeyBound{Name: "pve1", Site: "home", Role: sentinel.Node, Key: "ed25519:x", StableID: "n1"}
+	if facts := w.step(sentinel.Bound{KeyBound: key}); len(facts) != 1 {
+		t.Errorf("%d facts", len(facts))
+	}
+	if facts := w.step(sentinel.Bound{KeyBound: key}); len(facts) != 0 {
+		t.Errorf("bound again: %d facts", len(facts))
+	}
+	if got := w.replayed().Keys["pve1"]; got != key {
+		t.Errorf("the journal gives %+v", got)
+	}
+}
