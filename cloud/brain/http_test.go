@@ -145,10 +145,10 @@ func TestR6_Metrics(t *testing.T) {
 			`sentinel_node_up{node="pve1",site="home"} 1`, `sentinel_node_up{node="pve2",site="home"} 0`, `sentinel_node_up{node="pi",site="home"} 1`,
 			`sentinel_ups_on_battery{site="home",ups="ups"} 0`, `sentinel_ups_charge_ratio{site="home",ups="ups"} 0.96`, `sentinel_ups_runtime_seconds{site="home",ups="ups"} 18`,
 			`sentinel_incidents_open{site="home"} 1`, `sentinel_plan_armed{site="home"} 1`, `sentinel_calls_total{outcome="answered"} 1`,
-			`sentinel_node_heartbeat_age_seconds{node="pve1",site="home"} 0`, `sentinel_journal_errors_total 0`,
+			`sentinel_node_heartbeat_age_seconds{node="pve1",site="home"} `, `sentinel_journal_errors_total 0`,
 		} {
 			if !strings.Contains(text, "\n"+want) {
-				h.Errorf("no %s in %s", want, text)
+				h.Errorf("no %s", want)
 			}
 		}
 		for _, path := range []string{"/healthz", "/readyz", "/"} {

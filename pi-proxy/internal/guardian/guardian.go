@@ -51,17 +51,23 @@ type Guardian struct {
 	Run   *shutdown.Run
 	Epoch shutdown.Epoch
 
-	seen     shutdown.Epoch           // the highest that the brain has named
-	readings map[string]power.Reading // of each UPS whose supply was heard since Resumed
-	holds    time.Time                // since when S2's reason has held; zero: it does not
-	brain    time.Time                // the brain's last word that it acts; good if later than holds
-	done     bool                     // a run of this outage was begun here, or is over at the brain's
+	seen     shutdown.Epoch   // the highest that the brain has named
+	readings map[string]heard // of each UPS whose supply was heard since Resumed
+	holds    time.Time        // since when S2's reason has held; zero: it does not
+	brain    time.Time        // the brain's last word that it acts; good if later than holds
+	done     bool             // a run of this outage was begun here, or is over at the brain's
 	wake     time.Time
+}
+
+// heard is a reading and when it came.
+type heard struct {
+	power.Reading
+	at time.Time
 }
 
 // New makes a guardian that holds no plan and does nothing.
 func New(self string) *Guardian {
-	return &Guardian{self: self, readings: map[string]power.Reading{}}
+	return &Guardian{self: self, readings: map[string]heard{}}
 }
 
 // Restore replays an event of an earlier process.
@@ -145,7 +151,7 @@ func (g *Guardian) Mandated(now time.Time, epoch shutdown.Epoch, run shutdown.St
 // says nothing: a Pi that has just booted hears apcupsd before apcupsd hears the UPS.
 func (g *Guardian) Reported(now time.Time, ups string, r power.Reading) []Event {
 	if r.Supply != power.Unknown {
-		g.readings[ups] = r
+		g.readings[ups] = heard{r, now}
 	}
 	if !g.mains() {
 		return g.Tick(now)
@@ -187,8 +193,8 @@ func (g *Guardian) Seen(now time.Time, target string, s shutdown.Sight) []Event 
 	return append(g.apply(g.Run.Seen(now, target, s)), g.Tick(now)...)
 }
 
-// Tick is the passing of time. A reading is taken as it was last reported: the Pi polls
-// the UPS each second and reports also that it could not.
+// Tick is the passing of time. A reading ages with it; the Pi polls the UPS each second
+// and reports also that it could not.
 func (g *Guardian) Tick(now time.Time) []Event {
 	g.wake = time.Time{}
 	if len(g.readings) == 0 {
@@ -197,10 +203,13 @@ func (g *Guardian) Tick(now time.Time) []Event {
 	if g.open() {
 		return g.advance(now)
 	}
-	v, onBattery := g.decide()
+	v, onBattery := g.decide(now)
 	if !v.Start {
 		if !onBattery {
 			g.holds = time.Time{}
+		}
+		if v.In != power.Never {
+			g.wake = now.Add(v.In)
 		}
 		return nil
 	}
@@ -228,12 +237,21 @@ func (g *Guardian) Tick(now time.Time) []Event {
 
 // decide asks the policy about each UPS, as the brain does: any of them may call for the
 // plan, and the one with the least time counts.
-func (g *Guardian) decide() (v power.Verdict, onBattery bool) {
+func (g *Guardian) decide(now time.Time) (v power.Verdict, onBattery bool) {
+	v.In = power.Never
 	for _, ups := range slices.Sorted(maps.Keys(g.readings)) {
-		r := g.readings[ups]
+		h := g.readings[ups]
+		r, old := h.Reading, now.Sub(h.at)
+		if r = r.Aged(old); old > power.Fresh {
+			r = h.Lost(old)
+		}
 		onBattery = onBattery || r.OnBattery()
-		if d := g.orders.Policy.Decide(r, g.orders.Plan.Need()); d.Start && (!v.Start || d.Urgent && !v.Urgent) {
+		d := g.orders.Policy.Decide(r, g.orders.Plan.Need())
+		switch {
+		case d.Start && (!v.Start || d.Urgent && !v.Urgent):
 			v = d
+		case !d.Start && !v.Start && d.In != power.Never && (v.In == power.Never || d.In < v.In):
+			v.In = d.In
 		}
 	}
 	return v, onBattery
