@@ -46,6 +46,8 @@ type home struct {
 	cfg   Config
 	begun time.Time
 	skew  atomic.Int64 // by which the brain's clock has jumped, ns
+	wrong atomic.Int64 // by which its wall clock is wrong, ns
+	each  atomic.Int64 // how often sources beat, ns
 
 	brain *Brain
 	stop  func() error
@@ -59,6 +61,7 @@ func in(t *testing.T, change func(h *home), story func(h *home)) {
 		h := &home{T: t, x: newExchange(t, twiliosim.Timing{}), net: newMemnet(), nodes: map[string]*source{}, begun: time.Now()}
 		defer h.end() // a story may give up
 		h.net.alias[wayOut] = brainAddr
+		h.each.Store(int64(time.Second))
 		h.away = append(h.away, h.x.Close)
 		h.pi = h.source("pi")
 		h.ups = &unit{name: "ups", charge: 0.96, runtime: 31 * time.Minute, since: time.Now(), changed: make(chan struct{}, 1)}
@@ -161,11 +164,13 @@ func (h *home) sinceBoot() time.Duration {
 	return time.Hour + time.Since(h.begun) + time.Duration(h.skew.Load())
 }
 
+func (h *home) wall() time.Time { return time.Now().Add(time.Duration(h.wrong.Load())) }
+
 // start starts a brain on the state directory, the first or the next.
 func (h *home) start() {
 	h.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	b, err := newBrain(ctx, h.cfg, slog.New(slog.DiscardHandler), machine{sinceBoot: h.sinceBoot, wall: time.Now, listen: h.net.listen, dial: h.net.dial, phone: h.x})
+	b, err := newBrain(ctx, h.cfg, slog.New(slog.DiscardHandler), machine{sinceBoot: h.sinceBoot, wall: h.wall, listen: h.net.listen, dial: h.net.dial, phone: h.x})
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -269,14 +274,12 @@ func (s *source) post(path string, kind wire.Kind, h wire.Header, m any) (*wire.
 }
 
 func (s *source) live() {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
 	for {
 		if s.isOn() {
 			s.beat()
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(time.Duration(s.h.each.Load())):
 		case <-s.gone:
 			return
 		}
@@ -397,6 +400,10 @@ func (h *home) report() {
 		}
 	}
 }
+
+// slowly lets sources beat less often, where a story is long and their beats are not
+// what it is about.
+func (h *home) slowly() { h.each.Store(int64(4 * time.Second)) }
 
 // offline takes the house's internet away; online gives it back.
 func (h *home) offline() { h.net.cut(wayOut) }

@@ -77,6 +77,7 @@ func TestH8_CrashWithAnOpenIncident(t *testing.T) {
 			h.x.Behave(sam, twiliosim.NoAnswer{}, twiliosim.Answer{})
 			h.nodes["pve2"].kill()
 			last := h.nodes["pve2"].lastWord()
+			h.slowly()
 			for range 8 {
 				rest(45 * time.Second)
 				if crash {
@@ -111,6 +112,7 @@ func TestA4_CrashDuringAPlannedSilence(t *testing.T) {
 	for name, crash := range map[string]func(h *home, after time.Duration){"kill -9": (*home).crash, "a reboot": (*home).reboot} {
 		t.Run(name+" and back", func(t *testing.T) {
 			in(t, nil, func(h *home) {
+				h.slowly()
 				n := h.nodes["pve2"]
 				n.announce(wire.Reboot)
 				crash(h, time.Second) // at once: it was acknowledged
@@ -128,6 +130,7 @@ func TestA4_CrashDuringAPlannedSilence(t *testing.T) {
 		})
 		t.Run(name+" and never back", func(t *testing.T) {
 			in(t, nil, func(h *home) {
+				h.slowly()
 				n := h.nodes["pve2"]
 				n.announce(wire.Reboot)
 				rest(2 * time.Second)
@@ -263,12 +266,13 @@ func TestH8_PauseInDoubt(t *testing.T) {
 // TestR7_WallClock: a jump of the machine's wall clock changes no deadline.
 func TestR7_WallClock(t *testing.T) {
 	in(t, nil, func(h *home) {
+		h.slowly()
 		n := h.nodes["pve2"]
 		n.announce(wire.Reboot)
 		n.kill()
 		last := n.lastWord()
 		rest(time.Minute)
-		h.brain.clock.wall = func() time.Time { return time.Now().Add(-3 * time.Hour) }
+		h.wrong.Store(int64(-3 * time.Hour))
 		rest(time.Until(last.Add(10*time.Minute + time.Second)))
 		h.onTime("the call", h.calls(1)[0].Created, last.Add(10*time.Minute))
 	})

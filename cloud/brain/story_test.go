@@ -37,6 +37,7 @@ func TestH2_NodeFailure(t *testing.T) {
 		if v := h.view(); v.Verdict != "All well." || v.Incidents[0].Open {
 			h.Errorf("verdict %q, %+v", v.Verdict, v.Incidents)
 		}
+		h.slowly()
 		rest(5 * time.Minute)
 		h.calls(1)
 	})
@@ -45,6 +46,7 @@ func TestH2_NodeFailure(t *testing.T) {
 // TestA4_AnnouncedReboot: no call, and back.
 func TestA4_AnnouncedReboot(t *testing.T) {
 	in(t, nil, func(h *home) {
+		h.slowly()
 		n := h.nodes["pve2"]
 		n.announce(wire.Reboot)
 		rest(3 * time.Second)

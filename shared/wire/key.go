@@ -141,5 +141,18 @@ func makeKey(path string) (Key, error) {
 	case err != nil:
 		return Key{}, fmt.Errorf("make a signing key: %w", err)
 	}
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return Key{}, fmt.Errorf("make a signing key: %w", err)
+	}
 	return k, nil
+}
+
+// syncDir puts a directory's entries on disk: a key that others have learnt must not be
+// gone after a power cut.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }

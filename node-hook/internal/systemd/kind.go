@@ -3,22 +3,21 @@ package systemd
 import (
 	"bytes"
 	"path"
+	"slices"
 	"strings"
 
 	"sentinel.home.arpa/shared/wire"
 )
 
 // kinds are the shutdowns that have a target.
-var kinds = [...]wire.ShutdownKind{wire.Poweroff, wire.Reboot, wire.Halt, wire.Kexec, wire.SoftReboot}
+func kinds() []wire.ShutdownKind {
+	return []wire.ShutdownKind{wire.Poweroff, wire.Reboot, wire.Halt, wire.Kexec, wire.SoftReboot}
+}
 
 // kindOfWord reads a kind as systemd writes it: "poweroff", "soft-reboot".
 func kindOfWord(word string) (wire.ShutdownKind, bool) {
-	for _, k := range kinds {
-		if word == string(k) {
-			return k, true
-		}
-	}
-	return "", false
+	k := wire.ShutdownKind(word)
+	return k, slices.Contains(kinds(), k)
 }
 
 // kindOfUnit reads a target's name: "poweroff.target".

@@ -160,7 +160,7 @@ func subscribe(ctx context.Context, conn *dbus.Conn) error {
 			dbus.WithMatchInterface(logindManager), dbus.WithMatchMember(member)))
 	}
 	for _, member := range []string{"JobNew", "JobRemoved"} {
-		for _, k := range kinds {
+		for _, k := range kinds() {
 			errs = append(errs, match(dbus.WithMatchSender(systemdName), dbus.WithMatchObjectPath(systemdPath),
 				dbus.WithMatchInterface(systemdManager), dbus.WithMatchMember(member), dbus.WithMatchArg(2, string(k)+".target")))
 		}

@@ -90,7 +90,7 @@ func (m *machine) settle() {
 // TestA1_LockIsHeldUntilAnnounced: the shutdown waits for the announcement, whose kind is
 // what logind has scheduled, and goes on after it.
 func TestA1_LockIsHeldUntilAnnounced(t *testing.T) {
-	for _, kind := range kinds {
+	for _, kind := range kinds() {
 		t.Run(string(kind), func(t *testing.T) {
 			b := startBus(t)
 			m := startMachine(t, b)
