@@ -201,6 +201,7 @@ func TestA3_AnnouncementsReachTheBrainOnceAndInOrder(t *testing.T) {
 	n.announce("four")
 	b.await("the fourth", 5*time.Second, func() bool { return len(b.announced) >= 4 })
 	within(t, "the fourth, with the brain there", time.Since(told), 0, 1500*time.Millisecond)
+	eventually(t, "the Pi knows that the brain has it", func() bool { return strings.Count(h.log.String(), "msg=relayed") == 2 })
 	h.restart()
 	b.awaitBeats(4) // time for more to come
 	h.stop()

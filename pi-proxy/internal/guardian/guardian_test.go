@@ -212,6 +212,47 @@ func TestG1_NoRestartShortensTheBrainsPatience(t *testing.T) {
 	h.beganAt(29 * time.Second) // heard again at 19 s
 }
 
+// polled lets time pass as the loop does, with polls of the UPS at times of their own.
+func (h *house) polled(until, first, each time.Duration) {
+	for poll := h.out.Add(first); ; {
+		at := poll
+		if wake := h.g.NextDeadline(); !wake.IsZero() && wake.Before(poll) {
+			at = wake
+		}
+		if at.After(h.out.Add(until)) {
+			return
+		}
+		if h.now = at; at.Equal(poll) {
+			h.report(battery(h.now.Sub(h.out)))
+			poll = poll.Add(each)
+		} else {
+			h.note(h.g.Tick(h.now))
+		}
+	}
+}
+
+func TestG1_PatienceBeginsWithTheReasonNotWithTheNextPoll(t *testing.T) {
+	for name, each := range map[string]time.Duration{"each second": time.Second, "each 2.7 s": 2700 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, orders())
+			h.cut()
+			h.polled(30*time.Second, 700*time.Millisecond, each)
+			h.beganAt(20 * time.Second)
+		})
+	}
+}
+
+func TestS5_AReadingThatIsNotFreshBeginsNothingUntilItIsLost(t *testing.T) {
+	h := newHouse(t, orders())
+	h.cut()
+	h.pass(16)
+	for range 60 { // no poll comes back, and none says so
+		h.now = h.now.Add(500 * time.Millisecond)
+		h.note(h.g.Tick(h.now))
+	}
+	h.beganAt(46 * time.Second) // 30 s after the last
+}
+
 func TestG1_NoPauseShortensTheBrainsPatience(t *testing.T) {
 	h := newHouse(t, orders())
 	h.cut()
@@ -602,6 +643,17 @@ func TestU7_AnyUPSCallsForThePlanAndAllMustBeBack(t *testing.T) {
 	h.report(mains())
 	if !h.g.Run.Over() {
 		t.Error("not aborted though all are on mains")
+	}
+}
+
+func TestG1_TheFirstReasonOfSeveralUPSesWakesTheLoop(t *testing.T) {
+	for _, names := range [][]string{{"a", "b"}, {"b", "a"}} {
+		h := newHouse(t, orders())
+		h.note(h.g.Reported(h.now, names[0], battery(0)))
+		h.note(h.g.Reported(h.now, names[1], battery(6*time.Second)))
+		if got := h.g.NextDeadline().Sub(h.now); got != 4*time.Second {
+			t.Errorf("woken after %v, want 4 s", got)
+		}
 	}
 }
 

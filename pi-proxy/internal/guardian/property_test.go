@@ -29,6 +29,7 @@ type history struct {
 	disk   []guardian.Event
 
 	reading *power.Reading // the last since the process began or resumed; nil: none that says a supply
+	at      time.Time      // when it came
 	runs    int            // begun since the mains were last seen
 	over    bool           // the brain's run of this outage is over
 	highest uint64         // epoch counter, of all that was begun
@@ -79,6 +80,9 @@ func (h *history) other(t *rapid.T) {
 }
 
 func (h *history) report(r power.Reading) {
+	if r.Supply != power.Unknown {
+		h.at = h.now
+	}
 	switch r.Supply {
 	case power.Unknown:
 	case power.Mains:
@@ -94,9 +98,21 @@ func (h *history) mandate(t *rapid.T) {
 	state := rapid.SampledFrom([]shutdown.State{shutdown.None, shutdown.Begun, shutdown.Advancing, shutdown.HasEnded,
 		shutdown.Stopped, shutdown.Disarmed}).Draw(t, "state")
 	h.named = max(h.named, epoch.Counter)
-	holds := h.reading != nil && h.orders.Policy.Decide(*h.reading, h.orders.Plan.Need()).Start
-	h.over = h.over || holds && (state == shutdown.HasEnded || state == shutdown.Stopped)
+	h.over = h.over || h.reason() && (state == shutdown.HasEnded || state == shutdown.Stopped)
 	h.check(h.g.Mandated(h.now, epoch, state))
+}
+
+// reason reports whether S2's holds now, by what was last heard and how old that is.
+func (h *history) reason() bool {
+	if h.reading == nil {
+		return false
+	}
+	old := h.now.Sub(h.at)
+	r := h.reading.Aged(old)
+	if old > power.Fresh {
+		r = h.reading.Lost(old)
+	}
+	return h.orders.Policy.Decide(r, h.orders.Plan.Need()).Start
 }
 
 func (h *history) target(t *rapid.T) string {
@@ -160,7 +176,7 @@ func (h *history) checkBegan(e guardian.Event) {
 		h.t.Fatal("G2: a run after the brain's was over")
 	case e.Epoch.Counter <= h.highest, e.Epoch.Counter <= h.named, e.Epoch.Holder != "pi":
 		h.t.Fatalf("G5: epoch %v after %d of the Pi and %d of the brain", e.Epoch, h.highest, h.named)
-	case !h.orders.Policy.Decide(*h.reading, h.orders.Plan.Need()).Start:
+	case !h.reason():
 		h.t.Fatalf("S2: a run without a reason, at %+v", *h.reading)
 	}
 	h.highest = e.Epoch.Counter

@@ -1,0 +1,186 @@
+package brain
+
+import (
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"sentinel.home.arpa/cloud/internal/ingest"
+	"sentinel.home.arpa/cloud/internal/journal"
+	"sentinel.home.arpa/cloud/internal/liveness"
+	"sentinel.home.arpa/cloud/internal/sentinel"
+)
+
+// TestR7_Clock goes on where the journal left off, by boot time within a boot, by wall
+// time over a reboot, and never backwards.
+func TestR7_Clock(t *testing.T) {
+	at := time.Date(2026, 11, 21, 19, 0, 0, 0, time.UTC)
+	wall := time.Date(2026, 11, 21, 20, 0, 0, 0, time.UTC)
+	last := &journal.Entry{At: at, Wall: wall.Add(-time.Minute), Boot: "a", SinceBoot: time.Hour}
+	for _, tt := range []struct {
+		name  string
+		boot  string
+		since time.Duration
+		last  *journal.Entry
+		want  time.Time
+	}{
+		{"the first start", "a", time.Hour, nil, wall},
+		{"the same boot, 10 s later", "a", time.Hour + 10*time.Second, last, at.Add(10 * time.Second)},
+		{"another boot, a minute later", "b", 30 * time.Second, last, at.Add(time.Minute)},
+		{"another boot, and the wall clock went back", "b", 30 * time.Second, &journal.Entry{At: at, Wall: wall.Add(time.Hour), Boot: "a", SinceBoot: time.Hour}, at},
+		{"the same boot id with less time than before", "a", time.Minute, last, at.Add(time.Minute)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			since := tt.since
+			c := newClock(tt.boot, func() time.Duration { return since }, func() time.Time { return wall }, tt.last)
+			if got := c.now(); !got.Equal(tt.want) {
+				t.Errorf("it is %s, not %s", got, tt.want)
+			}
+			since += time.Minute
+			if got := c.now(); !got.Equal(tt.want.Add(time.Minute)) {
+				t.Errorf("a minute later it is %s", got)
+			}
+			if got := c.shown(c.now().Add(-time.Second)); !got.Equal(wall.Add(-time.Second)) {
+				t.Errorf("a second ago is shown as %s", got)
+			}
+			if !c.shown(time.Time{}).IsZero() {
+				t.Error("no time is shown as one")
+			}
+		})
+	}
+}
+
+// TestS4_DirectWay: without a Pi between, the adapter's own dialer must be used; only its
+// failures say that a node is down.
+func TestS4_DirectWay(t *testing.T) {
+	in(t, func(h *home) { h.withPlan() }, func(h *home) {
+		if h.brain.wayTo("home") == nil {
+			h.Error("through the Pi there is no way")
+		}
+		h.brain.cfg.Proxmox = &Proxmox{Via: "direct"}
+		if h.brain.wayTo("home") != nil {
+			h.Error("the direct way has a dialer of its own")
+		}
+	})
+}
+
+// TestR1_PisAreThoseOfTheConfiguration: a name that the journal knows as a Pi is none once
+// it is not configured as one, nor is a node a Pi because it is configured so now.
+func TestR1_PisAreThoseOfTheConfiguration(t *testing.T) {
+	bound := func(name, site string, role sentinel.Role) sentinel.KeyBound {
+		return sentinel.KeyBound{Name: name, Site: site, Role: role, Key: someKey, StableID: "n-" + name}
+	}
+	b := &Brain{identities: &ingest.Identities{Sites: []string{"home"}, Pis: map[string]string{"pi": "home", "nuc": "home", "moved": "home"}}}
+	b.identities.Learn(ingest.Known{Name: "configured", Site: "home", Role: sentinel.Node, Key: "ed25519:other"})
+	for _, k := range []sentinel.KeyBound{bound("pi", "home", sentinel.Pi), bound("old-pi", "home", sentinel.Pi), bound("nuc", "home", sentinel.Node),
+		bound("moved", "cabin", sentinel.Pi), bound("pve1", "home", sentinel.Node), bound("far", "cabin", sentinel.Node), bound("configured", "home", sentinel.Node)} {
+		b.learn(k)
+	}
+	for name, want := range map[string]bool{"pi": true, "pve1": true, "old-pi": false, "nuc": false, "moved": false, "far": false} {
+		if _, ok := b.identities.Lookup(name); ok != want {
+			t.Errorf("%s is known: %t", name, ok)
+		}
+	}
+	if k, _ := b.identities.Lookup("configured"); k.Key != "ed25519:other" {
+		t.Errorf("the journal's key counts more than the configured one: %+v", k)
+	}
+}
+
+// TestN3_OneAnchorIsEnough to know that the brain is online.
+func TestN3_OneAnchorIsEnough(t *testing.T) {
+	in(t, nil, func(h *home) {
+		h.net.cut(anchors[0])
+		h.offline()
+		rest(30 * time.Second)
+		h.mustTell("internet outage at home")
+		if at, blind := h.told("the brain is offline itself"); blind {
+			h.Errorf("blind at %s", at)
+		}
+	})
+}
+
+// TestR3_PauseWithoutAJournal: turns that are slow because the disk is are no pauses, or
+// no silence would ever be long enough.
+func TestR3_PauseWithoutAJournal(t *testing.T) {
+	in(t, nil, func(h *home) {
+		db, err := sql.Open("sqlite", "file:"+filepath.Join(h.cfg.StateDir, "journal.db"))
+		if err != nil {
+			h.Fatal(err)
+		}
+		db.SetMaxOpenConns(1)
+		defer db.Close()
+		if _, err := db.Exec("BEGIN IMMEDIATE"); err != nil {
+			h.Fatal(err)
+		}
+		h.pause(30 * time.Second)
+		h.nodes["pve2"].kill()
+		rest(40 * time.Second)
+		h.calls(1)
+		if _, err := db.Exec("ROLLBACK"); err != nil {
+			h.Fatal(err)
+		}
+	})
+}
+
+// BenchmarkDark is the loop's work when a site of 10,000 nodes falls silent at once.
+func BenchmarkDark(b *testing.B) {
+	for b.Loop() {
+		cfg := DefaultConfig()
+		cfg.StateDir, cfg.Listen = b.TempDir(), "127.0.0.1:0"
+		cfg.Sites = []Site{{Name: "home"}}
+		var since time.Duration
+		m := thisMachine()
+		m.sinceBoot = func() time.Duration { return time.Hour + since }
+		br, err := newBrain(b.Context(), cfg, slog.New(slog.DiscardHandler), m)
+		if err != nil {
+			b.Fatal(err)
+		}
+		var subs []submission
+		for i := range 10_000 {
+			name := fmt.Sprintf("n%d", i)
+			br.table.Beat(br.clock.now(), liveness.Beat{Key: liveness.Key{Site: "home", Name: name}, Boot: "b"})
+			subs = append(subs, submission{in: sentinel.Heard{Site: "home", Name: name, Role: sentinel.Node, Boot: "b"}})
+		}
+		for part := range slices.Chunk(subs, batch) {
+			br.turn(b.Context(), part)
+		}
+		since += 20 * time.Second
+		begin := time.Now()
+		br.turn(b.Context(), br.silences(br.clock.now()))
+		b.ReportMetric(time.Since(begin).Seconds(), "s/silence")
+		begin = time.Now()
+		br.turn(b.Context(), []submission{{in: sentinel.Uplink{Online: true}}})
+		b.ReportMetric(time.Since(begin).Seconds(), "s/verdict")
+		if err := br.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkTurn is the loop's work of a second at 10,000 nodes.
+func BenchmarkTurn(b *testing.B) {
+	cfg := DefaultConfig()
+	cfg.StateDir, cfg.Listen = b.TempDir(), "127.0.0.1:0"
+	cfg.Sites = []Site{{Name: "home"}}
+	br, err := newBrain(b.Context(), cfg, slog.New(slog.DiscardHandler), thisMachine())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer br.Close()
+	var subs []submission
+	for i := range 10_000 {
+		name := fmt.Sprintf("n%d", i)
+		br.table.Beat(br.clock.now(), liveness.Beat{Key: liveness.Key{Site: "home", Name: name}, Boot: "b"})
+		subs = append(subs, submission{in: sentinel.Heard{Site: "home", Name: name, Role: sentinel.Node, Boot: "b"}})
+	}
+	for part := range slices.Chunk(subs, batch) {
+		br.turn(b.Context(), part)
+	}
+	for b.Loop() {
+		br.turn(b.Context(), []submission{{in: sentinel.Tick{}}})
+	}
+}
