@@ -35,8 +35,12 @@ func (b *Brain) Run(ctx context.Context) error {
 	if b.tailnet == nil {
 		tasks = append(tasks, serve("http", func(context.Context) (net.Listener, error) { return b.machine.listen("tcp", b.cfg.Listen) }, mux))
 	} else {
-		tasks = append(tasks, daemon.Task{Name: "tailnet", Run: b.tailnet.Run},
-			serve("http", func(ctx context.Context) (net.Listener, error) { return b.tailnet.Listen(ctx, ":80") }, mux))
+		// The tailnet goes last: listeners and connections die with it.
+		on, off := context.WithCancel(context.WithoutCancel(ctx))
+		defer off()
+		pages := serve("http", func(ctx context.Context) (net.Listener, error) { return b.tailnet.Listen(ctx, ":80") }, mux)
+		tasks = append(tasks, daemon.Task{Name: "tailnet", Run: func(context.Context) error { return b.tailnet.Run(on) }},
+			daemon.Task{Name: pages.Name, Run: func(ctx context.Context) error { defer off(); return pages.Run(ctx) }})
 	}
 	if ln, err := daemon.ControlSocket(b.cfg.ControlSocket, 0o600); err != nil {
 		b.log.Warn("no control socket, so the command line cannot reach this brain", "err", err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -179,4 +180,26 @@ func TestTailnet(t *testing.T) {
 		up := slices.ContainsFunc(v.Sites[0].Sources, func(s web.Source) bool { return s.Name == "pve1" && s.Condition == "up" && s.Heard })
 		return up && len(v.Sites[0].Sources) == 2 && slices.Equal(v.Waiting, []string{"pve9", "pve1"})
 	})
+}
+
+// TestTailnet_OutOfReach: nothing waits for it, neither the loop nor the end.
+func TestTailnet_OutOfReach(t *testing.T) {
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cfg := DefaultConfig()
+	cfg.StateDir, cfg.ControlSocket = t.TempDir(), filepath.Join(t.TempDir(), "s")
+	cfg.Tailnet = Tailnet{Hostname: "sentinel", ControlURL: "http://" + gone.Addr().String()}
+	cfg.Sites = []Site{{Name: "home", Pis: []Peer{{Name: "pi"}}}}
+	b, err := New(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran(t, "the brain", b.Run)
+	until(t, "the first turn", func() bool { return b.page() != nil && len(b.health.Ready()) == 0 })
+	until(t, "the tailnet's first state", func() bool { return b.tailnet.Status().State == "NeedsLogin" })
 }

@@ -45,7 +45,7 @@ type Brain struct {
 
 // Tailnet is how the Pi joins the tailnet.
 type Tailnet struct {
-	Hostname   string        `yaml:"hostname"`
+	Hostname   string        `yaml:"hostname"` // empty: the Pi's name, which the brain expects it to have
 	AuthKey    config.Secret `yaml:"auth_key_file"`
 	ControlURL string        `yaml:"control_url"`
 }
@@ -109,6 +109,9 @@ func (c *Config) check(f *config.File) error {
 	var level slog.Level
 	if level.UnmarshalText([]byte(c.Log.Level)) != nil {
 		errs = append(errs, f.Errorf("log.level", "%q is no level; write debug, info, warn or error", c.Log.Level))
+	}
+	if c.StateDir == "" {
+		errs = append(errs, f.Errorf("state_dir", "must name a directory"))
 	}
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		errs = append(errs, f.Errorf("log.format", "%q is no format; write text or json", c.Log.Format))

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,7 +87,7 @@ func New(cfg Config, log *slog.Logger) (*Proxy, error) {
 		return nil, err
 	}
 	if len(cfg.Brains) == 0 {
-		p.tailnet = tailnet.New(tailnet.Config{Hostname: cfg.Tailnet.Hostname, Dir: filepath.Join(cfg.StateDir, "tailnet"),
+		p.tailnet = tailnet.New(tailnet.Config{Hostname: cmp.Or(cfg.Tailnet.Hostname, cfg.Name), Dir: filepath.Join(cfg.StateDir, "tailnet"),
 			ControlURL: cfg.Tailnet.ControlURL, AuthKey: p.authKey, Tags: []string{tagPi}, Logger: log})
 		p.client = courier.NewClient(p.tailnet.Dial)
 	} else {

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"sentinel.home.arpa/pi-proxy/proxy"
+	"sentinel.home.arpa/shared/wire"
+)
+
+// binary names the variable that holds the program's path.
+const binary = "SENTINEL_TEST_PI"
+
+// withProgram makes the program as it is shipped, once, and runs the tests on it.
+func withProgram(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "sentinel-pi")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "sentinel-pi")
+	cmd := exec.Command("go", "build", "-o", path, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%v: %s", err, out)
+		return 1
+	}
+	os.Setenv(binary, path)
+	return m.Run()
+}
+
+func TestMain(m *testing.M) { os.Exit(withProgram(m)) }
+
+// program is the program, outside systemd.
+func program(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Getenv(binary), args...)
+	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET=", "JOURNAL_STREAM=", "STATE_DIRECTORY=", "CREDENTIALS_DIRECTORY=")
+	return cmd
+}
+
+// said wants an exit code and a text somewhere in what is said on each stream.
+func said(t *testing.T, code int, stdout, stderr string, args ...string) {
+	t.Helper()
+	cmd := program(t, args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	if got := cmd.ProcessState.ExitCode(); got != code || !strings.Contains(out.String(), stdout) || !strings.Contains(errs.String(), stderr) {
+		t.Errorf("%q: exit %d, want %d\nstdout %q, want %q\nstderr %q, want %q", args, got, code, out.String(), stdout, errs.String(), stderr)
+	}
+}
+
+// pi is a configuration without a tailnet, whose brain and apcupsd are not there.
+func pi(t *testing.T) (path, socket string) {
+	t.Helper()
+	dir := t.TempDir()
+	key, err := wire.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := ln.Addr()
+	if err := ln.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path, socket = filepath.Join(dir, "pi.yaml"), filepath.Join(dir, "control.sock")
+	text := fmt.Sprintf("name: pi\nstate_dir: %s\ncontrol_socket: %s\nlan: {listen: %q}\nbrains: [{address: \"127.0.0.1:9\", key: %q}]\nups: [{name: ups, nis: \"127.0.0.1:9\"}]\n",
+		dir, socket, free, key.PublicKey())
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path, socket
+}
+
+func TestCommands(t *testing.T) {
+	good, socket := pi(t)
+	bad := filepath.Join(t.TempDir(), "bad.yaml")
+	if err := os.WriteFile(bad, []byte("name: pi\nlan: {listen: x}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("version", func(t *testing.T) { said(t, 0, "sentinel-pi", "", "version") })
+	t.Run("help", func(t *testing.T) { said(t, 0, "apcupsd's", "", "event", "--help") })
+	t.Run("check a good configuration", func(t *testing.T) { said(t, 0, good+": fine", "", "check-config", "--config", good) })
+	t.Run("check a bad configuration", func(t *testing.T) {
+		said(t, 1, "", bad+`:2:7: lan.listen: "x" is no address; write <host>:<port>`, "check-config", "--config", bad)
+	})
+	t.Run("run a bad configuration", func(t *testing.T) {
+		said(t, 1, "", bad+`:2:7: lan.listen: "x" is no address`, "--config", bad)
+	})
+	t.Run("no configuration", func(t *testing.T) {
+		said(t, 1, "", "no such file", "check-config", "--config", good+".none")
+	})
+	t.Run("an unknown command", func(t *testing.T) { said(t, 2, "", "unexpected argument", "explode") })
+	t.Run("an unknown flag", func(t *testing.T) { said(t, 2, "", "unknown flag", "--explode") })
+	t.Run("an event without a name", func(t *testing.T) { said(t, 2, "", "<name>", "event") })
+	t.Run("an event without a Pi", func(t *testing.T) {
+		said(t, 1, "", "tell the Pi of onbattery; does it run?", "--socket", socket, "event", "onbattery")
+	})
+}
+
+// TestR3_TheProgramEndsWellAndIsSafeToKill: a stop is exit 0, and a socket that a killed
+// one left is taken over.
+func TestR3_TheProgramEndsWellAndIsSafeToKill(t *testing.T) {
+	path, socket := pi(t)
+	start := func() (*exec.Cmd, *bytes.Buffer) {
+		cmd, log := program(t, "--config", path), &bytes.Buffer{}
+		cmd.Stdout, cmd.Stderr = log, log
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for deadline := time.After(15 * time.Second); proxy.TellEvent(socket, "onbattery") != nil; {
+			select {
+			case <-tick.C:
+			case <-deadline:
+				_ = cmd.Process.Kill()
+				_ = cmd.Wait()
+				t.Fatalf("it does not come up:\n%s", log)
+			}
+		}
+		return cmd, log
+	}
+	cmd, _ := start()
+	said(t, 0, "", "", "--socket", socket, "event", "onbattery")
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	said(t, 1, "", "does it run?", "--socket", socket, "event", "mainsback")
+
+	cmd, log := start()
+	said(t, 0, "", "", "--socket", socket, "event", "mainsback")
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after SIGTERM: %v\n%s", err, log)
+	}
+	if _, err := os.Stat(socket); err == nil {
+		t.Error("the socket is still there")
+	}
+}
