@@ -107,7 +107,7 @@ func silent(d time.Duration) *time.Duration { return &d }
 
 var down = shutdown.Sight{Closed: true, SilentFor: silent(5 * time.Second)}
 
-func TestS1S3_StagesInOrder(t *testing.T) {
+func TestS3_StagesInOrder(t *testing.T) {
 	g := start(t, plan(), false)
 	g.want(g.next(0), "stage_began, sent listing/pve1, sent listing/pve2, sent listing/nas")
 	g.want(g.answer(1, "listing/pve1", nil, 100, 101), "found listing/pve1")
@@ -347,7 +347,7 @@ func TestARefusalIsSaidOnce(t *testing.T) {
 	}
 }
 
-func TestGuestFoundTwiceIsToldOnce(t *testing.T) {
+func TestS1_GuestFoundTwiceIsToldOnce(t *testing.T) {
 	g := start(t, plan(), false)
 	g.next(0)
 	g.answer(1, "listing/pve1", nil, 100)
