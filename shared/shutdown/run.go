@@ -44,6 +44,16 @@ func (p *Progress) refused(at time.Time, why string) Event {
 	return e
 }
 
+// Told reports whether anything was told to shut down, whatever came of it.
+func (r *Run) Told() bool {
+	for _, p := range r.Targets {
+		if p.Target.Kind != Listing && p.Tries > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // Run is one run of a plan.
 type Run struct {
 	Header

@@ -77,7 +77,7 @@ func (d *decider) resolve(i *Incident, why string) {
 // the plan ran: that is worth a call in any case (rule C9).
 func (d *decider) dropCalls(i *Incident, why string) {
 	site := d.site(i.Site)
-	if site.RunIncident == i.ID && site.Run != nil && !site.Run.DryRun {
+	if site.RunIncident == i.ID && site.Run != nil && !site.Run.DryRun && site.Run.Told() {
 		return
 	}
 	for _, c := range i.Calls {
@@ -127,6 +127,10 @@ func (d *decider) settleCalls(i *Incident) {
 	}
 	at, why, ok := d.callAt(i)
 	if !ok {
+		return
+	}
+	if wait := d.unconfirmed(d.site(i.Site)); i.Kind == PowerOutage && wait > 0 {
+		d.due(d.now.Add(wait)) // no restart causes a call by itself (rule H8)
 		return
 	}
 	if i.Reopened.After(at) {

@@ -35,6 +35,8 @@ type Site struct {
 
 	watched map[string]bool // sources that announced a shutdown and are not through with it
 	doubt   *doubt
+
+	piAdvanced time.Time // when a Pi last said that its run advances
 }
 
 // Condition is how a source stands.

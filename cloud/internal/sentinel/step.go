@@ -128,7 +128,7 @@ func (d *decider) started(in Started) {
 // as lost contact takes to be danger, before anything is begun.
 func (d *decider) restartClocks() {
 	for _, site := range d.Sites {
-		site.doubt = nil
+		site.doubt, site.piAdvanced = nil, time.Time{}
 		for _, u := range site.UPSes {
 			u.assume(d.now)
 		}

@@ -14,6 +14,9 @@ import (
 // buffer, for longer than anybody may act upon.
 const reportTooOld = 10 * time.Second
 
+// piPatience is how long the brain waits for the Pi's run to advance.
+const piPatience = 10 * time.Second
+
 // assume takes what the journal knew for the last report, with contact lost from now.
 func (u *UPS) assume(now time.Time) {
 	if u.Supply == "" {
@@ -71,6 +74,9 @@ func (d *decider) mainsBack(site *Site) {
 
 func (d *decider) piReported(in PiReported) {
 	site := d.site(in.Site)
+	if in.Run.State == shutdown.Advancing {
+		site.piAdvanced = d.now
+	}
 	if known := site.PiRun; known != nil && known.ID == in.Run.ID && sameProgress(known, &in.Run) {
 		return
 	}
@@ -94,6 +100,10 @@ func (d *decider) settlePower(site *Site) {
 			continue
 		}
 		d.settleContact(site, u, r, sc.Policy)
+		if wait := u.unconfirmed(d.now, d.cfg.Times.ReportFresh, sc.Policy); wait > 0 {
+			d.due(d.now.Add(wait)) // what the journal remembers opens and begins nothing
+			continue
+		}
 		verdict := sc.Policy.Decide(r, need(sc.Plan))
 		begin := verdict.Start || verdict.In != power.Never && d.due(d.now.Add(verdict.In))
 		if r.OnBattery() && d.due(d.now.Add(d.cfg.Times.OutageNotice-r.For.Duration())) || begin {
@@ -140,8 +150,18 @@ func (d *decider) mayBegin(site *Site, u *UPS) bool {
 	if !on {
 		since = u.Since
 	}
-	// A Pi that died over an earlier outage left its run open for good.
-	return site.PiRun == nil || site.PiRunAt.Before(since)
+	if site.PiRun == nil || site.PiRunAt.Before(since) { // of an earlier outage, if any
+		return true
+	}
+	if !site.PiRun.State.Open() {
+		return false
+	}
+	if site.piAdvanced.IsZero() {
+		site.piAdvanced = d.now
+	}
+	// The same patience that the Pi has with the brain: a run that stops advancing, or of
+	// which nothing is heard any more, is taken over.
+	return d.due(site.piAdvanced.Add(piPatience))
 }
 
 func (d *decider) beginRun(site *Site, plan shutdown.Plan, v power.Verdict) {
@@ -179,13 +199,25 @@ func (d *decider) settleRun(site *Site) {
 // unconfirmed is how long to wait before the reason of a run, known from the journal
 // alone, may be acted upon; 0 if it has been heard again, or contact is lost for good.
 func (d *decider) unconfirmed(site *Site) time.Duration {
-	lostFor := d.cfg.site(site.Name).Policy.LostFor
+	sc := d.cfg.site(site.Name)
+	if sc == nil {
+		return 0
+	}
 	for _, u := range site.UPSes {
-		if r, ok := u.Reading(d.now, d.cfg.Times.ReportFresh); ok && u.assumed && r.LostFor.Duration() < lostFor {
-			return lostFor - r.LostFor.Duration()
+		if wait := u.unconfirmed(d.now, d.cfg.Times.ReportFresh, sc.Policy); wait > 0 {
+			return wait
 		}
 	}
 	return 0
+}
+
+// unconfirmed is the same for one UPS.
+func (u *UPS) unconfirmed(now time.Time, fresh time.Duration, p power.Policy) time.Duration {
+	r, ok := u.Reading(now, fresh)
+	if !ok || !u.assumed || r.LostFor == nil {
+		return 0
+	}
+	return max(p.LostFor-r.LostFor.Duration(), 0)
 }
 
 func (d *decider) stepRun(site string, es []shutdown.Event) {
