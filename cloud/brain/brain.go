@@ -47,11 +47,12 @@ type Brain struct {
 	caller     *notify.Caller // nil without twilio:
 	numbers    map[string]string
 	relays     map[string][]relay
-	peers      map[string][]wire.Peer
+	pis        pis
 
 	seq     wire.Counter
 	inputs  chan submission
 	counted chan guestCount
+	renew   chan struct{} // the bundles, since a Pi says something new of itself
 	stopped chan struct{}
 	wg      sync.WaitGroup
 	view    atomic.Pointer[view]
@@ -74,9 +75,9 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*Brain, error) {
 func newBrain(ctx context.Context, cfg Config, log *slog.Logger, m machine) (*Brain, error) {
 	b := &Brain{cfg: cfg, log: log, machine: m, version: daemon.Version(), notifier: daemon.NewNotifier(log),
 		health: daemon.NewHealth(30*time.Second, "journal"), metrics: newMetrics(),
-		inputs: make(chan submission, batch), counted: make(chan guestCount), stopped: make(chan struct{}),
+		inputs: make(chan submission, batch), counted: make(chan guestCount), renew: make(chan struct{}, 1), stopped: make(chan struct{}),
 		performers: map[string]*performer{}, guests: map[string]*int{}, numbers: map[string]string{},
-		relays: map[string][]relay{}, peers: map[string][]wire.Peer{},
+		relays: map[string][]relay{},
 	}
 	b.core = coreConfig(&cfg)
 	b.table = liveness.New(cfg.Failure.Silence.Std())
@@ -156,9 +157,6 @@ func (b *Brain) connect() error {
 			b.relays[s.Name] = append(b.relays[s.Name], b.relayOf(p))
 			if p.Key != "" {
 				b.identities.Learn(ingest.Known{Name: p.Name, Site: s.Name, Role: sentinel.Pi, Key: p.Key})
-			}
-			if p.Address != "" && p.Key != "" {
-				b.peers[s.Name] = append(b.peers[s.Name], wire.Peer{Name: p.Name, Address: p.Address, Key: p.Key})
 			}
 		}
 		for _, n := range s.Nodes {

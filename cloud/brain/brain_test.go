@@ -13,6 +13,7 @@ import (
 	"sentinel.home.arpa/cloud/internal/journal"
 	"sentinel.home.arpa/cloud/internal/liveness"
 	"sentinel.home.arpa/cloud/internal/sentinel"
+	"sentinel.home.arpa/shared/courier"
 )
 
 // TestR7_Clock goes on where the journal left off, by boot time within a boot, by wall
@@ -58,11 +59,11 @@ func TestR7_Clock(t *testing.T) {
 // failures say that a node is down.
 func TestS4_DirectWay(t *testing.T) {
 	in(t, func(h *home) { h.withPlan() }, func(h *home) {
-		if h.brain.wayTo("home") == nil {
+		if h.brain.wayTo("home", courier.ToShutDown) == nil {
 			h.Error("through the Pi there is no way")
 		}
 		h.brain.cfg.Proxmox = &Proxmox{Via: "direct"}
-		if h.brain.wayTo("home") != nil {
+		if h.brain.wayTo("home", courier.ToShutDown) != nil {
 			h.Error("the direct way has a dialer of its own")
 		}
 	})

@@ -30,7 +30,7 @@ func (b *Brain) renewBundles() {
 	bundles := map[string]bundle{}
 	for _, sc := range b.core.Sites {
 		w := wire.Bundle{Site: sc.Name, Armed: b.state.Sites[sc.Name].Armed, Policy: sc.Policy,
-			Keys: b.identities.Keys(sc.Name), Pis: b.peers[sc.Name]}
+			Keys: b.identities.Keys(sc.Name), Pis: b.peersOf(sc.Name)}
 		if sc.Plan != nil {
 			w.Plan = *sc.Plan
 			w.TokenID, w.TokenSecret = b.cfg.Proxmox.TokenID, b.cfg.Proxmox.TokenSecret.Name()
@@ -49,7 +49,9 @@ func (b *Brain) renewBundles() {
 // lately says nothing about a run: a brain that hangs must not keep the Pi from acting.
 func (b *Brain) tell(asker ingest.Known, has string, a *wire.Answer) {
 	a.BrainKey = b.key.PublicKey()
-	a.Pis = b.peers[asker.Site]
+	if bundles := b.bundles.Load(); bundles != nil {
+		a.Pis = (*bundles)[asker.Site].Pis
+	}
 	if asker.Role != sentinel.Pi {
 		return
 	}

@@ -71,6 +71,8 @@ func (b *Brain) loop(ctx context.Context) error {
 			subs = b.drain(s)
 		case g := <-b.counted:
 			b.guests[g.site] = &g.n
+		case <-b.renew:
+			b.renewBundles()
 		case <-timer.C:
 			subs = []submission{{in: sentinel.Tick{}}}
 		}

@@ -60,7 +60,7 @@ func (b *Brain) Run(ctx context.Context) error {
 func (b *Brain) routes() (*http.ServeMux, error) {
 	mux := http.NewServeMux()
 	in := &ingest.Handler{Log: b.log, Key: b.key, Identities: b.identities, Table: b.table,
-		Now: b.clock.now, SinceBoot: b.clock.sinceBoot, Submit: b.submit, Self: b.header, Tell: b.tell,
+		Now: b.clock.now, SinceBoot: b.clock.sinceBoot, Submit: b.submit, Self: b.header, Tell: b.tell, PiIs: b.piIs,
 		Refused: func(reason string) { b.metrics.refused.WithLabelValues(reason).Inc() }}
 	in.Register(mux)
 	page, err := web.NewPage(b.page, b.log)
@@ -73,6 +73,11 @@ func (b *Brain) routes() (*http.ServeMux, error) {
 	b.metrics.registry.MustRegister(newGauges(b.page))
 	mux.Handle("GET /metrics", b.metrics.handler())
 	mux.HandleFunc("POST /api/v1/plan/arm", b.button(func(ctx context.Context, r *http.Request) error {
+		for _, s := range b.core.Sites {
+			if err := b.lacking(s.Name); err != nil {
+				return err
+			}
+		}
 		return b.forEachSite(ctx, func(site string) sentinel.Input { return sentinel.Arm{Site: site, By: "the operator"} })
 	}))
 	mux.HandleFunc("POST /api/v1/plan/disarm", b.button(func(ctx context.Context, r *http.Request) error {

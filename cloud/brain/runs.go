@@ -22,25 +22,27 @@ import (
 // surveyWithin bounds the question how many guests run, which only the call's text needs.
 const surveyWithin = 4 * time.Second
 
-var errMainsBack = errors.New("the power is back")
+var (
+	errMainsBack = errors.New("the power is back")
+	errRunOver   = errors.New("the run is over")
+)
 
 // performer performs one run.
 type performer struct {
-	run    string
-	exec   *executor.Executor
-	fleet  *proxmox.Fleet
-	looks  atomic.Pointer[[]shutdown.Target]
-	cancel context.CancelFunc
+	run     string
+	perform func(cs []shutdown.Command) // until the run is over
+	looks   atomic.Pointer[[]shutdown.Target]
+	cancel  context.CancelFunc
 }
 
 // fleet reaches the machines of a plan: through the site's Pi, since their addresses are
 // those of the house, or directly if the configuration says so.
-func (b *Brain) fleet(plan shutdown.Plan) (*proxmox.Fleet, error) {
+func (b *Brain) fleet(plan shutdown.Plan, purpose courier.Purpose) (*proxmox.Fleet, error) {
 	secret, err := b.cfg.Proxmox.TokenSecret.Read()
 	if err != nil {
 		return nil, fmt.Errorf("read the Proxmox token's secret: %w", err)
 	}
-	return proxmox.NewFleet(plan, b.cfg.Proxmox.TokenID, secret, b.wayTo(plan.Site), func(node string) *time.Duration {
+	return proxmox.NewFleet(plan, b.cfg.Proxmox.TokenID, secret, b.wayTo(plan.Site, purpose), func(node string) *time.Duration {
 		last, _, known := b.table.Last(liveness.Key{Site: plan.Site, Name: node})
 		if !known {
 			return nil
@@ -52,7 +54,7 @@ func (b *Brain) fleet(plan shutdown.Plan) (*proxmox.Fleet, error) {
 
 // wayTo dials the addresses of a site's plan. A relay that cannot be reached is no
 // evidence that a node is down; a relay that says its target is closed is.
-func (b *Brain) wayTo(site string) func(ctx context.Context, network, addr string) (net.Conn, error) {
+func (b *Brain) wayTo(site string, purpose courier.Purpose) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	if b.cfg.Proxmox.Via == "direct" || len(b.relays[site]) == 0 {
 		return nil // the adapter's own dialer, the only one whose failures say that a node is down
 	}
@@ -64,7 +66,7 @@ func (b *Brain) wayTo(site string) func(ctx context.Context, network, addr strin
 				errs = append(errs, err)
 				continue
 			}
-			conn, err := courier.Through(b.dialTailnet, address, func(addr string) (string, error) {
+			conn, err := courier.Through(b.dialTailnet, address, purpose, func(addr string) (string, error) {
 				return courier.SignConnect(wire.Connect{Header: b.header(), Pi: pi.name, Addr: addr}, b.key)
 			})(ctx, network, addr)
 			if err == nil {
@@ -89,7 +91,7 @@ func (b *Brain) survey(ctx context.Context, site string) {
 	b.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, surveyWithin)
 		defer cancel()
-		fleet, err := b.fleet(*plan)
+		fleet, err := b.fleet(*plan, courier.ToAsk)
 		if err != nil {
 			b.log.Error("guests not counted", "site", site, "err", err)
 			return
@@ -145,7 +147,7 @@ func (b *Brain) runStepped(ctx context.Context, f *sentinel.RunStepped) {
 		}
 		for _, c := range run.Due(b.clock.now()) {
 			if c.Target.ID() == f.Event.Target {
-				p.exec.Perform(ctx, []shutdown.Command{c})
+				p.perform([]shutdown.Command{c})
 			}
 		}
 	case shutdown.Ended, shutdown.Aborted:
@@ -158,21 +160,21 @@ func (b *Brain) runStepped(ctx context.Context, f *sentinel.RunStepped) {
 
 // watchRun makes what performs a run and looks at its targets.
 func (b *Brain) watchRun(ctx context.Context, site string, run *shutdown.Run) {
-	fleet, err := b.fleet(run.Plan)
+	fleet, err := b.fleet(run.Plan, courier.ToShutDown)
 	if err != nil {
 		b.log.Error("run without machines", "run", run.ID, "err", err)
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	p := &performer{run: run.ID, fleet: fleet, cancel: cancel}
+	p := &performer{run: run.ID, cancel: cancel}
 	send := func(in sentinel.Input) {
 		if err := b.submit(ctx, in); err != nil && ctx.Err() == nil {
 			b.log.Error("input lost", "input", fmt.Sprintf("%T", in), "err", err)
 		}
 	}
-	p.exec = &executor.Executor{
+	exec := &executor.Executor{
 		Machines: fleet,
-		May:      func() error { return b.mayCommand(site) },
+		May:      func() error { return b.mayCommand(site, run.ID) },
 		Outcome: func(o executor.Outcome) {
 			send(sentinel.RunAnswered{Site: site, Run: run.ID, Target: o.Target, Found: o.Found, Err: o.Err})
 		},
@@ -180,10 +182,11 @@ func (b *Brain) watchRun(ctx context.Context, site string, run *shutdown.Run) {
 			send(sentinel.RunSeen{Site: site, Run: run.ID, Target: target, Sight: s})
 		},
 	}
+	p.perform = func(cs []shutdown.Command) { exec.Perform(ctx, cs) }
 	b.performers[site] = p
 	b.wg.Go(func() {
 		defer fleet.Close()
-		p.exec.Watch(ctx, func() []shutdown.Target {
+		exec.Watch(ctx, func() []shutdown.Target {
 			if ts := p.looks.Load(); ts != nil {
 				return *ts
 			}
@@ -192,10 +195,14 @@ func (b *Brain) watchRun(ctx context.Context, site string, run *shutdown.Run) {
 	})
 }
 
-// mayCommand is the last look before a command leaves: the mains may have come back
-// while it waited for its turn (rule S5).
-func (b *Brain) mayCommand(site string) error {
-	if v := b.view.Load(); v != nil && v.supply[site] == power.Mains {
+// mayCommand is the last look before a command leaves: while it waited for its turn the
+// mains may have come back, or the run have ended (rules S5, S10).
+func (b *Brain) mayCommand(site, run string) error {
+	v := b.view.Load()
+	switch {
+	case v == nil || v.run[site] != run:
+		return errRunOver
+	case v.supply[site] == power.Mains:
 		return errMainsBack
 	}
 	return nil

@@ -22,6 +22,7 @@ type view struct {
 	mandates map[string]wire.Mandate
 	supply   map[string]power.Supply // mains only if no UPS of the site is on battery
 	open     map[string]bool         // the incidents that go on, by id
+	run      map[string]string       // the id of the run that is under way
 	page     *web.View
 }
 
@@ -31,7 +32,7 @@ const incidentsShown = 20
 // publish makes a new view after each turn.
 func (b *Brain) publish() {
 	now := b.clock.now()
-	v := &view{at: now, mandates: map[string]wire.Mandate{}, supply: map[string]power.Supply{}, open: map[string]bool{}}
+	v := &view{at: now, mandates: map[string]wire.Mandate{}, supply: map[string]power.Supply{}, run: map[string]string{}, open: map[string]bool{}}
 	for _, i := range b.state.OpenIncidents() {
 		v.open[i.ID] = true
 	}
@@ -39,6 +40,9 @@ func (b *Brain) publish() {
 		epoch, run, id := b.state.Mandate(name, now)
 		v.mandates[name] = wire.Mandate{Epoch: epoch, Run: run, RunID: id}
 		v.supply[name] = supplyOf(site)
+		if r := site.Run; r != nil && !r.Over() {
+			v.run[name] = r.ID
+		}
 	}
 	for site, p := range b.performers {
 		looks := b.state.Sites[site].Run.Looks()

@@ -32,11 +32,17 @@ func armed(t *testing.T, r *rack, change func(*wire.Bundle), stages ...shutdown.
 	if change != nil {
 		change(&w)
 	}
-	hash := h.brain.hand(w)
-	h.start()
-	h.brain.storedHash(hash)
+	h.brain.storedHash(h.begin(w))
 	h.brain.await("the UPS is known", 5*time.Second, func() bool { return len(h.brain.reports) > 0 })
 	return h
+}
+
+// begin starts the Pi with a brain that hands it a bundle, of that hash.
+func (h *house) begin(w wire.Bundle) string {
+	h.t.Helper()
+	hash := h.brain.hand(w)
+	h.start()
+	return hash
 }
 
 // urgent makes time so short that the Pi waits for 2 s only.
@@ -52,9 +58,7 @@ func TestG1_ASilentBrainThePiShutsTheHouseDown(t *testing.T) {
 	one, two := h.node("pve1"), h.node("pve2")
 	w := h.bundle(r, shutdown.Stage{AllGuests: true, Deadline: 20 * time.Second}, shutdown.Stage{Nodes: []string{"pve1", "pve2"}, Deadline: time.Minute})
 	w.Keys["pve1"], w.Keys["pve2"] = one.key.PublicKey(), two.key.PublicKey()
-	hash := h.brain.hand(w)
-	h.start()
-	h.brain.storedHash(hash)
+	h.brain.storedHash(h.begin(w))
 	one.alive(r)
 	two.alive(r)
 	h.brain.await("both are heard", 5*time.Second, func() bool { return len(h.brain.beats[len(h.brain.beats)-1].m.Pi.Heard) == 2 })
@@ -150,27 +154,55 @@ func TestS9_ARestartedPiGoesOnWithItsRun(t *testing.T) {
 	t.Parallel()
 	r := newRack(t, pvesim.NodeConfig{Name: "pve1"}, pvesim.NodeConfig{Name: "pve2"})
 	h := armed(t, r, nil, shutdown.Stage{Nodes: []string{"pve1"}, Deadline: 8 * time.Second}, shutdown.Stage{Nodes: []string{"pve2"}, Deadline: time.Minute})
-	r.Fault("pve1", pvesim.Fault{Kind: pvesim.Lies}) // it says yes and stays, so the stage lasts
+	r.Fault("pve1", pvesim.Fault{Kind: pvesim.Hang})
 	h.urgent()
 	h.silence(true)
 	h.ups.Plug(false)
 	r.awaitCommand(nodeShutdown("pve1"), 15*time.Second)
 	h.stop()
+	r.Fault("pve1", pvesim.Fault{Kind: pvesim.Lies}) // it says yes and stays, so the stage lasts
 	// Whatever the brain hears first is the run, never that there is none (rule G5).
 	h.silence(false)
 	beats, reports := h.brain.seen()
 	before, told := len(beats), len(reports)
 	h.start()
+	again := time.Now()
 	h.brain.await("heartbeats and reports", 8*time.Second, func() bool { return len(h.brain.beats) > before && len(h.brain.reports) > told })
 	if beats, reports = h.brain.seen(); beats[before].m.Pi.Run == nil || reports[told].m.Run == nil {
 		t.Error("the first words after the restart do not name the run")
 	}
+	eventually(t, "what had no answer is sent again", func() bool { return len(r.commands()) > 1 })
+	within(t, "until it is sent again", time.Since(again), 0, 5*time.Second)
 	r.awaitCommand(nodeShutdown("pve2"), 20*time.Second)
 	run, err := os.ReadFile(filepath.Join(h.cfg.StateDir, "run.jsonl"))
 	if n := bytes.Count(run, []byte(`"type":"began"`)); err != nil || n != 1 {
 		t.Errorf("%d runs, %v", n, err)
 	}
-	if got := r.commands(); got[len(got)-1] != nodeShutdown("pve2") || len(got) > 3 {
+	if got := r.commands(); !slices.Equal(got, []string{nodeShutdown("pve1"), nodeShutdown("pve1"), nodeShutdown("pve2")}) {
+		t.Errorf("told %q", got)
+	}
+}
+
+func TestS9_ARestartedPiLooksAtWhatItHasTold(t *testing.T) {
+	t.Parallel()
+	r := newRack(t, pvesim.NodeConfig{Name: "pve1", Guests: []pvesim.Guest{{VMID: 100, Type: pvesim.QEMU, Running: true, StopTakes: 4 * time.Second}}})
+	h := newHouse(t)
+	n := h.node("pve1")
+	w := h.bundle(r, shutdown.Stage{Nodes: []string{"pve1"}, Deadline: 10 * time.Minute})
+	w.Keys["pve1"] = n.key.PublicKey()
+	h.brain.storedHash(h.begin(w))
+	n.alive(r)
+	h.urgent()
+	h.ups.Plug(false)
+	h.brain.await("pve1 was told", 15*time.Second, func() bool {
+		s := h.brain.beats[len(h.brain.beats)-1].m.Pi.Run
+		return s != nil && len(s.Targets) == 1 && s.Targets[0].State == "told"
+	})
+	h.restart() // while pve1 waits for its guest
+	if run := h.brain.awaitRun(shutdown.HasEnded, 25*time.Second); run.Targets[0].State != "down" {
+		t.Errorf("pve1 was seen as %+v", run.Targets[0])
+	}
+	if got := r.commands(); len(got) != 1 {
 		t.Errorf("told %q", got)
 	}
 }
@@ -245,7 +277,7 @@ func (h *house) asks(c wire.Connect, key wire.Key) (net.Conn, error) {
 func (h *house) asksWith(header, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(h.t.Context(), 10*time.Second)
 	defer cancel()
-	conn, err := courier.Through((&net.Dialer{}).DialContext, h.cfg.LAN.Listen, func(string) (string, error) { return header, nil })(ctx, "tcp", addr)
+	conn, err := courier.Through((&net.Dialer{}).DialContext, h.cfg.LAN.Listen, courier.ToAsk, func(string) (string, error) { return header, nil })(ctx, "tcp", addr)
 	if err == nil {
 		h.t.Cleanup(func() { conn.Close() })
 	}

@@ -146,7 +146,7 @@ func (p *Proxy) listenOnLAN() {
 				a.Pis = s.Bundle.Pis
 			}
 		}}
-	p.relay = &lan.Relay{Log: p.log, Brain: p.isBrain, Dial: (&net.Dialer{}).DialContext, Allowed: func(addr string) bool {
+	p.relay = &lan.Relay{Log: p.log, Brain: p.isBrain, Mains: p.mains, Dial: (&net.Dialer{}).DialContext, Allowed: func(addr string) bool {
 		s := p.stored.Load()
 		return s != nil && inPlan(s.Bundle.Plan, addr)
 	}}
@@ -213,6 +213,9 @@ func (p *Proxy) watchUPSes() {
 				p.log.Info("ups", "ups", u.Name, "supply", o.Reading.Supply, "flags", fmt.Sprintf("%#x", uint32(o.Reading.Flags)), "err", o.Err)
 			}
 			l.put(o)
+			if p.mains() {
+				p.relay.MainsBack()
+			}
 			p.guard.report(u.Name, o.Reading)
 		}))
 	}

@@ -19,6 +19,19 @@ import (
 // where no tailnet identity stands for the brain.
 const ConnectScheme = "Sentinel"
 
+// Purpose is what a connection through a Pi is for. The Pi, which sees the UPS, lets
+// nothing be shut down while the mains are there, whatever the brain believes.
+type Purpose string
+
+// The purposes.
+const (
+	ToAsk      Purpose = "ask"
+	ToShutDown Purpose = "shut-down"
+)
+
+// HeaderPurpose carries the purpose of a CONNECT.
+const HeaderPurpose = "Sentinel-Purpose"
+
 // ErrTargetClosed is a relay's word that it got through to nobody: the target refused
 // the connection, or did not answer. The relay itself is fine.
 var ErrTargetClosed = errors.New("the relay found the target closed")
@@ -33,23 +46,23 @@ const (
 // connectWithin bounds the relay's answer.
 const connectWithin = 4 * time.Second
 
-// Through connects to addresses through a relay's CONNECT. authorise makes the header
+// Through connects to addresses through a relay's CONNECT, for a purpose. authorise makes the header
 // for an address; nil where the transport says who is calling.
-func Through(dial func(ctx context.Context, network, addr string) (net.Conn, error), relay string,
+func Through(dial func(ctx context.Context, network, addr string) (net.Conn, error), relay string, purpose Purpose,
 	authorise func(addr string) (string, error)) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, _, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, "tcp", relay)
 		if err != nil {
 			return nil, fmt.Errorf("connect to the relay: %w", err)
 		}
-		if err := connect(ctx, conn, addr, authorise); err != nil {
+		if err := connect(ctx, conn, addr, purpose, authorise); err != nil {
 			return nil, errors.Join(err, conn.Close())
 		}
 		return conn, nil
 	}
 }
 
-func connect(ctx context.Context, conn net.Conn, addr string, authorise func(string) (string, error)) error {
+func connect(ctx context.Context, conn net.Conn, addr string, purpose Purpose, authorise func(string) (string, error)) error {
 	deadline := time.Now().Add(connectWithin)
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		deadline = d
@@ -57,7 +70,7 @@ func connect(ctx context.Context, conn net.Conn, addr string, authorise func(str
 	if err := conn.SetDeadline(deadline); err != nil {
 		return err
 	}
-	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: addr}, Host: addr, Header: http.Header{}}
+	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: addr}, Host: addr, Header: http.Header{HeaderPurpose: {string(purpose)}}}
 	if authorise != nil {
 		auth, err := authorise(addr)
 		if err != nil {

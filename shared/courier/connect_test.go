@@ -36,7 +36,7 @@ func through(t *testing.T, authorise func(string) (string, error), serve func(co
 		})
 		return client, nil
 	}
-	return courier.Through(dial, "pi1:7777", authorise)(t.Context(), "tcp", "192.0.2.1:8006")
+	return courier.Through(dial, "pi1:7777", courier.ToAsk, authorise)(t.Context(), "tcp", "192.0.2.1:8006")
 }
 
 func answer(text string) func(net.Conn, *http.Request) {
@@ -155,7 +155,7 @@ func TestSayClosedIsUnderstood(t *testing.T) {
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { courier.SayClosed(w) })}
 	wg.Go(func() { _ = srv.Serve(ln) })
 	defer srv.Close()
-	_, err = courier.Through((&net.Dialer{}).DialContext, ln.Addr().String(), nil)(t.Context(), "tcp", "192.0.2.1:8006")
+	_, err = courier.Through((&net.Dialer{}).DialContext, ln.Addr().String(), courier.ToAsk, nil)(t.Context(), "tcp", "192.0.2.1:8006")
 	if !errors.Is(err, courier.ErrTargetClosed) {
 		t.Errorf("Through: %v", err)
 	}

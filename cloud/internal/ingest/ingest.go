@@ -26,8 +26,11 @@ type Handler struct {
 	// Submit hands an input to the loop and returns once what follows is on disk.
 	Submit func(ctx context.Context, in sentinel.Input) error
 	// Self is the header of an answer; Tell adds what the asker should know.
-	Self    func() wire.Header
-	Tell    func(asker Known, bundle string, a *wire.Answer)
+	Self func() wire.Header
+	Tell func(asker Known, bundle string, a *wire.Answer)
+	// PiIs takes what a Pi says of itself: where its LAN reaches it, and which
+	// credentials it lacks.
+	PiIs    func(pi Known, addresses, lacks []string)
 	Refused func(reason string) // counts
 
 	seen    wire.Sequence
@@ -125,6 +128,7 @@ func (h *Handler) heartbeat(r *request) error {
 	if m.Pi == nil {
 		return nil
 	}
+	h.PiIs(r.caller, m.Pi.Addresses, m.Pi.Lacks)
 	for _, n := range m.Pi.Heard {
 		if k, ok := h.Identities.Lookup(n.Node); ok && k.Site == r.caller.Site && k.Role == sentinel.Node {
 			age := time.Duration(n.AgeMS)*time.Millisecond + r.lag

@@ -38,6 +38,8 @@ type Event struct {
 const (
 	// BrainDone: the brain's run has ended or was stopped, so this outage needs no other.
 	BrainDone shutdown.EventType = "brain_done"
+	// Yielded: the brain runs the plan under a later epoch. The outage is not done with.
+	Yielded shutdown.EventType = "yielded"
 	// OutageOver: the mains are back, and nothing of the outage holds the next one back.
 	OutageOver shutdown.EventType = "outage_over"
 )
@@ -78,6 +80,9 @@ func (g *Guardian) Restore(e Event) {
 		g.heed(e.Epoch)
 	case e.Event.Type == OutageOver:
 		g.done = false
+	case e.Event.Type == Yielded:
+		g.done = false
+		g.heed(e.Epoch)
 	case e.Event.Type == shutdown.Began:
 		g.done = true
 		g.Epoch, g.Run = e.Epoch, shutdown.Start(e.Event)
@@ -126,8 +131,10 @@ func (g *Guardian) Order(now time.Time, o Orders) []Event {
 // Mandated takes the brain's word on who acts.
 func (g *Guardian) Mandated(now time.Time, epoch shutdown.Epoch, run shutdown.State) []Event {
 	g.heed(epoch)
-	if g.open() && epoch.Compare(g.Epoch) > 0 && run.Open() {
-		return g.apply(g.Run.Abort(now, "the brain runs the plan under a later epoch"))
+	if g.open() && epoch.Compare(g.Epoch) > 0 && run == shutdown.Advancing {
+		g.holds, g.brain = now, now // should it stop advancing, the Pi takes over again
+		es := g.apply(g.Run.Abort(now, "the brain's own run advances under a later epoch"))
+		return append(es, g.note(epoch, shutdown.Event{Type: Yielded, At: now})...)
 	}
 	if g.open() && run == shutdown.Disarmed { // the bundle that says so may not be on disk
 		return g.apply(g.Run.Abort(now, "the plan was disarmed"))

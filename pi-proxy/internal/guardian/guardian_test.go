@@ -388,7 +388,7 @@ func TestG2_ALaterEpochOfTheBrainIsYieldedTo(t *testing.T) {
 		yield bool
 	}{
 		"later and advancing":     {shutdown.Epoch{Counter: 2, Holder: "brain"}, shutdown.Advancing, true},
-		"later and begun":         {shutdown.Epoch{Counter: 2, Holder: "brain"}, shutdown.Begun, true},
+		"later and begun":         {shutdown.Epoch{Counter: 2, Holder: "brain"}, shutdown.Begun, false}, // it makes no headway
 		"later without a run":     {shutdown.Epoch{Counter: 2, Holder: "brain"}, shutdown.None, false},
 		"later with an ended one": {shutdown.Epoch{Counter: 2, Holder: "brain"}, shutdown.HasEnded, false},
 		"earlier and advancing":   {shutdown.Epoch{Counter: 1, Holder: "brain"}, shutdown.Advancing, false},
@@ -404,9 +404,20 @@ func TestG2_ALaterEpochOfTheBrainIsYieldedTo(t *testing.T) {
 			if got := h.g.Run.Stopped != ""; got != tc.yield {
 				t.Errorf("yielded is %v (%q), want %v", got, h.g.Run.Stopped, tc.yield)
 			}
-			h.pass(60)
+			h.pass(5)
 			if n := len(h.began()); n != 1 {
 				t.Errorf("%d runs", n)
+			}
+			h.pass(60) // in which nothing more is heard of the brain
+			began, want := h.began(), 1
+			if tc.yield {
+				want = 2
+			}
+			if len(began) != want {
+				t.Fatalf("%d runs after the brain's fell silent, want %d", len(began), want)
+			}
+			if tc.yield && h.g.Epoch != (shutdown.Epoch{Counter: 3, Holder: "pi"}) {
+				t.Errorf("taken over again under %v", h.g.Epoch)
 			}
 		})
 	}

@@ -30,11 +30,53 @@ type Relay struct {
 	Brain func(r *http.Request) error
 	// Allowed are the addresses of the plan's APIs.
 	Allowed func(addr string) bool
-	Dial    func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Mains reports whether the mains are known to be there; nothing is shut down then.
+	Mains func() bool
+	Dial  func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	mu   sync.Mutex
-	open int
-	wg   sync.WaitGroup
+	mu    sync.Mutex
+	open  int
+	ends  map[int]func() // of the tunnels through which a run may send
+	count int
+	wg    sync.WaitGroup
+}
+
+// errMains is why a run's connection is refused.
+var errMains = errors.New("the mains are there, so nothing is shut down")
+
+// MainsBack ends the tunnels of runs: no further command (rule S5).
+func (c *Relay) MainsBack() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, end := range c.ends {
+		end()
+		delete(c.ends, id)
+	}
+}
+
+// tracked has a run's tunnel ended when the mains come back.
+func (c *Relay) tracked(r *http.Request, end func()) (forget func()) {
+	if forRun(r) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.ends == nil {
+			c.ends = map[int]func(){}
+		}
+		c.count++
+		id := c.count
+		c.ends[id] = end
+		return func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			delete(c.ends, id)
+		}
+	}
+	return func() {}
+}
+
+// forRun: what does not say that it only asks may shut down.
+func forRun(r *http.Request) bool {
+	return courier.Purpose(r.Header.Get(courier.HeaderPurpose)) != courier.ToAsk
 }
 
 // Wait waits for all tunnels to end.
@@ -52,6 +94,10 @@ func (c *Relay) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if !c.Allowed(r.Host) {
 		refuse(http.StatusForbidden, "forbidden", errors.New("the plan has no such address"))
+		return
+	}
+	if forRun(r) && c.Mains() {
+		refuse(http.StatusConflict, "mains", errMains)
 		return
 	}
 	if !c.enter() {
@@ -99,6 +145,10 @@ func (c *Relay) tunnel(w http.ResponseWriter, r *http.Request, far net.Conn) {
 	shut := func() { _ = errors.Join(near.Close(), far.Close()) }
 	stop := context.AfterFunc(r.Context(), shut) // the Pi stops
 	defer stop()
+	defer c.tracked(r, shut)()
+	if forRun(r) && c.Mains() { // they came back while it was dialled
+		shut()
+	}
 	var wg sync.WaitGroup
 	pipe := func(to net.Conn, from io.Reader, conn net.Conn) {
 		_, _ = io.Copy(idle{to}, idleReader{from, conn}) // how a tunnel ends is its ends' business

@@ -32,7 +32,7 @@ type relay struct {
 
 func newRelay(t *testing.T, allowed ...string) *relay {
 	t.Helper()
-	r := &relay{Relay: &lan.Relay{Log: slog.New(slog.DiscardHandler), Brain: func(*http.Request) error { return nil },
+	r := &relay{Relay: &lan.Relay{Log: slog.New(slog.DiscardHandler), Brain: func(*http.Request) error { return nil }, Mains: func() bool { return false },
 		Allowed: func(addr string) bool {
 			for _, a := range allowed {
 				if a == addr {
@@ -74,7 +74,7 @@ func (r *relay) through(t *testing.T, addr string) (net.Conn, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	conn, err := courier.Through((&net.Dialer{}).DialContext, r.addr, func(string) (string, error) { return "Test x", nil })(ctx, "tcp", addr)
+	conn, err := courier.Through((&net.Dialer{}).DialContext, r.addr, courier.ToAsk, func(string) (string, error) { return "Test x", nil })(ctx, "tcp", addr)
 	if err == nil {
 		t.Cleanup(func() { conn.Close() })
 		if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
@@ -331,7 +331,7 @@ func (p pipes) Addr() net.Addr { return &net.UnixAddr{Name: "memory"} }
 func TestConnectEndsAnIdleTunnel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		far, machine := net.Pipe()
-		r := &lan.Relay{Log: slog.New(slog.DiscardHandler), Brain: func(*http.Request) error { return nil },
+		r := &lan.Relay{Log: slog.New(slog.DiscardHandler), Brain: func(*http.Request) error { return nil }, Mains: func() bool { return false },
 			Allowed: func(string) bool { return true },
 			Dial:    func(context.Context, string, string) (net.Conn, error) { return far, nil }}
 		ln, server := make(pipes), &http.Server{Handler: r, WriteTimeout: 30 * time.Second}

@@ -1,0 +1,55 @@
+package brain
+
+import (
+	"strings"
+	"testing"
+
+	"sentinel.home.arpa/cloud/internal/ingest"
+	"sentinel.home.arpa/cloud/internal/sentinel"
+	"sentinel.home.arpa/shared/wire"
+)
+
+// What a Pi says of itself reaches the site's nodes and Pis, unless the configuration
+// says where it is; what it lacks keeps the plan from being armed.
+func TestA2_NodesLearnTheirPis(t *testing.T) {
+	key, err := wire.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &Brain{renew: make(chan struct{}, 1), identities: &ingest.Identities{},
+		cfg: Config{Sites: []Site{{Name: "home", Pis: []Peer{{Name: "pi"}, {Name: "pi-2", Address: "192.0.2.2:7777"}}}, {Name: "office", Pis: []Peer{{Name: "pi-3"}}}}}}
+	if got := b.peersOf("home"); len(got) != 0 {
+		t.Fatalf("before their first contact: %+v", got)
+	}
+	for _, n := range []string{"pi", "pi-2", "pi-3"} {
+		b.identities.Learn(ingest.Known{Name: n, Site: "home", Role: sentinel.Pi, Key: key.PublicKey()})
+	}
+	b.piIs(ingest.Known{Name: "pi"}, []string{"192.168.1.5:7777", "10.0.0.5:7777"}, []string{"proxmox-secret"})
+	b.piIs(ingest.Known{Name: "pi-2"}, []string{"192.168.1.6:7777"}, nil)
+	b.piIs(ingest.Known{Name: "pi-3"}, []string{"192.168.9.9:7777"}, nil)
+	select {
+	case <-b.renew:
+	default:
+		t.Error("the bundles are not made anew")
+	}
+	var got []string
+	for _, p := range b.peersOf("home") {
+		got = append(got, p.Name+" "+p.Address)
+		if p.Key != key.PublicKey() {
+			t.Errorf("%s has the key %q", p.Name, p.Key)
+		}
+	}
+	if want := "pi 192.168.1.5:7777, pi 10.0.0.5:7777, pi-2 192.0.2.2:7777"; strings.Join(got, ", ") != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	b.piIs(ingest.Known{Name: "pi"}, []string{"192.168.1.5:7777", "10.0.0.5:7777"}, []string{"proxmox-secret"})
+	if len(b.renew) != 0 {
+		t.Error("the same again is news")
+	}
+	if err := b.lacking("home"); err == nil || !strings.Contains(err.Error(), "pi does not have proxmox-secret") {
+		t.Errorf("lacking: %v", err)
+	}
+	if err := b.lacking("office"); err != nil {
+		t.Errorf("the office lacks %v", err)
+	}
+}
