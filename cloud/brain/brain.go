@@ -34,7 +34,8 @@ type Brain struct {
 	log      *slog.Logger
 	version  string
 	key      wire.Key
-	clock    *clock
+	boot     string
+	clock    *daemon.Clock
 	health   *daemon.Health
 	notifier *daemon.Notifier
 	metrics  *metrics
@@ -61,6 +62,7 @@ type Brain struct {
 	// What follows is the loop's alone.
 	state      *sentinel.State
 	unwritten  []journal.Entry
+	writing    *writing // nil: the disk is free
 	timeline   []journal.Entry
 	performers map[string]*performer
 	guests     map[string]*int // by site, as last surveyed; nil: not known
@@ -225,7 +227,11 @@ func (b *Brain) replay(ctx context.Context) error {
 	for _, k := range b.state.Keys {
 		b.learn(k)
 	}
-	b.clock = newClock(boot, b.machine.sinceBoot, b.machine.wall, last)
+	var moment *daemon.Moment
+	if last != nil {
+		moment = &daemon.Moment{At: last.At, Wall: last.Wall, Boot: last.Boot, SinceBoot: last.SinceBoot}
+	}
+	b.boot, b.clock = boot, daemon.NewClock(boot, b.machine.sinceBoot, b.machine.wall, moment)
 	return nil
 }
 
@@ -243,7 +249,7 @@ func (b *Brain) learn(k sentinel.KeyBound) {
 
 // header begins an answer or request of the brain's own; its seq rises with each.
 func (b *Brain) header() wire.Header {
-	return wire.Header{V: wire.Version, Node: b.cfg.Name, Boot: b.clock.boot, Seq: b.seq.Next(b.clock.sinceBoot())}
+	return wire.Header{V: wire.Version, Node: b.cfg.Name, Boot: b.boot, Seq: b.seq.Next(b.machine.sinceBoot())}
 }
 
 // zone is the site's time zone.

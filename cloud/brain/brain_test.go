@@ -10,50 +10,10 @@ import (
 	"time"
 
 	"sentinel.home.arpa/cloud/internal/ingest"
-	"sentinel.home.arpa/cloud/internal/journal"
 	"sentinel.home.arpa/cloud/internal/liveness"
 	"sentinel.home.arpa/cloud/internal/sentinel"
 	"sentinel.home.arpa/shared/courier"
 )
-
-// TestR7_Clock goes on where the journal left off, by boot time within a boot, by wall
-// time over a reboot, and never backwards.
-func TestR7_Clock(t *testing.T) {
-	at := time.Date(2026, 11, 21, 19, 0, 0, 0, time.UTC)
-	wall := time.Date(2026, 11, 21, 20, 0, 0, 0, time.UTC)
-	last := &journal.Entry{At: at, Wall: wall.Add(-time.Minute), Boot: "a", SinceBoot: time.Hour}
-	for _, tt := range []struct {
-		name  string
-		boot  string
-		since time.Duration
-		last  *journal.Entry
-		want  time.Time
-	}{
-		{"the first start", "a", time.Hour, nil, wall},
-		{"the same boot, 10 s later", "a", time.Hour + 10*time.Second, last, at.Add(10 * time.Second)},
-		{"another boot, a minute later", "b", 30 * time.Second, last, at.Add(time.Minute)},
-		{"another boot, and the wall clock went back", "b", 30 * time.Second, &journal.Entry{At: at, Wall: wall.Add(time.Hour), Boot: "a", SinceBoot: time.Hour}, at},
-		{"the same boot id with less time than before", "a", time.Minute, last, at.Add(time.Minute)},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			since := tt.since
-			c := newClock(tt.boot, func() time.Duration { return since }, func() time.Time { return wall }, tt.last)
-			if got := c.now(); !got.Equal(tt.want) {
-				t.Errorf("it is %s, not %s", got, tt.want)
-			}
-			since += time.Minute
-			if got := c.now(); !got.Equal(tt.want.Add(time.Minute)) {
-				t.Errorf("a minute later it is %s", got)
-			}
-			if got := c.shown(c.now().Add(-time.Second)); !got.Equal(wall.Add(-time.Second)) {
-				t.Errorf("a second ago is shown as %s", got)
-			}
-			if !c.shown(time.Time{}).IsZero() {
-				t.Error("no time is shown as one")
-			}
-		})
-	}
-}
 
 // TestS4_DirectWay: without a Pi between, the adapter's own dialer must be used; only its
 // failures say that a node is down.
@@ -143,7 +103,7 @@ func BenchmarkDark(b *testing.B) {
 		var subs []submission
 		for i := range 10_000 {
 			name := fmt.Sprintf("n%d", i)
-			br.table.Beat(br.clock.now(), liveness.Beat{Key: liveness.Key{Site: "home", Name: name}, Boot: "b"})
+			br.table.Beat(br.clock.Now(), liveness.Beat{Key: liveness.Key{Site: "home", Name: name}, Boot: "b"})
 			subs = append(subs, submission{in: sentinel.Heard{Site: "home", Name: name, Role: sentinel.Node, Boot: "b"}})
 		}
 		for part := range slices.Chunk(subs, batch) {
@@ -151,7 +111,7 @@ func BenchmarkDark(b *testing.B) {
 		}
 		since += 20 * time.Second
 		begin := time.Now()
-		br.turn(b.Context(), br.silences(br.clock.now()))
+		br.turn(b.Context(), br.silences(br.clock.Now()))
 		b.ReportMetric(time.Since(begin).Seconds(), "s/silence")
 		begin = time.Now()
 		br.turn(b.Context(), []submission{{in: sentinel.Uplink{Online: true}}})
@@ -175,7 +135,7 @@ func BenchmarkTurn(b *testing.B) {
 	var subs []submission
 	for i := range 10_000 {
 		name := fmt.Sprintf("n%d", i)
-		br.table.Beat(br.clock.now(), liveness.Beat{Key: liveness.Key{Site: "home", Name: name}, Boot: "b"})
+		br.table.Beat(br.clock.Now(), liveness.Beat{Key: liveness.Key{Site: "home", Name: name}, Boot: "b"})
 		subs = append(subs, submission{in: sentinel.Heard{Site: "home", Name: name, Role: sentinel.Node, Boot: "b"}})
 	}
 	for part := range slices.Chunk(subs, batch) {

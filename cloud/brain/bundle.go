@@ -61,7 +61,7 @@ func (b *Brain) tell(asker ingest.Known, has string, a *wire.Answer) {
 	}
 	own := (*bundles)[asker.Site]
 	m := v.mandates[asker.Site]
-	if b.clock.now().Sub(v.at) > pausedAfter {
+	if b.clock.Now().Sub(v.at) > pausedAfter {
 		m.Run = shutdown.None
 	}
 	m.Bundle = own.hash

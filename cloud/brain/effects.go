@@ -23,7 +23,7 @@ func (b *Brain) effect(ctx context.Context, e journal.Entry) {
 			b.caller.Drop(f.Call)
 		}
 	case *sentinel.BlindEnded:
-		b.table.Restart(b.clock.now(), b.wereUp())
+		b.table.Restart(b.clock.Now(), b.wereUp())
 	case *sentinel.KeyBound: // before whoever bound it learns it, or the bundles would lack it
 		b.learn(*f)
 		b.renewBundles()
@@ -50,7 +50,7 @@ func (b *Brain) resume(ctx context.Context) {
 		}
 	}
 	for _, c := range b.state.OpenCalls() {
-		b.placeCall(ctx, b.clock.shown(c.Requested), c, true)
+		b.placeCall(ctx, b.clock.Shown(c.Requested), c, true)
 		if c.Dropped && b.caller != nil {
 			b.caller.Drop(c.ID)
 		}
@@ -92,9 +92,9 @@ func (b *Brain) later(ctx context.Context, in sentinel.Input) {
 // story gathers what is said about an incident, as of now.
 func (b *Brain) story(i *sentinel.Incident, contact string) notify.Story {
 	site := b.state.Sites[i.Site]
-	now := b.clock.now()
+	now := b.clock.Now()
 	s := notify.Story{Kind: string(i.Kind), Contact: contact, Site: i.Site,
-		Since: b.clock.shown(i.Since).In(b.zone(i.Site)), Nodes: i.Nodes}
+		Since: b.clock.Shown(i.Since).In(b.zone(i.Site)), Nodes: i.Nodes}
 	for _, src := range site.Sources {
 		switch {
 		case src.Condition != sentinel.Up:

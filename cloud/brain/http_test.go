@@ -253,7 +253,9 @@ func TestG2_HangingLoop(t *testing.T) {
 			h.Errorf("while it acts the Pi is told %+v", m)
 		}
 		a := wire.Answer{}
-		h.brain.clock.base = h.brain.clock.base.Add(10 * time.Second) // as if the loop had not turned for so long
+		old := *h.brain.view.Load()
+		old.at = old.at.Add(-10 * time.Second) // as if the loop had not turned for so long
+		h.brain.view.Store(&old)
 		h.brain.tell(ingest.Known{Name: "pi", Site: "home", Role: "pi"}, "", &a)
 		if a.Mandate.Run != shutdown.None {
 			h.Errorf("while it hangs the Pi is told %+v", a.Mandate)

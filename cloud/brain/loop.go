@@ -55,7 +55,7 @@ func (b *Brain) submit(ctx context.Context, in sentinel.Input) error {
 // then done.
 func (b *Brain) loop(ctx context.Context) error {
 	defer close(b.stopped)
-	last := b.clock.now()
+	last := b.clock.Now()
 	b.table.Restart(last, b.wereUp())
 	b.turn(ctx, []submission{{in: sentinel.Started{Version: b.version}}})
 	b.resume(ctx)
@@ -76,13 +76,13 @@ func (b *Brain) loop(ctx context.Context) error {
 		case <-timer.C:
 			subs = []submission{{in: sentinel.Tick{}}}
 		}
-		now := b.clock.now()
+		now := b.clock.Now()
 		for now.Sub(last) > pausedAfter { // before anything that waited meanwhile is judged
 			late := now.Sub(last)
 			b.log.Warn("the process stood still", "for", late)
 			b.table.Restart(now, b.wereUp())
 			b.turn(ctx, []submission{{in: sentinel.Paused{For: late}}})
-			last, now = now, b.clock.now()
+			last, now = now, b.clock.Now()
 		}
 		last = now
 		b.turn(ctx, append(subs, b.silences(now)...))
@@ -120,7 +120,7 @@ func (b *Brain) silences(now time.Time) []submission {
 
 func (b *Brain) untilNext() time.Duration {
 	d := tick
-	now := b.clock.now()
+	now := b.clock.Now()
 	for _, at := range []time.Time{b.state.NextDeadline(), b.table.Next()} {
 		if !at.IsZero() {
 			d = min(d, at.Sub(now))
@@ -133,9 +133,9 @@ func (b *Brain) untilNext() time.Duration {
 func (b *Brain) turn(ctx context.Context, subs []submission) {
 	var entries []journal.Entry
 	for _, s := range subs {
-		now := b.clock.now()
+		now := b.clock.Now()
 		for _, f := range b.state.Step(now, s.in) {
-			entries = append(entries, journal.Entry{At: now, Wall: b.clock.wall(), Boot: b.clock.boot, SinceBoot: b.clock.sinceBoot(), Fact: f})
+			entries = append(entries, journal.Entry{At: now, Wall: b.machine.wall(), Boot: b.boot, SinceBoot: b.machine.sinceBoot(), Fact: f})
 		}
 	}
 	b.append(ctx, entries)
@@ -154,23 +154,62 @@ func (b *Brain) turn(ctx context.Context, subs []submission) {
 	}
 }
 
-// append writes facts to the journal. A journal that cannot be written must never stop a
-// shutdown or a call: the brain goes on from memory, says so, and tries again.
+// writing is a batch that is on its way to the disk.
+type writing struct {
+	batch []journal.Entry
+	done  chan error
+}
+
+var errDiskHangs = errors.New("the disk hangs")
+
+// append writes facts to the journal. A journal that cannot be written, or a disk that
+// hangs in the middle, must never stop a shutdown or a call: the brain goes on from
+// memory, says so, and tries again.
 func (b *Brain) append(ctx context.Context, entries []journal.Entry) {
 	b.unwritten = append(b.unwritten, entries...)
-	if len(b.unwritten) == 0 {
-		return
+	wait := appendWithin
+	if b.writing != nil {
+		wait = 0 // it was waited for
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendWithin)
-	defer cancel()
-	err := b.journal.Append(ctx, b.unwritten)
-	b.health.Set("journal", err)
-	if err != nil {
-		b.metrics.journalErrors.Inc()
-		b.log.Error("journal not written, acting from memory", "facts", len(b.unwritten), "err", err)
-		return
+	limit := time.NewTimer(wait)
+	defer limit.Stop()
+	for b.writing != nil || len(b.unwritten) > 0 {
+		if b.writing == nil {
+			b.write(ctx)
+		}
+		select {
+		case err := <-b.writing.done:
+			if err != nil {
+				b.unwritten = append(b.writing.batch, b.unwritten...)
+			}
+			b.writing = nil
+			b.health.Set("journal", err)
+			if err != nil {
+				b.notWritten(err)
+				return
+			}
+		case <-limit.C:
+			b.health.Set("journal", errDiskHangs)
+			b.notWritten(errDiskHangs)
+			return
+		}
 	}
-	b.unwritten = nil
+}
+
+// write begins to write what is unwritten.
+func (b *Brain) write(ctx context.Context) {
+	w := &writing{batch: b.unwritten, done: make(chan error, 1)}
+	b.unwritten, b.writing = nil, w
+	b.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendWithin)
+		defer cancel()
+		w.done <- b.journal.Append(ctx, w.batch)
+	})
+}
+
+func (b *Brain) notWritten(err error) {
+	b.metrics.journalErrors.Inc()
+	b.log.Error("journal not written, acting from memory", "facts", len(b.unwritten), "err", err)
 }
 
 // keep logs the entries and holds the newest for the page.

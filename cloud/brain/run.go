@@ -60,7 +60,7 @@ func (b *Brain) Run(ctx context.Context) error {
 func (b *Brain) routes() (*http.ServeMux, error) {
 	mux := http.NewServeMux()
 	in := &ingest.Handler{Log: b.log, Key: b.key, Identities: b.identities, Table: b.table,
-		Now: b.clock.now, SinceBoot: b.clock.sinceBoot, Submit: b.submit, Self: b.header, Tell: b.tell, PiIs: b.piIs,
+		Now: b.clock.Now, SinceBoot: b.machine.sinceBoot, Submit: b.submit, Self: b.header, Tell: b.tell, PiIs: b.piIs,
 		Refused: func(reason string) { b.metrics.refused.WithLabelValues(reason).Inc() }}
 	in.Register(mux)
 	page, err := web.NewPage(b.page, b.log)

@@ -47,7 +47,7 @@ func (b *Brain) fleet(plan shutdown.Plan, purpose courier.Purpose) (*proxmox.Fle
 		if !known {
 			return nil
 		}
-		d := b.clock.now().Sub(last)
+		d := b.clock.Now().Sub(last)
 		return &d
 	})
 }
@@ -145,7 +145,7 @@ func (b *Brain) runStepped(ctx context.Context, f *sentinel.RunStepped) {
 		if p == nil || p.run != run.ID {
 			return // the fleet could not be made; the run will say so at its deadlines
 		}
-		for _, c := range run.Due(b.clock.now()) {
+		for _, c := range run.Due(b.clock.Now()) {
 			if c.Target.ID() == f.Event.Target {
 				p.perform([]shutdown.Command{c})
 			}

@@ -31,7 +31,7 @@ const incidentsShown = 20
 
 // publish makes a new view after each turn.
 func (b *Brain) publish() {
-	now := b.clock.now()
+	now := b.clock.Now()
 	v := &view{at: now, mandates: map[string]wire.Mandate{}, supply: map[string]power.Supply{}, run: map[string]string{}, open: map[string]bool{}}
 	for _, i := range b.state.OpenIncidents() {
 		v.open[i.ID] = true
@@ -63,7 +63,7 @@ func supplyOf(site *sentinel.Site) power.Supply {
 }
 
 func (b *Brain) pageView(now time.Time) *web.View {
-	v := &web.View{At: b.clock.wall(), Calls: map[string]int{}, Waiting: b.identities.Waiting()}
+	v := &web.View{At: b.machine.wall(), Calls: map[string]int{}, Waiting: b.identities.Waiting()}
 	if len(b.unwritten) > 0 { // rule R3: act, and say so
 		v.Warnings = append(v.Warnings, "The journal cannot be written; a restart now would forget what has happened since.")
 	}
@@ -145,7 +145,7 @@ func (b *Brain) note(src *sentinel.Source) string {
 	case src.Condition == sentinel.Failed && src.Incident != "":
 		return "behind " + src.Incident
 	case src.Condition == sentinel.Off && !src.BackBy.IsZero():
-		return "planned, back by " + b.clock.shown(src.BackBy).Local().Format("15:04")
+		return "planned, back by " + b.clock.Shown(src.BackBy).Local().Format("15:04")
 	case src.Condition == sentinel.Off:
 		return "planned"
 	case src.Condition == sentinel.Up && src.Announced != nil:
@@ -179,10 +179,10 @@ func runWords(s shutdown.State) string {
 }
 
 func (b *Brain) incidentView(i *sentinel.Incident) web.Incident {
-	w := web.Incident{ID: i.ID, Kind: string(i.Kind), Site: i.Site, Since: b.clock.shown(i.Since).In(b.zone(i.Site)), Open: i.Open(),
+	w := web.Incident{ID: i.ID, Kind: string(i.Kind), Site: i.Site, Since: b.clock.Shown(i.Since).In(b.zone(i.Site)), Open: i.Open(),
 		Why: i.Why, Outcome: i.Outcome, Nodes: slices.Clone(i.Nodes), Answered: i.Answered}
 	for _, c := range i.Calls {
-		w.Calls = append(w.Calls, web.Call{Contact: c.Contact, At: b.clock.shown(c.Requested).In(b.zone(i.Site)), Outcome: outcome(c)})
+		w.Calls = append(w.Calls, web.Call{Contact: c.Contact, At: b.clock.Shown(c.Requested).In(b.zone(i.Site)), Outcome: outcome(c)})
 	}
 	return w
 }

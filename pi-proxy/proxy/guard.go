@@ -20,9 +20,13 @@ const (
 	guardTick = time.Second
 	// pausedAfter is how late a turn must be for the process to have been stopped.
 	pausedAfter = guardTick + 3*time.Second
+	writeWithin = 2 * time.Second
 )
 
-var errMainsBack = errors.New("the power is back")
+var (
+	errMainsBack = errors.New("the power is back")
+	errDiskHangs = errors.New("the disk hangs")
+)
 
 // guard is the loop that owns the guardian.
 type guard struct {
@@ -30,6 +34,9 @@ type guard struct {
 	core   *guardian.Guardian
 	inputs chan func(now time.Time) []guardian.Event
 	ended  chan struct{} // closed when the loop has ended
+	disk   chan struct{} // taken while a write is under way
+
+	unwritten []guardian.Event // the loop's alone
 
 	run   atomic.Pointer[shutdown.Status]
 	looks atomic.Pointer[[]shutdown.Target]
@@ -40,7 +47,7 @@ type guard struct {
 }
 
 func newGuard(p *Proxy) *guard {
-	return &guard{p: p, core: guardian.New(p.cfg.Name), inputs: make(chan func(time.Time) []guardian.Event, 64), ended: make(chan struct{})}
+	return &guard{p: p, core: guardian.New(p.cfg.Name), inputs: make(chan func(time.Time) []guardian.Event, 64), ended: make(chan struct{}), disk: make(chan struct{}, 1)}
 }
 
 func ordersOf(b wire.Bundle) guardian.Orders {
@@ -48,7 +55,7 @@ func ordersOf(b wire.Bundle) guardian.Orders {
 }
 
 // restoreOrders is for before the loop runs.
-func (g *guard) restoreOrders(b wire.Bundle) { g.core.Order(time.Now(), ordersOf(b)) }
+func (g *guard) restoreOrders(b wire.Bundle) { g.core.Order(time.Time{}, ordersOf(b)) }
 
 func (g *guard) send(f func(now time.Time) []guardian.Event) {
 	select {
@@ -78,7 +85,7 @@ func (g *guard) status() *shutdown.Status { return g.run.Load() }
 func (g *guard) loop(ctx context.Context) error {
 	defer close(g.ended)
 	defer g.stop()
-	now := time.Now()
+	now := g.p.clock.Now()
 	g.done(ctx, now, g.core.Resumed(now))
 	if r := g.core.Run; r != nil && !r.Over() {
 		g.p.log.Warn("taking up a run", "run", r.ID)
@@ -95,13 +102,13 @@ func (g *guard) loop(ctx context.Context) error {
 		case <-timer.C:
 			input = g.core.Tick
 		}
-		now = time.Now()
+		now = g.p.clock.Now()
 		if late := now.Sub(last); late > pausedAfter {
 			g.p.log.Warn("the process stood still", "for", late)
 			g.done(ctx, now, g.core.Resumed(now))
 		}
-		last = now
 		g.done(ctx, now, input(now))
+		last = g.p.clock.Now() // what the disk took is no pause
 		g.p.health.Turned()
 		g.p.notifier.Feed()
 		wait := guardTick
@@ -112,10 +119,37 @@ func (g *guard) loop(ctx context.Context) error {
 	}
 }
 
+// write puts events on disk, within 2 s: a disk that hangs must not stop a shutdown any
+// more than a full one. What it has not taken goes first the next time.
+func (g *guard) write(es []guardian.Event) error {
+	g.unwritten = append(g.unwritten, es...)
+	select {
+	case g.disk <- struct{}{}:
+	default:
+		return errDiskHangs
+	}
+	batch := g.unwritten
+	g.unwritten = nil
+	written := make(chan error, 1)
+	go func() { // frees the disk once it is through; one at a time
+		err := g.p.ledger.Append(batch)
+		<-g.disk
+		written <- err
+	}()
+	limit := time.NewTimer(writeWithin)
+	defer limit.Stop()
+	select {
+	case err := <-written:
+		return err
+	case <-limit.C:
+		return errDiskHangs
+	}
+}
+
 // done writes events down and does what they ask for.
 func (g *guard) done(ctx context.Context, now time.Time, es []guardian.Event) {
 	if len(es) > 0 {
-		if err := g.p.ledger.Append(es); err != nil {
+		if err := g.write(es); err != nil {
 			g.p.log.Error("run not written, acting from memory", "err", err)
 		}
 	}

@@ -44,6 +44,7 @@ type Proxy struct {
 	log      *slog.Logger
 	key      wire.Key
 	boot     string
+	clock    *daemon.Clock // the run's, whatever the wall clock does
 	notifier *daemon.Notifier
 	health   *daemon.Health
 
@@ -125,7 +126,9 @@ func (p *Proxy) takeUp() {
 	if err := p.ledger.Run(p.log, func(e guardian.Event) { p.guard.core.Restore(e) }); err != nil {
 		p.log.Error("run unreadable, none is taken up", "err", err)
 	}
-	p.guard.publish(time.Now()) // the brain must not hear of none first (rule G5)
+	p.clock = daemon.NewClock(p.boot, daemon.BootTime, time.Now, p.ledger.Last())
+	p.ledger.Clock = p.clock
+	p.guard.publish(p.clock.Now()) // the brain must not hear of none first (rule G5)
 }
 
 func (p *Proxy) listenOnLAN() {

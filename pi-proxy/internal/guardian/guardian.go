@@ -56,7 +56,7 @@ type Guardian struct {
 	seen     shutdown.Epoch   // the highest that the brain has named
 	readings map[string]heard // of each UPS whose supply was heard since Resumed
 	holds    time.Time        // since when S2's reason has held; zero: it does not
-	brain    time.Time        // the brain's last word that it acts; good if later than holds
+	brain    time.Time        // the brain's last word that it acts; good if not earlier than holds
 	done     bool             // a run of this outage was begun here, or is over at the brain's
 	wake     time.Time
 }
@@ -231,7 +231,7 @@ func (g *Guardian) Tick(now time.Time) []Event {
 		wait = urgent
 	}
 	from := g.holds
-	if g.brain.After(from) {
+	if !g.brain.Before(from) {
 		from = g.brain
 		wait = patience // it acts, and its word is good for that long
 	}

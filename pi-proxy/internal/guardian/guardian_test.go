@@ -423,6 +423,31 @@ func TestG2_ALaterEpochOfTheBrainIsYieldedTo(t *testing.T) {
 	}
 }
 
+func TestG2_ABrainThatWasYieldedToHasItsTenSecondsAlsoWhenTimeIsShort(t *testing.T) {
+	h := newHouse(t, orders())
+	h.out = h.now
+	soon := power.Seconds(100)
+	poll := func(seconds int) {
+		for range seconds {
+			h.now = h.now.Add(time.Second)
+			r := battery(h.now.Sub(h.out))
+			r.Runtime = &soon
+			h.report(r)
+		}
+	}
+	poll(5)
+	h.beganAt(3 * time.Second)
+	h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 2, Holder: "brain"}, shutdown.Advancing))
+	poll(9)
+	h.beganAt(3 * time.Second)
+	h.boot()
+	poll(3)
+	h.beganAt(3*time.Second, 17*time.Second) // yielded is on disk, and the outage is not done with
+	if want := (shutdown.Epoch{Counter: 3, Holder: "pi"}); h.g.Epoch != want {
+		t.Errorf("epoch %v, want %v", h.g.Epoch, want)
+	}
+}
+
 func TestEpochIsAboveAllThatWasNamed(t *testing.T) {
 	h := newHouse(t, orders())
 	h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 41, Holder: "brain"}, shutdown.None))

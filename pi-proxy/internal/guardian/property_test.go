@@ -3,6 +3,7 @@ package guardian_test
 import (
 	"encoding/json"
 	"errors"
+	"flag"
 	"go/parser"
 	"go/token"
 	"os"
@@ -20,6 +21,20 @@ import (
 	"sentinel.home.arpa/shared/shutdown"
 )
 
+// TestMain gives the property longer and more histories than rapid's defaults, unless the
+// command line asks for others.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	for name, value := range map[string]string{"rapid.checks": "400", "rapid.steps": "60"} {
+		if f := flag.Lookup(name); f.Value.String() == f.DefValue {
+			if err := flag.Set(name, value); err != nil {
+				panic(err)
+			}
+		}
+	}
+	os.Exit(m.Run())
+}
+
 // history drives a guardian at random and knows what it must never do.
 type history struct {
 	t      *rapid.T
@@ -30,7 +45,8 @@ type history struct {
 
 	reading *power.Reading // the last since the process began or resumed; nil: none that says a supply
 	at      time.Time      // when it came
-	runs    int            // begun since the mains were last seen
+	runs    int            // begun since the mains were last seen, or the last was yielded
+	word    time.Time      // the brain's last, within this reason, that it acts
 	over    bool           // the brain's run of this outage is over
 	highest uint64         // epoch counter, of all that was begun
 	named   uint64         // by the brain, to this process
@@ -45,6 +61,7 @@ func TestProperty_RandomHistories(t *testing.T) {
 			"":        func(*rapid.T) { h.replay() },
 			"pass":    h.pass,
 			"battery": h.battery,
+			"outage":  h.outage,
 			"other":   h.other,
 			"mains":   func(*rapid.T) { h.report(mains()) },
 			"mandate": h.mandate,
@@ -52,7 +69,7 @@ func TestProperty_RandomHistories(t *testing.T) {
 			"see":     h.see,
 			"arm":     func(t *rapid.T) { h.arm(rapid.Bool().Draw(t, "armed")) },
 			"restart": func(*rapid.T) { h.restart() },
-			"pause":   func(*rapid.T) { h.reading = nil; h.check(h.g.Resumed(h.now)) },
+			"pause":   func(*rapid.T) { h.reading, h.word = nil, time.Time{}; h.check(h.g.Resumed(h.now)) },
 		})
 	})
 }
@@ -75,6 +92,14 @@ func (h *history) battery(t *rapid.T) {
 	h.report(r)
 }
 
+// outage is a while on battery with the Pi's polls, as most of an outage is.
+func (h *history) outage(t *rapid.T) {
+	for i := range rapid.IntRange(2, 25).Draw(t, "polls") {
+		h.now = h.now.Add(time.Second)
+		h.report(battery(time.Duration(i) * time.Second))
+	}
+}
+
 func (h *history) other(t *rapid.T) {
 	h.report(power.Reading{Supply: rapid.SampledFrom([]power.Supply{power.SelfTest, power.Calibrates, power.Unknown}).Draw(t, "supply")})
 }
@@ -86,7 +111,7 @@ func (h *history) report(r power.Reading) {
 	switch r.Supply {
 	case power.Unknown:
 	case power.Mains:
-		h.reading, h.runs, h.over = &r, 0, false
+		h.reading, h.runs, h.over, h.word = &r, 0, false, time.Time{}
 	default:
 		h.reading = &r
 	}
@@ -99,7 +124,19 @@ func (h *history) mandate(t *rapid.T) {
 		shutdown.Stopped, shutdown.Disarmed}).Draw(t, "state")
 	h.named = max(h.named, epoch.Counter)
 	h.over = h.over || h.reason() && (state == shutdown.HasEnded || state == shutdown.Stopped)
-	h.check(h.g.Mandated(h.now, epoch, state))
+	if state == shutdown.Advancing && h.reason() {
+		h.word = h.now
+	}
+	es := h.g.Mandated(h.now, epoch, state)
+	for _, e := range es {
+		if e.Event.Type == guardian.Yielded {
+			if state != shutdown.Advancing || epoch.Counter < h.highest {
+				h.t.Fatalf("G2: yielded to %v, %s", epoch, state)
+			}
+			h.runs, h.over, h.word = 0, false, h.now // it runs anew
+		}
+	}
+	h.check(es)
 }
 
 // reason reports whether S2's holds now, by what was last heard and how old that is.
@@ -138,7 +175,7 @@ func (h *history) arm(armed bool) {
 }
 
 func (h *history) restart() {
-	h.reading, h.named = nil, 0
+	h.reading, h.named, h.word = nil, 0, time.Time{}
 	h.g = guardian.New("pi")
 	h.check(h.g.Order(h.now, h.orders))
 	for _, e := range h.disk {
@@ -176,6 +213,8 @@ func (h *history) checkBegan(e guardian.Event) {
 		h.t.Fatal("G2: a run after the brain's was over")
 	case e.Epoch.Counter <= h.highest, e.Epoch.Counter <= h.named, e.Epoch.Holder != "pi":
 		h.t.Fatalf("G5: epoch %v after %d of the Pi and %d of the brain", e.Epoch, h.highest, h.named)
+	case !h.word.IsZero() && h.now.Sub(h.word) < 10*time.Second:
+		h.t.Fatalf("G1: a run %v after the brain said that it acts", h.now.Sub(h.word))
 	case !h.reason():
 		h.t.Fatalf("S2: a run without a reason, at %+v", *h.reading)
 	}

@@ -42,6 +42,11 @@ type Ledger struct {
 	size      int64  // of the whole steps in it
 	fresh     bool   // the next write makes the file
 	unwritten []byte // steps that are not on disk
+	last      *daemon.Moment
+
+	// Clock, if there is one, says when each step is written, so that a later process
+	// knows how much time has passed.
+	Clock *daemon.Clock
 }
 
 // Open opens or makes the ledger.
@@ -90,6 +95,23 @@ func (l *Ledger) SetBundle(s Stored) error {
 	return nil
 }
 
+// line is a step as it lies on disk, with when it was written.
+type line struct {
+	guardian.Event
+	Moment *daemon.Moment `json:"moment,omitempty"`
+}
+
+func moment(c *daemon.Clock) *daemon.Moment {
+	if c == nil {
+		return nil
+	}
+	m := c.Moment()
+	return &m
+}
+
+// Last is when the last step that Run gave was written; nil if that is not known.
+func (l *Ledger) Last() *daemon.Moment { return l.last }
+
 // Run gives the steps of the last run. A torn last line, from a power cut in the middle
 // of a write, is cut off: its step was not done yet.
 func (l *Ledger) Run(log *slog.Logger, each func(guardian.Event)) error {
@@ -105,16 +127,19 @@ func (l *Ledger) Run(log *slog.Logger, each func(guardian.Event)) error {
 	scan := bufio.NewScanner(bytes.NewReader(data))
 	scan.Buffer(nil, maxLine)
 	for scan.Scan() {
-		var e guardian.Event
+		var e line
 		err := json.Unmarshal(scan.Bytes(), &e)
-		if err == nil && e.Event.Type == shutdown.Began && e.Event.Run == nil {
+		if err == nil && e.Event.Event.Type == shutdown.Began && e.Event.Event.Run == nil {
 			err = errors.New("a run without a plan")
 		}
 		if err != nil || whole+len(scan.Bytes()) == len(data) {
 			log.Error("run ends in a broken step, cut off", "file", path, "byte", whole, "err", err)
 			return os.Truncate(path, int64(whole))
 		}
-		each(e)
+		each(e.Event)
+		if e.Moment != nil {
+			l.last = e.Moment
+		}
 		whole += len(scan.Bytes()) + 1
 	}
 	return scan.Err()
@@ -124,7 +149,7 @@ func (l *Ledger) Run(log *slog.Logger, each func(guardian.Event)) error {
 // Steps that the disk did not take go first the next time.
 func (l *Ledger) Append(es []guardian.Event) error {
 	for _, e := range es {
-		data, err := json.Marshal(e)
+		data, err := json.Marshal(line{e, moment(l.Clock)})
 		if err != nil {
 			return fmt.Errorf("write the run: %w", err)
 		}
