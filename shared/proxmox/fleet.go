@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"sentinel.home.arpa/shared/shutdown"
@@ -23,6 +24,8 @@ const (
 // and on the cluster.
 type Fleet struct {
 	nodes map[string]*Client
+	mu    sync.Mutex
+	tasks map[int]string // the UPID of each guest's last shutdown
 	// silentFor tells how long a node's agent has not been heard; nil if it has none.
 	silentFor func(node string) *time.Duration
 }
@@ -30,7 +33,7 @@ type Fleet struct {
 // NewFleet makes the clients. dial is the way to the nodes; nil is the machine's network.
 func NewFleet(plan shutdown.Plan, tokenID, secret string, dial func(ctx context.Context, network, addr string) (net.Conn, error),
 	silentFor func(node string) *time.Duration) (*Fleet, error) {
-	f := &Fleet{nodes: map[string]*Client{}, silentFor: silentFor}
+	f := &Fleet{nodes: map[string]*Client{}, tasks: map[int]string{}, silentFor: silentFor}
 	for _, n := range plan.Nodes {
 		c, err := New(Options{Node: n.Name, API: n.API, Fingerprint: n.Fingerprint, TokenID: tokenID, Secret: secret, Dial: dial})
 		if err != nil {
@@ -84,7 +87,10 @@ func (f *Fleet) Do(ctx context.Context, c shutdown.Command) error {
 	}
 	switch c.Target.Kind {
 	case shutdown.Guest:
-		_, err = n.ShutdownGuest(ctx, guest(c.Target), max(c.Left-hardStop, shortestShutdown).Round(time.Second))
+		upid, err := n.ShutdownGuest(ctx, guest(c.Target), max(c.Left-hardStop, shortestShutdown).Round(time.Second))
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.tasks[c.Target.VMID] = upid
 		return err
 	case shutdown.ProxmoxNode:
 		return n.ShutdownNode(ctx)
@@ -101,13 +107,29 @@ func (f *Fleet) Look(ctx context.Context, t shutdown.Target) (shutdown.Sight, er
 	}
 	switch t.Kind {
 	case shutdown.Guest:
-		running, err := n.GuestRunning(ctx, guest(t))
-		return shutdown.Sight{Running: running}, err
+		return f.lookAtGuest(ctx, n, t)
 	case shutdown.ProxmoxNode, shutdown.Listing:
 		reach, err := n.Reachable(ctx)
 		return shutdown.Sight{Closed: reach.Closed(), SilentFor: f.silentFor(t.Node)}, err
 	}
 	return shutdown.Sight{}, errors.New("there is nothing to see of a " + string(t.Kind))
+}
+
+// lookAtGuest sees whether a guest runs, and if it does, whether its shutdown still does. The
+// task is asked first: one that ends between the two questions has done its work.
+func (f *Fleet) lookAtGuest(ctx context.Context, n *Client, t shutdown.Target) (shutdown.Sight, error) {
+	f.mu.Lock()
+	upid := f.tasks[t.VMID]
+	f.mu.Unlock()
+	var s shutdown.Sight
+	if upid != "" {
+		if task, err := n.TaskStatus(ctx, upid); err == nil && !task.Running && !task.OK {
+			s.Failed = "its shutdown failed: " + task.ExitStatus
+		}
+	}
+	running, err := n.GuestRunning(ctx, guest(t))
+	s.Running = running
+	return s, err
 }
 
 func guest(t shutdown.Target) Guest {

@@ -289,7 +289,10 @@ func (r *Run) Answered(now time.Time, id string, found []Target, err error) []Ev
 // Sight is what was seen of a target.
 type Sight struct {
 	Running bool // of a guest
-	Closed  bool // of a node: its API refuses connections or does not answer at all
+	// Failed is why a guest's accepted shutdown came to nothing: its task ended and the
+	// guest runs on, as with one that is locked by a backup.
+	Failed string
+	Closed bool // of a node: its API refuses connections or does not answer at all
 	// SilentFor is how long a node's agent has not been heard anywhere; nil if it
 	// never had one.
 	SilentFor *time.Duration
@@ -306,8 +309,13 @@ func (r *Run) Seen(now time.Time, id string, s Sight) []Event {
 		return []Event{p.event(WentDown, now, why)}
 	}
 	if p.Target.Kind == Guest {
-		if !s.Running {
+		switch {
+		case !s.Running:
 			return down("it is stopped")
+		case s.Failed != "" && p.Accepted:
+			e := p.event(Refused, now, s.Failed)
+			e.Again = p.Why == e.Why
+			return []Event{e}
 		}
 		return nil
 	}

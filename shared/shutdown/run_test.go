@@ -422,3 +422,35 @@ func (g *rig) checkReplay(now time.Time) {
 		g.t.Fatalf("replayed it wants something else (-run +replayed):\n%s", diff)
 	}
 }
+
+// A guest whose shutdown came to nothing after it was accepted is told again.
+func TestS4_AFailedShutdownIsToldAgain(t *testing.T) {
+	now := time.Date(2026, 11, 21, 19, 0, 0, 0, time.UTC)
+	plan := shutdown.Plan{Nodes: []shutdown.Node{{Name: "pve1"}}, Stages: []shutdown.Stage{{AllGuests: true, Deadline: time.Minute}}}
+	r := shutdown.Start(shutdown.Event{Type: shutdown.Began, At: now, Run: &shutdown.Header{ID: "r", Plan: plan}})
+	apply := func(es []shutdown.Event) (types []shutdown.EventType) {
+		for _, e := range es {
+			r.Apply(e)
+			types = append(types, e.Type)
+		}
+		return types
+	}
+	apply(r.Next(now))
+	apply(r.Next(now))
+	apply(r.Answered(now, "listing/pve1", []shutdown.Target{{Kind: shutdown.Guest, Node: "pve1", VMID: 100, Type: "qemu"}}, nil))
+	apply(r.Next(now))
+	apply(r.Answered(now, "guest/100", nil, nil))
+	if es := r.Seen(now, "guest/100", shutdown.Sight{Running: true}); es != nil {
+		t.Fatalf("while its task runs: %+v", es)
+	}
+	locked := shutdown.Sight{Running: true, Failed: "its shutdown failed: VM is locked (backup)"}
+	if got := apply(r.Seen(now.Add(time.Second), "guest/100", locked)); len(got) != 1 || got[0] != shutdown.Refused {
+		t.Fatalf("after its task failed: %v", got)
+	}
+	if es := r.Seen(now.Add(time.Second), "guest/100", locked); es != nil {
+		t.Fatalf("the same failure again: %+v", es)
+	}
+	if got := apply(r.Next(now.Add(3 * time.Second))); len(got) != 1 || got[0] != shutdown.Sent {
+		t.Fatalf("2 s later: %v", got)
+	}
+}

@@ -1,0 +1,92 @@
+package proxmox
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// seenAs looks at a target until what is seen is what is wanted.
+func seenAs(t *testing.T, f *Fleet, target shutdown.Target, want func(shutdown.Sight) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		s, err := f.Look(ctx, target)
+		if err == nil && want(s) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("%s is last seen as %+v, %v", target.ID(), s, err)
+		}
+	}
+}
+
+// A fleet finds what runs on a node, brings it down, and sees that it is; a guest that
+// refuses in its task, as one under backup does, is seen to have.
+func TestS4_AFleetGoesDown(t *testing.T) {
+	l := newLab(t, nil)
+	silent := 10 * time.Second
+	plan := shutdown.Plan{}
+	for _, n := range []string{"pve1", "pve2"} {
+		plan.Nodes = append(plan.Nodes, shutdown.Node{Name: n, API: l.URL(n), Fingerprint: l.Fingerprint(n)})
+	}
+	f, err := NewFleet(plan, testToken, testSecret, nil, func(node string) *time.Duration {
+		if node == "pve2" {
+			return &silent
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	found, err := f.List(t.Context(), "pve1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := map[string]shutdown.Target{}
+	for _, g := range found {
+		by[g.Name] = g
+	}
+	if len(found) != 4 || by["tmpl"].VMID != 0 || by["dns"].Type != "lxc" || by["web"].VMID != 100 || by["web"].Node != "pve1" {
+		t.Fatalf("found %+v", found)
+	}
+	for _, name := range []string{"web", "saved"} {
+		if err := f.Do(t.Context(), shutdown.Command{Target: by[name], Left: time.Minute}); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	seenAs(t, f, by["web"], func(s shutdown.Sight) bool { return !s.Running })
+	seenAs(t, f, by["saved"], func(s shutdown.Sight) bool {
+		return s.Running && strings.HasPrefix(s.Failed, "its shutdown failed: ")
+	})
+	if s, err := f.Look(t.Context(), by["dns"]); err != nil || !s.Running || s.Failed != "" {
+		t.Errorf("an untouched guest: %+v, %v", s, err)
+	}
+
+	node := shutdown.Target{Kind: shutdown.ProxmoxNode, Node: "pve2"}
+	if s, err := f.Look(t.Context(), node); err != nil || s.Closed || s.SilentFor == nil || *s.SilentFor != silent {
+		t.Errorf("before: %+v, %v", s, err)
+	}
+	if err := f.Do(t.Context(), shutdown.Command{Target: node, Left: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	seenAs(t, f, node, func(s shutdown.Sight) bool { return s.Closed })
+	seenAs(t, f, shutdown.Target{Kind: shutdown.Listing, Node: "pve2"}, func(s shutdown.Sight) bool { return s.Closed })
+
+	stranger := shutdown.Target{Kind: shutdown.ProxmoxNode, Node: "pve9"}
+	if err := f.Do(t.Context(), shutdown.Command{Target: stranger, Left: time.Minute}); err == nil || !strings.Contains(err.Error(), "pve9 is not part of the plan") {
+		t.Errorf("a node outside the plan: %v", err)
+	}
+	if err := f.Do(t.Context(), shutdown.Command{Target: shutdown.Target{Kind: shutdown.Listing, Node: "pve1"}, Left: time.Minute}); err == nil {
+		t.Error("a listing took a command")
+	}
+}
