@@ -2,7 +2,9 @@ package guardian_test
 
 import (
 	"testing"
+	"time"
 
+	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/shutdown"
 )
 
