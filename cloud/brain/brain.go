@@ -63,6 +63,7 @@ type Brain struct {
 	state      *sentinel.State
 	unwritten  []journal.Entry
 	writing    *writing // nil: the disk is free
+	broken     bool     // the last write failed, or hangs
 	timeline   []journal.Entry
 	performers map[string]*performer
 	guests     map[string]*int // by site, as last surveyed; nil: not known

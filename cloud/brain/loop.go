@@ -18,6 +18,9 @@ const (
 	pausedAfter = tick + 3*time.Second
 	// appendWithin bounds the journal: past it the brain acts from memory (rule R3).
 	appendWithin = 2 * time.Second
+	// hangsAfter is how much longer the loop waits for a write than that has for itself:
+	// one that fails says why.
+	hangsAfter   = 500 * time.Millisecond
 	batch        = 256
 	timelineKept = 300
 )
@@ -167,9 +170,9 @@ var errDiskHangs = errors.New("the disk hangs")
 // memory, says so, and tries again.
 func (b *Brain) append(ctx context.Context, entries []journal.Entry) {
 	b.unwritten = append(b.unwritten, entries...)
-	wait := appendWithin
-	if b.writing != nil {
-		wait = 0 // it was waited for
+	wait := appendWithin + hangsAfter
+	if b.broken {
+		wait = 0 // it was waited for, and the loop has other things to do
 	}
 	limit := time.NewTimer(wait)
 	defer limit.Stop()
@@ -182,15 +185,18 @@ func (b *Brain) append(ctx context.Context, entries []journal.Entry) {
 			if err != nil {
 				b.unwritten = append(b.writing.batch, b.unwritten...)
 			}
-			b.writing = nil
+			b.writing, b.broken = nil, err != nil
 			b.health.Set("journal", err)
 			if err != nil {
 				b.notWritten(err)
 				return
 			}
 		case <-limit.C:
-			b.health.Set("journal", errDiskHangs)
-			b.notWritten(errDiskHangs)
+			if !b.broken {
+				b.broken = true
+				b.health.Set("journal", errDiskHangs)
+				b.notWritten(errDiskHangs)
+			}
 			return
 		}
 	}

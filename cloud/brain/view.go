@@ -64,7 +64,7 @@ func supplyOf(site *sentinel.Site) power.Supply {
 
 func (b *Brain) pageView(now time.Time) *web.View {
 	v := &web.View{At: b.machine.wall(), Calls: map[string]int{}, Waiting: b.identities.Waiting()}
-	if len(b.unwritten) > 0 { // rule R3: act, and say so
+	if b.broken { // rule R3: act, and say so
 		v.Warnings = append(v.Warnings, "The journal cannot be written; a restart now would forget what has happened since.")
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.state.Sites)) {

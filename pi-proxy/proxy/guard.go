@@ -148,7 +148,7 @@ func (g *guard) write(es []guardian.Event) error {
 
 // done writes events down and does what they ask for.
 func (g *guard) done(ctx context.Context, now time.Time, es []guardian.Event) {
-	if len(es) > 0 {
+	if len(es) > 0 || len(g.unwritten) > 0 {
 		if err := g.write(es); err != nil {
 			g.p.log.Error("run not written, acting from memory", "err", err)
 		}

@@ -113,9 +113,8 @@ func (p *Proxy) reportUPS(ctx context.Context, l *latest) error {
 			m := wire.UPSReport{Header: p.header(), UPS: l.name, Reading: o.Reading, Changed: changed, Bundle: p.bundleHash(), Run: p.guard.status()}
 			return p.post(ctx, to, courier.PathUPS, wire.KindUPS, m.Header, m)
 		})
-		if !told { // it is due again at the next tick
+		if !told { // the next poll wakes this again
 			l.untold(changed)
-			last = time.Time{}
 		}
 	}
 }
