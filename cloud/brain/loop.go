@@ -189,6 +189,7 @@ func (b *Brain) append(ctx context.Context, entries []journal.Entry) {
 			b.health.Set("journal", err)
 			if err != nil {
 				b.notWritten(err)
+				b.write(ctx) // again, while the loop goes on; a later turn sees what came of it
 				return
 			}
 		case <-limit.C:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"syscall"
+	"time"
 )
 
 // ReachState says what became of an attempt to reach a node's API.
@@ -68,10 +69,15 @@ func (c *Client) Reachable(ctx context.Context) (Reach, error) {
 	return r, nil
 }
 
+// reachWithin is how long a node is given to take a connection: two tries of TCP's. A host
+// that is off answers nothing at all, and whoever looks must hear so before its own
+// patience ends.
+const reachWithin = 2500 * time.Millisecond
+
 // tryPort connects and hangs up. A connection of the pool would not do: a dead
 // node's looks alive until it is used.
 func (c *Client) tryPort(ctx context.Context) (ReachState, error) {
-	limited, cancel := context.WithTimeout(ctx, c.timeout)
+	limited, cancel := context.WithTimeout(ctx, min(c.timeout, reachWithin))
 	defer cancel()
 	conn, err := c.dial(limited, "tcp", c.addr)
 	if err == nil {

@@ -16,7 +16,9 @@ import (
 )
 
 const (
-	dialWithin = 3 * time.Second
+	// dialWithin is shorter than the brain's patience, which must hear that a target that
+	// answers nothing is closed.
+	dialWithin = 1500 * time.Millisecond
 	// idleAtMost ends a tunnel through which nothing goes.
 	idleAtMost = 2 * time.Minute
 	tunnels    = 64

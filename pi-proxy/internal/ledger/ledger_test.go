@@ -17,6 +17,7 @@ import (
 
 	"sentinel.home.arpa/pi-proxy/internal/guardian"
 	"sentinel.home.arpa/pi-proxy/internal/ledger"
+	"sentinel.home.arpa/shared/daemon"
 	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/shutdown"
 	"sentinel.home.arpa/shared/wire"
@@ -147,6 +148,26 @@ func TestS9_StepsAreReadAgain(t *testing.T) {
 		if log != "" {
 			t.Errorf("after %d steps: %s", i+1, log)
 		}
+	}
+}
+
+func TestS9_WhenTheLastStepWasWrittenIsKnown(t *testing.T) {
+	dir, es := t.TempDir(), steps(t)
+	l := open(t, dir)
+	boot := time.Hour
+	l.Clock = daemon.NewClock("a boot", func() time.Duration { return boot }, func() time.Time { return at }, nil)
+	appended(t, l, es[:2]...)
+	boot += time.Minute
+	appended(t, l, es[2])
+	want := l.Clock.Moment()
+	again := open(t, dir)
+	if again.Last() != nil {
+		t.Error("known before the run was read")
+	}
+	got, _ := read(t, again)
+	same(t, got, es[:3])
+	if diff := cmp.Diff(&want, again.Last()); diff != "" {
+		t.Error(diff)
 	}
 }
 
