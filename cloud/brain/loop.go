@@ -170,36 +170,48 @@ var errDiskHangs = errors.New("the disk hangs")
 // memory, says so, and tries again.
 func (b *Brain) append(ctx context.Context, entries []journal.Entry) {
 	b.unwritten = append(b.unwritten, entries...)
-	wait := appendWithin + hangsAfter
-	if b.broken {
-		wait = 0 // it was waited for, and the loop has other things to do
-	}
-	limit := time.NewTimer(wait)
-	defer limit.Stop()
 	for b.writing != nil || len(b.unwritten) > 0 {
 		if b.writing == nil {
 			b.write(ctx)
 		}
-		select {
-		case err := <-b.writing.done:
-			if err != nil {
-				b.unwritten = append(b.writing.batch, b.unwritten...)
-			}
-			b.writing, b.broken = nil, err != nil
-			b.health.Set("journal", err)
-			if err != nil {
-				b.notWritten(err)
-				b.write(ctx) // again, while the loop goes on; a later turn sees what came of it
-				return
-			}
-		case <-limit.C:
-			if !b.broken {
-				b.broken = true
-				b.health.Set("journal", errDiskHangs)
-				b.notWritten(errDiskHangs)
-			}
+		known, err := b.written()
+		if !known {
+			return // a later turn sees what came of it
+		}
+		if err != nil {
+			b.unwritten = append(b.writing.batch, b.unwritten...)
+		}
+		b.writing, b.broken = nil, err != nil
+		b.health.Set("journal", err)
+		if err != nil {
+			b.notWritten(err)
+			b.write(ctx) // again, while the loop goes on
 			return
 		}
+	}
+}
+
+// written waits for what came of the write under way. A journal that is broken was waited
+// for once; after that the loop only looks.
+func (b *Brain) written() (known bool, err error) {
+	select {
+	case err := <-b.writing.done:
+		return true, err
+	default:
+	}
+	if b.broken {
+		return false, nil
+	}
+	limit := time.NewTimer(appendWithin + hangsAfter)
+	defer limit.Stop()
+	select {
+	case err := <-b.writing.done:
+		return true, err
+	case <-limit.C:
+		b.broken = true
+		b.health.Set("journal", errDiskHangs)
+		b.notWritten(errDiskHangs)
+		return false, nil
 	}
 }
 
