@@ -2,13 +2,11 @@ package tailnet
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -19,57 +17,13 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"tailscale.com/derp/derpserver"
 	"tailscale.com/ipn/store/mem"
-	"tailscale.com/net/netns"
-	"tailscale.com/net/stun/stuntest"
 	"tailscale.com/tailcfg"
-	"tailscale.com/tstest/integration/testcontrol"
-	"tailscale.com/types/key"
-	"tailscale.com/types/logger"
-	"tailscale.com/types/nettype"
+
+	"sentinel.home.arpa/shared/sim/tailnetsim"
 )
 
-func TestMain(m *testing.M) {
-	for _, name := range []string{"TS_AUTHKEY", "TS_AUTH_KEY", "TS_CLIENT_SECRET", "TS_CONTROL_URL"} {
-		os.Unsetenv(name) // they fill empty fields
-	}
-	netns.SetEnabled(false)
-	goleak.VerifyTestMain(m)
-}
-
-// startControl starts a control server, a relay and a STUN server in this process.
-func startControl(t *testing.T) *testcontrol.Server {
-	relay := derpserver.New(key.NewNode(), logger.Discard)
-	web := httptest.NewUnstartedServer(derpserver.Handler(relay))
-	web.TLS = &tls.Config{}
-	web.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
-	web.StartTLS()
-	stun, stop := stuntest.ServeWithPacketListener(t, nettype.Std{})
-	c := &testcontrol.Server{
-		Logf: logger.Discard, MagicDNSDomain: "lab.ts.net", AllOnline: true,
-		DNSConfig: &tailcfg.DNSConfig{Proxied: true},
-		TagOwners: map[string][]string{}, // not nil: tags are granted
-		DERPMap: &tailcfg.DERPMap{Regions: map[int]*tailcfg.DERPRegion{1: {
-			RegionID: 1, RegionCode: "t",
-			Nodes: []*tailcfg.DERPNode{{
-				Name: "t1", RegionID: 1, HostName: "127.0.0.1", IPv4: "127.0.0.1", IPv6: "none",
-				InsecureForTests: true, STUNPort: stun.Port, STUNTestIP: "127.0.0.1",
-				DERPPort: web.Listener.Addr().(*net.TCPAddr).Port,
-			}},
-		}}},
-	}
-	c.HTTPTestServer = httptest.NewServer(c)
-	t.Cleanup(func() {
-		for _, s := range []*httptest.Server{c.HTTPTestServer, web} {
-			s.CloseClientConnections()
-			s.Close()
-		}
-		relay.Close()
-		stop()
-	})
-	return c
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // run starts a node and stops it at the test's end, or when the returned function is called.
 func run(t *testing.T, cfg Config) (*Node, func()) {
@@ -119,7 +73,7 @@ func await(t *testing.T, what string, ok func() bool) {
 }
 
 func TestNodeReachesBrain(t *testing.T) {
-	c := startControl(t)
+	c := tailnetsim.Start(t)
 	c.SetGlobalAppCaps(tailcfg.PeerCapMap{"example.com/cap/sentinel": {`{"role":"viewer"}`}})
 	brain, _ := run(t, Config{Hostname: "brain", ControlURL: c.BaseURL(), Tags: []string{"tag:sentinel-brain"}})
 	awaitUp(t, brain) // first, as a home has it: a brain that comes last costs its callers 5 s
@@ -188,7 +142,7 @@ func TestR1_OnlyPeersAreDialled(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer house.Close()
-	c := startControl(t)
+	c := tailnetsim.Start(t)
 	node, _ := run(t, Config{Hostname: "pve2", ControlURL: c.BaseURL()})
 	awaitUp(t, node)
 	for _, addr := range []string{house.Addr().String(), "brain:80", "brain.lab.ts.net:80", "localhost:80", "1.1.1.1:443", "192.168.77.11:80", "100.64.0.99:80", "100.100.100.100:80", "[fd7a:115c:a1e0::99]:80", "[fd00::1]:80", ":80", ""} {
@@ -244,7 +198,7 @@ func TestUnreachableControlBlocksNothing(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "tailscaled.state")); err != nil || asked.Load() != 1 {
 		t.Fatalf("asked %d times, %v", asked.Load(), err)
 	}
-	c := startControl(t)
+	c := tailnetsim.Start(t)
 	c.RequireAuthKey = "tskey-auth-x"
 	again, _ := run(t, Config{Hostname: "brain", Dir: dir, ControlURL: c.BaseURL(), AuthKey: func() (string, error) {
 		asked.Add(1)
@@ -257,7 +211,7 @@ func TestUnreachableControlBlocksNothing(t *testing.T) {
 }
 
 func TestAuthKeyIsReadUntilRegistered(t *testing.T) {
-	c := startControl(t)
+	c := tailnetsim.Start(t)
 	c.RequireAuthKey = "tskey-auth-right"
 	dir := t.TempDir()
 	keys := make(chan string, 8)
@@ -297,7 +251,7 @@ func TestAuthKeyIsReadUntilRegistered(t *testing.T) {
 }
 
 func TestExpiredKeyAndLoginAreVisible(t *testing.T) {
-	c := startControl(t)
+	c := tailnetsim.Start(t)
 	c.RequireAuth = true
 	node, _ := run(t, Config{Hostname: "brain", ControlURL: c.BaseURL()})
 	await(t, "an address to log in at", func() bool { return node.Status().AuthURL != "" })
