@@ -231,7 +231,7 @@ func TestR8_FirstContactReachesThePi(t *testing.T) {
 	})
 }
 
-// refusedFirst checks that a stranger is refused, and waits to be approved.
+// refusedFirst checks that a stranger is refused, and listed.
 func (s *source) refusedFirst(h *home) {
 	m := wire.Announcement{Header: s.header(), ID: "id", Kind: wire.Reboot}
 	if _, err := s.post(courier.PathAnnounce, wire.KindAnnouncement, m.Header, m); err == nil || !strings.Contains(err.Error(), "refused with 403") {

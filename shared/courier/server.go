@@ -52,7 +52,7 @@ func Receive(w http.ResponseWriter, r *http.Request) (*wire.Envelope, []byte, er
 func Decode(e *wire.Envelope, key wire.PublicKey, kind wire.Kind, into wire.Message) error {
 	if err := e.Verify(key); err != nil {
 		return &Fault{Status: http.StatusForbidden, Reason: "forged", Err: err,
-			Hint: "the key of " + e.Header.Node + " is another one: approve the new key, or restore the old"}
+			Hint: "the key of " + e.Header.Node + " is another one: restore it, or write the new one into cloud.yaml"}
 	}
 	if err := e.Decode(kind, into); err != nil {
 		return &Fault{Status: http.StatusBadRequest, Reason: "malformed", Err: err}

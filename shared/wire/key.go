@@ -113,7 +113,7 @@ func LoadKey(dir string) (Key, error) {
 	}
 	seed, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
 	if err != nil || len(seed) != ed25519.SeedSize {
-		return Key{}, fmt.Errorf("read the signing key: %s is no key: remove it and a new one is made, which must then be approved", path)
+		return Key{}, fmt.Errorf("read the signing key: %s is no key: remove it and a new one is made, which must then be written into cloud.yaml", path)
 	}
 	return keyOf(ed25519.NewKeyFromSeed(seed)), nil
 }

@@ -84,7 +84,7 @@ func (ids *Identities) Keys(site string) map[string]wire.PublicKey {
 	return keys
 }
 
-// Waiting are the names that were refused because nobody has approved them.
+// Waiting are the names that were refused because they are not known.
 func (ids *Identities) Waiting() []string {
 	ids.mu.Lock()
 	defer ids.mu.Unlock()
@@ -109,16 +109,16 @@ func (ids *Identities) Direct(r *http.Request, e *wire.Envelope) (Known, error) 
 	case ok && known.StableID == who.StableID && known.Key == e.Signer:
 		return known, nil
 	case ok && known.StableID == who.StableID:
-		return Known{}, ids.refuse(e, "it is known by another key; approve the new one")
+		return Known{}, ids.refuse(e, "it is known by another key; "+newKey)
 	case ok && known.StableID != "":
-		return Known{}, ids.refuse(e, "it is known as another machine; approve the new one")
+		return Known{}, ids.refuse(e, "it is known as another machine; "+newKey)
 	}
 	k, err := ids.contact(who, e)
 	if err != nil {
 		return Known{}, err
 	}
 	if ok && known.Key != k.Key {
-		return Known{}, ids.refuse(e, "it is known by another key; approve the new one")
+		return Known{}, ids.refuse(e, "it is known by another key; "+newKey)
 	}
 	if err := e.Verify(k.Key); err != nil { // or a name would be bound to a key that nobody holds
 		return Known{}, &courier.Fault{Status: http.StatusForbidden, Reason: "forged", Err: err}
@@ -130,6 +130,9 @@ func (ids *Identities) Direct(r *http.Request, e *wire.Envelope) (Known, error) 
 	return k, nil
 }
 
+// newKey is what to do about a machine that was set up anew.
+const newKey = "if it was set up anew, write its key, which it logs at its start, under nodes: or pi_proxies: in cloud.yaml"
+
 // contact judges a first contact: the name must be the caller's own on the tailnet, and
 // the policy must have made it a node or Pi.
 func (ids *Identities) contact(who Machine, e *wire.Envelope) (Known, error) {
@@ -138,7 +141,7 @@ func (ids *Identities) contact(who Machine, e *wire.Envelope) (Known, error) {
 		k.Site = ids.Sites[0]
 	}
 	if who.Name != k.Name {
-		return Known{}, ids.refuse(e, fmt.Sprintf("the tailnet calls this machine %q; give it that name, or approve this one", who.Name))
+		return Known{}, ids.refuse(e, fmt.Sprintf("the tailnet calls this machine %q; give it that name", who.Name))
 	}
 	if site, isPi := ids.Pis[k.Name]; isPi {
 		if !slices.Contains(who.Tags, TagPi) {
@@ -148,7 +151,7 @@ func (ids *Identities) contact(who Machine, e *wire.Envelope) (Known, error) {
 		return k, nil
 	}
 	if !slices.Contains(who.Tags, TagNode) && !slices.Contains(ids.Allow, who.Login) {
-		return Known{}, ids.refuse(e, "give it "+TagNode+", or approve it")
+		return Known{}, ids.refuse(e, "give it "+TagNode)
 	}
 	switch {
 	case k.Site == "":

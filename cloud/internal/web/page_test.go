@@ -135,7 +135,7 @@ func TestPage_SaysWhatMatters(t *testing.T) {
 		"The plan advances, because the power has been out for 10 s; stage 1.", "db: late", "(no answer)",
 		"Power outage at home", "Internet outage at home", "Failure at home", "known to Alex", "Over: all of its nodes",
 		"call to Alex: placed", "calling Alex, because the plan begins",
-		"<h2>Waiting to be approved</h2><ul><li>laptop</li><li>pve9</li></ul>",
+		"<h2>Refused, since they are not known</h2><ul><li>laptop</li><li>pve9</li></ul>",
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page does not say %q", want)
