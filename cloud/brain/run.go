@@ -18,6 +18,7 @@ import (
 // it READY=1, comes first.
 func (b *Brain) Run(ctx context.Context) error {
 	defer b.journal.Close()
+	b.log.Info("starting", "name", b.cfg.Name, "key", b.key.PublicKey(), "version", b.version)
 	mux, err := b.routes()
 	if err != nil {
 		return err
