@@ -171,6 +171,11 @@ func (b *Brain) connect() error {
 	for _, p := range cfg.Contacts {
 		b.numbers[p.Name] = p.Phone
 	}
+	if len(cfg.Plan) > 0 { // in an outage it would be too late to find out
+		if _, err := cfg.Proxmox.TokenSecret.Read(); err != nil {
+			return fmt.Errorf("read the Proxmox token's secret: %w", err)
+		}
+	}
 	return b.connectPhone()
 }
 

@@ -83,7 +83,7 @@ func TestLoad(t *testing.T) {
 name: pve1
 site: home
 state_dir: /tmp/x
-boot_id_file: /tmp/boot
+boot_id_file: /tmp/boot-id
 brains: [{address: "127.0.0.1:8080", key: "`+key+`"}]
 pi_proxies:
   - {name: pi, address: 192.168.77.2:7777, key: "`+key+`"}
@@ -98,7 +98,7 @@ interval: 250ms
 	}
 	k := wire.PublicKey(key)
 	want := Config{
-		Name: "pve1", Site: "home", StateDir: "/tmp/x", BootIDFile: "/tmp/boot",
+		Name: "pve1", Site: "home", StateDir: "/tmp/x", BootIDFile: "/tmp/boot-id",
 		Brains:           []Brain{{"127.0.0.1:8080", k}},
 		PiProxies:        []Pi{{"pi", "192.168.77.2:7777", k}, {"", "[fd00::2]:7777", k}},
 		TailscaledSocket: "/tmp/ts", Log: Log{"debug", "json"}, Interval: config.Duration(250 * time.Millisecond),

@@ -28,7 +28,7 @@ func stories() []story {
 		{"power-outage", "the mains go; guests, then servers are shut down; one call", playOutage, judgeOutage},
 		{"node-failure", "a server loses its power; one call", playFailure, judgeFailure},
 		{"planned-reboot", "a server whose way to the brain is cut is rebooted: no call, but one for a real failure after it", playReboot, judgeReboot},
-		{"internet-outage", "the home's internet goes; one call, a minute later", playInternet, judgeInternet},
+		{"internet-outage", "the home's internet goes; one call, a minute after that is recognised", playInternet, judgeInternet},
 		{"brain-frozen", "the mains go while the brain stands still: the Pi shuts down by itself", playFrozen, judgeFrozen},
 	}
 }
