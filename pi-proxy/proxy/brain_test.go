@@ -44,6 +44,9 @@ type brain struct {
 	announced []arrival[wire.Announcement]
 	ages      []time.Duration // of announced
 	named     func(hash string)
+	posted    func()        // with each report, before anything else; not with the lock held
+	held      chan struct{} // closed once the answer to a heartbeat is made and held back
+	release   chan struct{} // lets it go
 }
 
 func newBrain(t *testing.T) *brain {
@@ -90,6 +93,11 @@ func take[T any, M interface {
 	return func(w http.ResponseWriter, r *http.Request) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
+		if posted := b.posted; posted != nil && kind == wire.KindUPS {
+			b.mu.Unlock()
+			posted()
+			b.mu.Lock()
+		}
 		if b.away {
 			panic(http.ErrAbortHandler)
 		}
@@ -113,6 +121,13 @@ func take[T any, M interface {
 			if has != b.hash {
 				a.Bundle = b.bundle
 			}
+		}
+		if held, release := b.held, b.release; held != nil && kind == wire.KindHeartbeat {
+			b.held = nil
+			close(held)
+			b.mu.Unlock()
+			<-release
+			b.mu.Lock()
 		}
 		if err := courier.Reply(w, a, b.key); err != nil {
 			b.t.Log(err)

@@ -33,6 +33,7 @@ type guard struct {
 	p      *Proxy
 	core   *guardian.Guardian
 	inputs chan func(now time.Time) []guardian.Event
+	lived  time.Time     // when an earlier process of this boot was last alive; zero: not known
 	ended  chan struct{} // closed when the loop has ended
 	disk   chan struct{} // taken while a write is under way
 
@@ -86,7 +87,7 @@ func (g *guard) loop(ctx context.Context) error {
 	defer close(g.ended)
 	defer g.stop()
 	now := g.p.clock.Now()
-	g.done(ctx, now, g.core.Resumed(now))
+	g.done(ctx, now, g.core.Restarted(now, g.lived, g.p.upses()))
 	if r := g.core.Run; r != nil && !r.Over() {
 		g.p.log.Warn("taking up a run", "run", r.ID)
 		g.perform(ctx)

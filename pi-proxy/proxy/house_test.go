@@ -19,6 +19,7 @@ import (
 	"sentinel.home.arpa/pi-proxy/proxy"
 	"sentinel.home.arpa/shared/config"
 	"sentinel.home.arpa/shared/courier"
+	"sentinel.home.arpa/shared/daemon"
 	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/shutdown"
 	"sentinel.home.arpa/shared/sim/pvesim"
@@ -166,7 +167,7 @@ func (h *house) node(name string) *node {
 }
 
 func (n *node) header() wire.Header {
-	return wire.Header{V: wire.Version, Node: n.name, Boot: "9a3f0c12-0000-4000-8000-00000000abcd", Seq: n.seq.Next(time.Hour)}
+	return wire.Header{V: wire.Version, Node: n.name, Boot: "9a3f0c12-0000-4000-8000-00000000abcd", Seq: n.seq.Next(daemon.BootTime())}
 }
 
 func (n *node) post(path string, kind wire.Kind, h wire.Header, m any) (*wire.Answer, error) {

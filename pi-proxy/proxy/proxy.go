@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +21,6 @@ import (
 	"sentinel.home.arpa/pi-proxy/internal/ledger"
 	"sentinel.home.arpa/pi-proxy/internal/spool"
 	"sentinel.home.arpa/pi-proxy/internal/ups"
-	"sentinel.home.arpa/shared/config"
 	"sentinel.home.arpa/shared/courier"
 	"sentinel.home.arpa/shared/daemon"
 	"sentinel.home.arpa/shared/shutdown"
@@ -59,10 +59,17 @@ type Proxy struct {
 	guard   *guard
 
 	seq      wire.Counter
-	stored   atomic.Pointer[ledger.Stored]
+	stored   atomic.Pointer[ledger.Stored] // what the Pi goes by
+	kept     atomic.Pointer[string]        // hash of the bundle that is on disk
+	unstored chan struct{}                 // has a value when stored is new
 	brainKey atomic.Pointer[wire.PublicKey]
-	bundleMu sync.Mutex
+	answers  newest
+	reports  lanes // of UPSes, which share one sequence at a brain
 	connects wire.Once
+
+	seenMu    sync.Mutex
+	seenSaved bool          // the last time
+	newBoot   chan struct{} // has a value when a node was heard from another boot
 
 	reachMu sync.Mutex
 	reach   map[string]bool // by the brain's URL, as last tried
@@ -70,7 +77,8 @@ type Proxy struct {
 
 // New opens the state directory and takes up what an earlier process left.
 func New(cfg Config, log *slog.Logger) (*Proxy, error) {
-	p := &Proxy{cfg: cfg, log: log, notifier: daemon.NewNotifier(log), health: daemon.NewHealth(30 * time.Second), reach: map[string]bool{}}
+	p := &Proxy{cfg: cfg, log: log, notifier: daemon.NewNotifier(log), health: daemon.NewHealth(30 * time.Second), reach: map[string]bool{},
+		unstored: make(chan struct{}, 1), newBoot: make(chan struct{}, 1), seenSaved: true}
 	var err error
 	if err = os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the state directory: %w", err)
@@ -95,8 +103,13 @@ func New(cfg Config, log *slog.Logger) (*Proxy, error) {
 		p.client = courier.NewClient(nil)
 		p.brainKey.Store(&cfg.Brains[0].Key)
 	}
-	p.takeUp()
+	seen, err := p.ledger.Seen()
+	if err != nil {
+		p.log.Error("what was seen is unreadable, repetitions of earlier messages may pass for new", "err", err)
+	}
+	p.takeUp(seen)
 	p.listenOnLAN()
+	p.takeUpSeen(seen)
 	p.watchUPSes()
 	return p, nil
 }
@@ -110,7 +123,7 @@ func (p *Proxy) authKey() (string, error) {
 
 // takeUp restores the bundle and the run. Without a readable bundle the Pi still reports
 // and relays; it guards once the brain has handed one out.
-func (p *Proxy) takeUp() {
+func (p *Proxy) takeUp(seen *ledger.Seen) {
 	p.guard = newGuard(p)
 	stored, err := p.ledger.Bundle()
 	if err != nil {
@@ -118,6 +131,7 @@ func (p *Proxy) takeUp() {
 	}
 	if stored != nil {
 		p.stored.Store(stored)
+		p.kept.Store(&stored.Hash)
 		if p.tailnet != nil && stored.BrainKey != "" {
 			p.brainKey.Store(&stored.BrainKey)
 		}
@@ -126,13 +140,26 @@ func (p *Proxy) takeUp() {
 	if err := p.ledger.Run(p.log, func(e guardian.Event) { p.guard.core.Restore(e) }); err != nil {
 		p.log.Error("run unreadable, none is taken up", "err", err)
 	}
-	p.clock = daemon.NewClock(p.boot, daemon.BootTime, time.Now, p.ledger.Last())
+	last := p.ledger.Last()
+	if seen != nil {
+		last = lastMoment(last, &seen.Moment)
+	}
+	p.clock = daemon.NewClock(p.boot, daemon.BootTime, time.Now, last)
 	p.ledger.Clock = p.clock
+	if p.lived(last) {
+		p.guard.lived = last.At
+	}
 	p.guard.publish(p.clock.Now()) // the brain must not hear of none first (rule G5)
 }
 
 func (p *Proxy) listenOnLAN() {
-	p.lan = &lan.Listener{Log: p.log, Key: p.key, Now: time.Now, Self: p.header, Keep: p.spool.Put,
+	p.lan = &lan.Listener{Log: p.log, Key: p.key, Now: time.Now, SinceBoot: daemon.BootTime, Self: p.header, Keep: p.spool.Put,
+		NewBoot: func() {
+			select {
+			case p.newBoot <- struct{}{}:
+			default:
+			}
+		},
 		KeyOf: func(node string) (wire.PublicKey, bool) {
 			s := p.stored.Load()
 			if s == nil {
@@ -207,8 +234,9 @@ func (p *Proxy) isBrain(r *http.Request) error {
 }
 
 func (p *Proxy) watchUPSes() {
+	out := p.guard.core.Out()
 	for _, u := range p.cfg.UPS {
-		l := &latest{name: u.Name, wake: make(chan struct{}, 1)}
+		l := &latest{name: u.Name, wake: make(chan struct{}, 1), out: slices.Contains(out, u.Name)}
 		p.latest = append(p.latest, l)
 		client := &ups.Client{Addr: u.NIS, Timeout: nisWithin}
 		p.pollers = append(p.pollers, ups.NewPoller(client, u.Poll.Std(), func(o ups.Observation) {
@@ -256,54 +284,4 @@ func (p *Proxy) brains(ctx context.Context) []courier.Receiver {
 		out = append(out, courier.Receiver{Name: b.Name, URL: "http://" + net.JoinHostPort(b.Addr.String(), "80")})
 	}
 	return out
-}
-
-// learn takes what a brain's answer brings: its key, the bundle, the mandate.
-func (p *Proxy) learn(a *wire.Answer) {
-	if p.tailnet != nil && a.BrainKey != "" && a.BrainKey.Validate() == nil {
-		p.brainKey.Store(&a.BrainKey)
-	}
-	if a.Bundle != nil && a.Mandate != nil {
-		p.store(ledger.Stored{Hash: a.Mandate.Bundle, BrainKey: a.BrainKey, Bundle: *a.Bundle})
-	}
-	if a.Mandate != nil {
-		p.guard.mandate(*a.Mandate)
-	}
-}
-
-// store puts a new bundle on disk before the guardian goes by it, and before the brain is
-// told of it.
-func (p *Proxy) store(s ledger.Stored) {
-	p.bundleMu.Lock()
-	defer p.bundleMu.Unlock()
-	if old := p.stored.Load(); old != nil && old.Hash == s.Hash {
-		return
-	}
-	if hash, err := s.Bundle.Hash(); err != nil || hash != s.Hash {
-		p.log.Error("bundle refused, its hash is another one", "err", err)
-		return
-	}
-	if err := p.ledger.SetBundle(s); err != nil {
-		p.log.Error("bundle not stored", "err", err)
-		return
-	}
-	p.stored.Store(&s)
-	p.guard.order(s.Bundle)
-	p.log.Info("bundle stored", "hash", s.Hash, "armed", s.Bundle.Armed, "lacks", p.lacks())
-}
-
-// lacks are the credentials that the bundle names and the Pi does not have.
-func (p *Proxy) lacks() []string {
-	s := p.stored.Load()
-	if s == nil || s.Bundle.TokenSecret == "" {
-		return nil
-	}
-	secret, err := config.NewSecret(s.Bundle.TokenSecret)
-	if err == nil {
-		_, err = secret.Read()
-	}
-	if err != nil {
-		return []string{s.Bundle.TokenSecret}
-	}
-	return nil
 }

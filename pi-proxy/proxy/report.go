@@ -10,6 +10,7 @@ import (
 
 	"sentinel.home.arpa/pi-proxy/internal/ups"
 	"sentinel.home.arpa/shared/courier"
+	"sentinel.home.arpa/shared/daemon"
 	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/wire"
 )
@@ -25,6 +26,7 @@ const (
 type latest struct {
 	name string
 	wake chan struct{}
+	out  bool // an earlier process last heard it on battery
 
 	mu      sync.Mutex
 	o       ups.Observation
@@ -68,12 +70,23 @@ func (l *latest) untold(changed bool) {
 	l.changed = l.changed || changed
 }
 
-// supply is the last known; false if none is.
+// supply is the last known, by whatever process; false if none is.
 func (l *latest) supply() (power.Supply, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.o.Reading.Supply
-	return s, l.known && s != power.Unknown
+	if !l.known || s == power.Unknown {
+		return power.Battery, l.out
+	}
+	return s, true
+}
+
+// upses are the names of those that are watched.
+func (p *Proxy) upses() (names []string) {
+	for _, l := range p.latest {
+		names = append(names, l.name)
+	}
+	return names
 }
 
 // mains reports whether every UPS whose supply is known is on mains.
@@ -109,7 +122,7 @@ func (p *Proxy) reportUPS(ctx context.Context, l *latest) error {
 			continue
 		}
 		last = time.Now()
-		told := p.toBrains(ctx, func(ctx context.Context, to courier.Receiver) error {
+		told := p.toBrains(ctx, &p.reports, func(ctx context.Context, to courier.Receiver) error {
 			m := wire.UPSReport{Header: p.header(), UPS: l.name, Reading: o.Reading, Changed: changed, Bundle: p.bundleHash(), Run: p.guard.status()}
 			return p.post(ctx, to, courier.PathUPS, wire.KindUPS, m.Header, m)
 		})
@@ -124,7 +137,7 @@ func (p *Proxy) beat(ctx context.Context) error {
 	tick := time.NewTicker(beatEach)
 	defer tick.Stop()
 	for {
-		p.toBrains(ctx, func(ctx context.Context, to courier.Receiver) error {
+		p.toBrains(ctx, nil, func(ctx context.Context, to courier.Receiver) error {
 			m := wire.Heartbeat{Header: p.header(), Pi: &wire.PiStatus{Addresses: p.addresses(), Heard: p.lan.Heard(),
 				Bundle: p.bundleHash(), Lacks: p.lacks(), Run: p.guard.status()}}
 			return p.post(ctx, to, courier.PathHeartbeat, wire.KindHeartbeat, m.Header, m)
@@ -137,12 +150,48 @@ func (p *Proxy) beat(ctx context.Context) error {
 	}
 }
 
-// toBrains posts to all brains at once, and reports whether one of them has answered.
-func (p *Proxy) toBrains(ctx context.Context, post func(ctx context.Context, to courier.Receiver) error) bool {
+// lanes have the posts of one kind reach a brain one after the other: they share a
+// sequence there, and one that is overtaken counts for nothing (rule U6). The zero value
+// is ready.
+type lanes struct {
+	mu  sync.Mutex
+	all map[string]chan struct{} // by the brain's URL; full while a post is under way
+}
+
+// enter waits for the lane to be free; leave is nil if the context ended before.
+func (l *lanes) enter(ctx context.Context, url string) (leave func()) {
+	l.mu.Lock()
+	if l.all == nil {
+		l.all = map[string]chan struct{}{}
+	}
+	lane := l.all[url]
+	if lane == nil {
+		lane = make(chan struct{}, 1)
+		l.all[url] = lane
+	}
+	l.mu.Unlock()
+	select {
+	case lane <- struct{}{}:
+		return func() { <-lane }
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// toBrains posts to all brains at once, in their lanes if there are any, and reports
+// whether one of them has answered. A message's seq must be made by post.
+func (p *Proxy) toBrains(ctx context.Context, in *lanes, post func(ctx context.Context, to courier.Receiver) error) bool {
 	var wg sync.WaitGroup
 	var told atomic.Bool
 	for _, to := range p.brains(ctx) {
 		wg.Go(func() {
+			if in != nil {
+				leave := in.enter(ctx, to.URL)
+				if leave == nil {
+					return
+				}
+				defer leave()
+			}
 			ctx, cancel := context.WithTimeout(ctx, postWithin)
 			defer cancel()
 			err := post(ctx, to)
@@ -183,7 +232,7 @@ func (p *Proxy) post(ctx context.Context, to courier.Receiver, path string, kind
 	if err != nil {
 		return err
 	}
-	p.learn(a)
+	p.learn(a, daemon.BootTime())
 	return nil
 }
 
@@ -230,6 +279,10 @@ func (p *Proxy) forwardSome(ctx context.Context) bool {
 		if err != nil {
 			continue
 		}
+		if len(a.Taken) == 0 {
+			continue
+		}
+		p.saveSeen() // what leaves the spool must still be known if it comes again (rule A7)
 		for _, i := range a.Taken {
 			if i < 0 || i >= len(m.Messages) {
 				continue
@@ -245,13 +298,6 @@ func (p *Proxy) forwardSome(ctx context.Context) bool {
 		}
 	}
 	return false
-}
-
-func (p *Proxy) bundleHash() string {
-	if s := p.stored.Load(); s != nil {
-		return s.Hash
-	}
-	return ""
 }
 
 // addresses are the Pi's own on its LAN, for the brain to hand out.

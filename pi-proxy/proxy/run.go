@@ -23,6 +23,8 @@ func (p *Proxy) Run(ctx context.Context) error {
 		{Name: "guardian", Run: p.guard.loop},
 		{Name: "heartbeat", Run: p.beat},
 		{Name: "forward", Run: p.forward},
+		{Name: "bundles", Run: p.storeBundles},
+		{Name: "seen", Run: p.remember},
 		{Name: "lan", Run: func(ctx context.Context) error { return daemon.Serve(ctx, ln, p.lanRoutes(), "lan") }},
 	}
 	for i, u := range p.pollers {
@@ -43,6 +45,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	err = daemon.Run(ctx, tasks...)
 	p.notifier.Stopping()
 	p.relay.Wait()
+	p.saveSeen()
 	return err
 }
 

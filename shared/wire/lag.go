@@ -1,26 +1,33 @@
 package wire
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
-
-// creep lets the shortest way ever seen be forgotten slowly, since two machines' clocks
-// run apart: 0.05 % is ten times what untuned quartz does.
-const creep = 0.0005
 
 // Lags tells how much longer than usual a message was on its way: in a buffer, behind a
 // stopped process, on a slow link. It compares the sender's own clock, which is its seq,
 // with the receiver's, and needs neither to be right. The zero value is ready.
 type Lags struct {
 	mu    sync.Mutex
-	nodes map[string]way
+	nodes map[string]Way
 }
 
-type way struct {
-	boot     string
-	shortest time.Duration // arrival less seq
-	at       time.Duration
+// usualFor is how long what is usual is remembered, once or twice that. What waits in a
+// buffer comes in a burst and catches up well within it; a sender whose clock stood still,
+// as a paused virtual machine's does, is behind for good, and that must pass for usual soon.
+const usualFor = time.Minute
+
+// Way is how long the messages of one node take: the receiver's CLOCK_BOOTTIME at their
+// arrival less their seq. It says something only while both machines keep their boots.
+type Way struct {
+	Node   string        `json:"node"`
+	Boot   string        `json:"boot"`
+	Before time.Duration `json:"before_ns"` // the shortest of the time before Since
+	Now    time.Duration `json:"now_ns"`    // and from then on
+	Since  time.Duration `json:"since_ns"`  // by the receiver's CLOCK_BOOTTIME
 }
 
 // Of is the lag of a verified message that arrived at the receiver's CLOCK_BOOTTIME.
@@ -28,17 +35,40 @@ func (l *Lags) Of(h Header, arrival time.Duration) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.nodes == nil {
-		l.nodes = map[string]way{}
+		l.nodes = map[string]Way{}
 	}
 	took := arrival - time.Duration(h.Seq)*time.Microsecond
 	w, known := l.nodes[h.Node]
-	if !known || w.boot != h.Boot {
-		l.nodes[h.Node] = way{h.Boot, took, arrival}
-		return 0
+	switch {
+	case !known || w.Boot != h.Boot:
+		w = Way{Node: h.Node, Boot: h.Boot, Before: took, Now: took, Since: arrival}
+	case arrival-w.Since >= usualFor:
+		w.Before, w.Now, w.Since = w.Now, took, arrival
+	default:
+		w.Now = min(w.Now, took)
 	}
-	w.shortest += time.Duration(float64(arrival-w.at) * creep)
-	w.at = arrival
-	w.shortest = min(w.shortest, took)
 	l.nodes[h.Node] = w
-	return took - w.shortest
+	return took - min(w.Before, w.Now)
+}
+
+// Ways are all that is known, for Restore by a later process of the same boot.
+func (l *Lags) Ways() (all []Way) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, node := range slices.Sorted(maps.Keys(l.nodes)) {
+		all = append(all, l.nodes[node])
+	}
+	return all
+}
+
+// Restore takes up what an earlier process of the same boot knew.
+func (l *Lags) Restore(ways []Way) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.nodes == nil {
+		l.nodes = map[string]Way{}
+	}
+	for _, w := range ways {
+		l.nodes[w.Node] = w
+	}
 }

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,27 +39,79 @@ type bootSeqs struct {
 	high map[Kind]int64
 }
 
+// Mark is the highest seq of one node, boot and kind, as it is written down.
+type Mark struct {
+	Node string `json:"node"`
+	Boot string `json:"boot"`
+	Kind Kind   `json:"kind"`
+	Seq  int64  `json:"seq"`
+}
+
 // Fresh reports whether a verified message is newer than all before it, and remembers
 // it. One that is not is a repetition: answered, but changing nothing.
 func (s *Sequence) Fresh(h Header, kind Kind) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.newer(h, kind) {
+		return false
+	}
+	s.raise(Mark{h.Node, h.Boot, kind, h.Seq})
+	return true
+}
+
+// Newer is Fresh that remembers nothing yet: for a message that must be on disk first.
+func (s *Sequence) Newer(h Header, kind Kind) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.newer(h, kind)
+}
+
+func (s *Sequence) newer(h Header, kind Kind) bool {
+	for _, b := range s.nodes[h.Node] {
+		if b.boot == h.Boot {
+			return h.Seq > b.high[kind]
+		}
+	}
+	return true
+}
+
+func (s *Sequence) raise(m Mark) {
 	if s.nodes == nil {
 		s.nodes = map[string][]bootSeqs{}
 	}
-	boots := s.nodes[h.Node]
+	boots := s.nodes[m.Node]
 	for _, b := range boots {
-		if b.boot == h.Boot {
-			if h.Seq <= b.high[kind] {
-				return false
-			}
-			b.high[kind] = h.Seq
-			return true
+		if b.boot == m.Boot {
+			b.high[m.Kind] = max(b.high[m.Kind], m.Seq)
+			return
 		}
 	}
 	if len(boots) == bootsKept {
 		boots = append(boots[:0:0], boots[1:]...)
 	}
-	s.nodes[h.Node] = append(boots, bootSeqs{h.Boot, map[Kind]int64{kind: h.Seq}})
-	return true
+	s.nodes[m.Node] = append(boots, bootSeqs{m.Boot, map[Kind]int64{m.Kind: m.Seq}})
+}
+
+// Marks are all that is remembered, the oldest boot of a node first, for Restore after a
+// restart.
+func (s *Sequence) Marks() (all []Mark) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, node := range slices.Sorted(maps.Keys(s.nodes)) {
+		for _, b := range s.nodes[node] {
+			for _, kind := range slices.Sorted(maps.Keys(b.high)) {
+				all = append(all, Mark{node, b.boot, kind, b.high[kind]})
+			}
+		}
+	}
+	return all
+}
+
+// Restore takes up what an earlier process remembered.
+func (s *Sequence) Restore(marks []Mark) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range marks {
+		s.raise(m)
+	}
 }

@@ -21,5 +21,14 @@
 // outage has two runs. A disarmed plan is never begun.
 // Whoever begins raises the epoch's counter, and the holder of a lower one only watches.
 //
+// After a restart the UPS must be heard before anything is sent. If it was on battery and
+// is silent, its silence is danger as ever (rule U5), but only in the same boot of the Pi
+// and if nobody listened for 5 min at most. After a reboot of the Pi silence is no reason
+// to act, for however long: a Pi boots because the mains are back, or in an outage, and
+// without a battery-backed clock it can't tell how long it was away. Should it be the
+// outage, then the brain has heard the UPS on battery and fall silent, and acts on it; a
+// house with power that is shut down would be the worse mistake.
+// An outage is over once every UPS that was on battery was heard to be on mains.
+//
 // It is pure: no clock, network, disk, log or randomness.
 package guardian

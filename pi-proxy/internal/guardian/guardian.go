@@ -42,6 +42,11 @@ const (
 	Yielded shutdown.EventType = "yielded"
 	// OutageOver: the mains are back, and nothing of the outage holds the next one back.
 	OutageOver shutdown.EventType = "outage_over"
+	// OnBattery and OnMains: what a UPS, the event's target, was last heard to be on.
+	OnBattery shutdown.EventType = "on_battery"
+	OnMains   shutdown.EventType = "on_mains"
+	// EpochSeen: the brain has named an epoch that is above all before.
+	EpochSeen shutdown.EventType = "epoch_seen"
 )
 
 // Guardian is the Pi's side of who acts. It is not safe for concurrent use.
@@ -53,11 +58,14 @@ type Guardian struct {
 	Run   *shutdown.Run
 	Epoch shutdown.Epoch
 
-	seen     shutdown.Epoch   // the highest that the brain has named
-	readings map[string]heard // of each UPS whose supply was heard since Resumed
-	holds    time.Time        // since when S2's reason has held; zero: it does not
-	brain    time.Time        // the brain's last word that it acts; good if not earlier than holds
-	done     bool             // a run of this outage was begun here, or is over at the brain's
+	seen     shutdown.Epoch       // the highest that the brain has named
+	readings map[string]heard     // of each UPS whose supply was heard since Resumed
+	out      map[string]time.Time // UPSes that were on battery when last heard, by since when
+	silent   time.Time            // since when nothing is heard of those of out without a reading; zero: they must be heard first
+	turned   time.Time            // the last Tick
+	holds    time.Time            // since when S2's reason has held; zero: it does not
+	brain    time.Time            // the brain's last word that it acts; good if not earlier than holds
+	done     bool                 // a run of this outage was begun here, or is over at the brain's
 	wake     time.Time
 }
 
@@ -69,12 +77,18 @@ type heard struct {
 
 // New makes a guardian that holds no plan and does nothing.
 func New(self string) *Guardian {
-	return &Guardian{self: self, readings: map[string]heard{}}
+	return &Guardian{self: self, readings: map[string]heard{}, out: map[string]time.Time{}}
 }
 
 // Restore replays an event of an earlier process.
 func (g *Guardian) Restore(e Event) {
 	switch {
+	case e.Event.Type == OnBattery:
+		g.out[e.Event.Target] = e.Event.At
+	case e.Event.Type == OnMains:
+		delete(g.out, e.Event.Target)
+	case e.Event.Type == EpochSeen:
+		g.heed(e.Epoch)
 	case e.Event.Type == BrainDone:
 		g.done = true
 		g.heed(e.Epoch)
@@ -106,6 +120,7 @@ func (g *Guardian) NextDeadline() time.Time { return g.wake }
 func (g *Guardian) Resumed(now time.Time) []Event {
 	g.holds = time.Time{}
 	clear(g.readings)
+	g.listen(now)
 	if g.open() && !g.orders.Armed {
 		return g.apply(g.Run.Abort(now, "the plan was disarmed"))
 	}
@@ -130,7 +145,14 @@ func (g *Guardian) Order(now time.Time, o Orders) []Event {
 
 // Mandated takes the brain's word on who acts.
 func (g *Guardian) Mandated(now time.Time, epoch shutdown.Epoch, run shutdown.State) []Event {
-	g.heed(epoch)
+	var es []Event
+	if epoch.Compare(g.seen) > 0 && epoch.Compare(g.Epoch) > 0 {
+		es = g.note(epoch, shutdown.Event{Type: EpochSeen, At: now})
+	}
+	return append(es, g.mandated(now, epoch, run)...)
+}
+
+func (g *Guardian) mandated(now time.Time, epoch shutdown.Epoch, run shutdown.State) []Event {
 	if g.open() && epoch.Compare(g.Epoch) > 0 && run == shutdown.Advancing {
 		g.holds, g.brain = now, now // should it stop advancing, the Pi takes over again
 		es := g.apply(g.Run.Abort(now, "the brain's own run advances under a later epoch"))
@@ -157,31 +179,22 @@ func (g *Guardian) Mandated(now time.Time, epoch shutdown.Epoch, run shutdown.St
 // Reported takes a reading of one of the site's UPSes. One that does not know its supply
 // says nothing: a Pi that has just booted hears apcupsd before apcupsd hears the UPS.
 func (g *Guardian) Reported(now time.Time, ups string, r power.Reading) []Event {
+	var es []Event
 	if r.Supply != power.Unknown {
 		g.readings[ups] = heard{r, now}
+		es = g.mark(now, ups, r)
 	}
 	if !g.mains() {
-		return g.Tick(now)
+		return append(es, g.Tick(now)...)
 	}
 	g.holds, g.wake = time.Time{}, time.Time{}
-	var es []Event
 	if g.open() {
-		es = g.apply(g.Run.Abort(now, "the power is back"))
+		es = append(es, g.apply(g.Run.Abort(now, "the power is back"))...)
 	}
 	if g.done {
 		es = append(es, g.note(g.Epoch, shutdown.Event{Type: OutageOver, At: now})...)
 	}
 	return es
-}
-
-// mains reports whether every UPS that was heard is on mains.
-func (g *Guardian) mains() bool {
-	for _, r := range g.readings {
-		if r.Supply != power.Mains {
-			return false
-		}
-	}
-	return len(g.readings) > 0
 }
 
 // Answered is the outcome of a command.
@@ -203,12 +216,15 @@ func (g *Guardian) Seen(now time.Time, target string, s shutdown.Sight) []Event 
 // Tick is the passing of time. A reading ages with it; the Pi polls the UPS each second
 // and reports also that it could not.
 func (g *Guardian) Tick(now time.Time) []Event {
-	g.wake = time.Time{}
-	if len(g.readings) == 0 {
+	g.wake, g.turned = time.Time{}, now
+	if g.open() {
+		if g.goesOn(now) {
+			return g.advance(now)
+		}
 		return nil
 	}
-	if g.open() {
-		return g.advance(now)
+	if len(g.readings) == 0 && len(g.out) == 0 {
+		return nil
 	}
 	v, onBattery := g.decide(now)
 	if !v.Start {
@@ -242,35 +258,17 @@ func (g *Guardian) Tick(now time.Time) []Event {
 	return append(g.begin(now, v), g.advance(now)...)
 }
 
-// decide asks the policy about each UPS, as the brain does: any of them may call for the
-// plan, and the one with the least time counts.
-func (g *Guardian) decide(now time.Time) (v power.Verdict, onBattery bool) {
-	v.In = power.Never
-	for _, ups := range slices.Sorted(maps.Keys(g.readings)) {
-		h := g.readings[ups]
-		r, old := h.Reading, now.Sub(h.at)
-		if r = r.Aged(old); old > power.Fresh {
-			r = h.Lost(old)
-		}
-		onBattery = onBattery || r.OnBattery()
-		d := g.orders.Policy.Decide(r, g.orders.Plan.Need())
-		switch {
-		case d.Start && (!v.Start || d.Urgent && !v.Urgent):
-			v = d
-		case !d.Start && !v.Start && d.In != power.Never && (v.In == power.Never || d.In < v.In):
-			v.In = d.In
-		}
-	}
-	return v, onBattery
-}
-
 func (g *Guardian) begin(now time.Time, v power.Verdict) []Event {
 	epoch := shutdown.Epoch{Counter: max(g.seen.Counter, g.Epoch.Counter) + 1, Holder: g.self}
-	return g.note(epoch, shutdown.Event{Type: shutdown.Began, At: now, Run: &shutdown.Header{
+	es := g.note(epoch, shutdown.Event{Type: shutdown.Began, At: now, Run: &shutdown.Header{
 		ID:     fmt.Sprintf("%s-%s-%d", g.orders.Plan.Site, g.self, epoch.Counter),
 		Plan:   g.orders.Plan,
 		Reason: v.Reason + " and the brain has not said that it acts",
 	}})
+	for _, ups := range slices.Sorted(maps.Keys(g.out)) { // a run's record begins anew, and must hold these
+		es = append(es, g.note(epoch, shutdown.Event{Type: OnBattery, Target: ups, At: g.out[ups]})...)
+	}
+	return es
 }
 
 func (g *Guardian) note(epoch shutdown.Epoch, e shutdown.Event) []Event {

@@ -41,14 +41,20 @@ func newHouse(t *testing.T, o guardian.Orders) *house {
 	return h
 }
 
-// boot is a start of the Pi's process: it knows what is on disk.
-func (h *house) boot() {
+// boot is a start of the Pi's process right after the one before: it knows what is on disk.
+func (h *house) boot() { h.restart(h.now) }
+
+// reboot is a start of the process in another boot of the Pi; restart is one in the same
+// boot, after the process before was last alive.
+func (h *house) reboot() { h.restart(time.Time{}) }
+
+func (h *house) restart(lived time.Time, upses ...string) {
 	h.g = guardian.New("pi")
 	h.note(h.g.Order(h.now, h.orders))
 	for _, e := range h.disk {
 		h.g.Restore(e)
 	}
-	h.note(h.g.Resumed(h.now))
+	h.note(h.g.Restarted(h.now, lived, append(upses, "ups")))
 }
 
 func (h *house) note(es []guardian.Event) []guardian.Event {
@@ -93,6 +99,13 @@ func (h *house) all(kind shutdown.EventType) (es []guardian.Event) {
 		}
 	}
 	return es
+}
+
+// did is what was written down beside what was heard.
+func (h *house) did() []guardian.Event {
+	return slices.DeleteFunc(slices.Clone(h.disk), func(e guardian.Event) bool {
+		return slices.Contains([]shutdown.EventType{guardian.OnBattery, guardian.OnMains, guardian.EpochSeen}, e.Event.Type)
+	})
 }
 
 // began is how long after the plug the runs began.

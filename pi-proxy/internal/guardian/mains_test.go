@@ -19,8 +19,8 @@ func TestNothingBeginsUnarmedOrWithoutAPlan(t *testing.T) {
 			h := newHouse(t, o)
 			h.cut()
 			h.pass(300)
-			if len(h.disk) > 0 {
-				t.Errorf("it did %v", h.disk)
+			if es := h.did(); len(es) > 0 {
+				t.Errorf("it did %v", es)
 			}
 		})
 	}
@@ -106,8 +106,8 @@ func TestU4_AnOutageThatEndsBeforePatienceDoesNothing(t *testing.T) {
 		h.pass(19)
 		h.report(mains())
 	}
-	if len(h.disk) > 0 {
-		t.Errorf("it did %v", h.disk)
+	if es := h.did(); len(es) > 0 {
+		t.Errorf("it did %v", es)
 	}
 }
 
@@ -180,7 +180,7 @@ func TestS5_AnUnknownSupplyIsNoReasonToGoOnAfterARestart(t *testing.T) {
 	h.cut()
 	h.pass(22)
 	before := len(h.all(shutdown.Sent))
-	h.boot()
+	h.reboot()
 	lost := power.Seconds(0)
 	for range 120 {
 		h.now = h.now.Add(time.Second)

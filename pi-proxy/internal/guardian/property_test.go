@@ -49,7 +49,9 @@ type history struct {
 	word    time.Time      // the brain's last, within this reason, that it acts
 	over    bool           // the brain's run of this outage is over
 	highest uint64         // epoch counter, of all that was begun
-	named   uint64         // by the brain, to this process
+	named   uint64         // by the brain
+	out     bool           // the UPS was on battery when last heard, by whatever process
+	lost    time.Time      // when its silence is danger; zero: it must be heard
 }
 
 func TestProperty_RandomHistories(t *testing.T) {
@@ -68,8 +70,9 @@ func TestProperty_RandomHistories(t *testing.T) {
 			"answer":  h.answer,
 			"see":     h.see,
 			"arm":     func(t *rapid.T) { h.arm(rapid.Bool().Draw(t, "armed")) },
-			"restart": func(*rapid.T) { h.restart() },
-			"pause":   func(*rapid.T) { h.reading, h.word = nil, time.Time{}; h.check(h.g.Resumed(h.now)) },
+			"reboot":  func(*rapid.T) { h.restart() },
+			"restart": h.crash,
+			"pause":   func(*rapid.T) { h.forget(); h.check(h.g.Resumed(h.now)) },
 		})
 	})
 }
@@ -111,9 +114,9 @@ func (h *history) report(r power.Reading) {
 	switch r.Supply {
 	case power.Unknown:
 	case power.Mains:
-		h.reading, h.runs, h.over, h.word = &r, 0, false, time.Time{}
+		h.reading, h.runs, h.over, h.word, h.out = &r, 0, false, time.Time{}, false
 	default:
-		h.reading = &r
+		h.reading, h.out = &r, h.out || r.OnBattery() || r.LowFor != nil
 	}
 	h.check(h.g.Reported(h.now, "ups", r))
 }
@@ -142,7 +145,7 @@ func (h *history) mandate(t *rapid.T) {
 // reason reports whether S2's holds now, by what was last heard and how old that is.
 func (h *history) reason() bool {
 	if h.reading == nil {
-		return false
+		return h.silence()
 	}
 	old := h.now.Sub(h.at)
 	r := h.reading.Aged(old)
@@ -150,6 +153,11 @@ func (h *history) reason() bool {
 		r = h.reading.Lost(old)
 	}
 	return h.orders.Policy.Decide(r, h.orders.Plan.Need()).Start
+}
+
+// silence reports whether a UPS that was on battery is lost, as far as that may count.
+func (h *history) silence() bool {
+	return h.out && !h.lost.IsZero() && !h.now.Before(h.lost)
 }
 
 func (h *history) target(t *rapid.T) string {
@@ -174,14 +182,39 @@ func (h *history) arm(armed bool) {
 	h.check(h.g.Order(h.now, h.orders))
 }
 
+// forget is what a pause does: the UPS must be heard, or be silent for 10 s more.
+func (h *history) forget() {
+	h.reading, h.word = nil, time.Time{}
+	if at := h.now.Add(10 * time.Second); !h.lost.IsZero() && h.lost.Before(at) {
+		h.lost = at
+	}
+}
+
 func (h *history) restart() {
-	h.reading, h.named, h.word = nil, 0, time.Time{}
+	h.lost = time.Time{}
+	h.forget()
+	h.begin(time.Time{})
+}
+
+// crash is a restart in the same boot, after a while in which nobody listened.
+func (h *history) crash(t *rapid.T) {
+	lived := h.now
+	h.now = h.now.Add(time.Duration(rapid.IntRange(0, 600).Draw(t, "away")) * time.Second)
+	h.lost = time.Time{}
+	if h.now.Sub(lived) <= 5*time.Minute {
+		h.lost = lived.Add(30 * time.Second)
+	}
+	h.forget()
+	h.begin(lived)
+}
+
+func (h *history) begin(lived time.Time) {
 	h.g = guardian.New("pi")
 	h.check(h.g.Order(h.now, h.orders))
 	for _, e := range h.disk {
 		h.g.Restore(e)
 	}
-	h.check(h.g.Resumed(h.now))
+	h.check(h.g.Restarted(h.now, lived, []string{"ups"}))
 }
 
 // check judges what was decided, by what the world looked like.
@@ -193,9 +226,9 @@ func (h *history) check(es []guardian.Event) {
 			h.checkBegan(e)
 		case shutdown.Sent:
 			switch {
-			case h.reading == nil:
+			case h.reading == nil && !h.silence():
 				h.t.Fatalf("S5: %s was commanded before the UPS was heard", e.Event.Target)
-			case h.reading.Supply == power.Mains:
+			case h.reading != nil && h.reading.Supply == power.Mains:
 				h.t.Fatalf("S5: %s was commanded on mains", e.Event.Target)
 			case !h.orders.Armed:
 				h.t.Fatalf("S7: %s was commanded unarmed", e.Event.Target)
@@ -216,7 +249,7 @@ func (h *history) checkBegan(e guardian.Event) {
 	case !h.word.IsZero() && h.now.Sub(h.word) < 10*time.Second:
 		h.t.Fatalf("G1: a run %v after the brain said that it acts", h.now.Sub(h.word))
 	case !h.reason():
-		h.t.Fatalf("S2: a run without a reason, at %+v", *h.reading)
+		h.t.Fatalf("S2: a run without a reason, at %+v", h.reading)
 	}
 	h.highest = e.Epoch.Counter
 }

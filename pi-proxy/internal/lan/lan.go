@@ -25,17 +25,22 @@ const (
 
 // Listener takes what nodes say on the LAN. All its fields must be set.
 type Listener struct {
-	Log  *slog.Logger
-	Key  wire.Key
-	Now  func() time.Time
-	Self func() wire.Header
+	Log *slog.Logger
+	Key wire.Key
+	Now func() time.Time
+	// SinceBoot is CLOCK_BOOTTIME, by which the lag of a message is known.
+	SinceBoot func() time.Duration
+	Self      func() wire.Header
 	// KeyOf is a node's key, as the brain handed it out; false if it is not known.
 	KeyOf func(node string) (wire.PublicKey, bool)
 	// Keep puts an announcement on disk; stranger is its signer if that is not known.
 	Keep func(envelope []byte, stranger string) error
 	Tell func(a *wire.Answer) // adds what nodes should know
+	// NewBoot is told when a node is heard from a boot that it was not heard from before.
+	NewBoot func()
 
 	seen wire.Sequence
+	lags wire.Lags
 	mu   sync.Mutex
 	last map[string]heard
 }
@@ -83,17 +88,31 @@ func (l *Listener) heartbeat(e *wire.Envelope, _ []byte) error {
 	if !l.seen.Fresh(m.Header, wire.KindHeartbeat) {
 		return nil
 	}
+	if l.hear(m, l.lags.Of(m.Header, l.SinceBoot())) {
+		l.NewBoot()
+	}
+	return nil
+}
+
+// hear notes a heartbeat as of when it was sent: one that waited in a buffer says nothing
+// of now. It reports whether its boot is a new one.
+func (l *Listener) hear(m wire.Heartbeat, lag time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.last == nil {
 		l.last = map[string]heard{}
 	}
-	l.last[m.Node] = heard{wire.Heard{Node: m.Node, Boot: m.Boot, Seq: m.Seq, State: m.State}, l.Now()}
-	return nil
+	before, at := l.last[m.Node], l.Now().Add(-lag)
+	if before.Boot == m.Boot && before.at.After(at) {
+		at = before.at
+	}
+	l.last[m.Node] = heard{wire.Heard{Node: m.Node, Boot: m.Boot, Seq: m.Seq, State: m.State}, at}
+	return before.Boot != m.Boot
 }
 
-// announcement is on disk before it is acknowledged (rule A3). One that comes again is
-// kept again only if the brain has taken the first, and the brain folds it.
+// announcement is on disk before it is acknowledged (rule A3). One that comes again, or
+// was overtaken, is acknowledged and changes nothing (rule A7). What a stranger says marks
+// nothing: its name may be another's.
 func (l *Listener) announcement(e *wire.Envelope, raw []byte) error {
 	if len(raw) > maxAnnouncement {
 		return &courier.Fault{Status: http.StatusRequestEntityTooLarge, Reason: "too-large",
@@ -108,8 +127,14 @@ func (l *Listener) announcement(e *wire.Envelope, raw []byte) error {
 	if err := courier.Decode(e, key, wire.KindAnnouncement, &m); err != nil {
 		return err
 	}
+	if known && !l.seen.Newer(m.Header, wire.KindAnnouncement) {
+		return nil
+	}
 	if err := l.Keep(raw, stranger); err != nil {
 		return &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "spool", Err: err}
+	}
+	if known {
+		l.seen.Fresh(m.Header, wire.KindAnnouncement)
 	}
 	l.Log.Info("announcement taken", "node", m.Node, "kind", m.Kind, "id", m.ID)
 	return nil

@@ -65,6 +65,7 @@ type pi struct {
 	client    *courier.Client
 
 	mu    sync.Mutex
+	boots int // that it was told of
 	now   time.Time
 	keep  func() error
 	kept  []kept
@@ -73,11 +74,14 @@ type pi struct {
 
 func newPi(t testing.TB) *pi {
 	t.Helper()
-	p := &pi{key: newKey(t), node: newKey(t), now: time.Now()}
+	started := time.Now()
+	p := &pi{key: newKey(t), node: newKey(t), now: started}
 	p.known = map[string]wire.PublicKey{"pve1": p.node.PublicKey()}
 	var seq wire.Counter
 	p.Listener = &lan.Listener{Log: slog.New(slog.DiscardHandler), Key: p.key,
-		Now: func() time.Time { p.mu.Lock(); defer p.mu.Unlock(); return p.now },
+		Now:       func() time.Time { p.mu.Lock(); defer p.mu.Unlock(); return p.now },
+		SinceBoot: func() time.Duration { p.mu.Lock(); defer p.mu.Unlock(); return p.now.Sub(started) + time.Hour },
+		NewBoot:   func() { p.mu.Lock(); defer p.mu.Unlock(); p.boots++ },
 		Self: func() wire.Header {
 			return wire.Header{V: wire.Version, Node: "pi", Boot: boot2, Seq: seq.Next(time.Hour)}
 		},
@@ -151,12 +155,12 @@ func TestH10_AHeartbeatIsHeardAndAnswered(t *testing.T) {
 	p.later(1500 * time.Millisecond)
 	p.hears(t, wire.Heard{Node: "pve1", Boot: boot, Seq: 1000, State: "running", AgeMS: 1500})
 
-	if _, err := p.beat(t, header("pve1", 2000), "stopping", p.node); err != nil {
+	if _, err := p.beat(t, header("pve1", 1_501_000), "stopping", p.node); err != nil {
 		t.Fatal(err)
 	}
-	p.hears(t, wire.Heard{Node: "pve1", Boot: boot, Seq: 2000, State: "stopping"})
+	p.hears(t, wire.Heard{Node: "pve1", Boot: boot, Seq: 1_501_000, State: "stopping"})
 	p.later(time.Minute)
-	p.hears(t, wire.Heard{Node: "pve1", Boot: boot, Seq: 2000, State: "stopping", AgeMS: 60_000})
+	p.hears(t, wire.Heard{Node: "pve1", Boot: boot, Seq: 1_501_000, State: "stopping", AgeMS: 60_000})
 	p.later(time.Millisecond)
 	p.hears(t)
 	if d := p.SilentFor("pve1"); d == nil || *d != time.Minute+time.Millisecond {

@@ -1,5 +1,5 @@
 // Package ledger keeps on the Pi's disk what it must not forget: the bundle that it
-// guards by, and the steps of its own run.
+// guards by, the steps of its own run, and which messages it has seen.
 //
 // It must not import another adapter.
 package ledger
@@ -35,7 +35,7 @@ type Stored struct {
 	Bundle   wire.Bundle    `json:"bundle"`
 }
 
-// Ledger is for one writer.
+// Ledger is for one writer of each of its files.
 type Ledger struct {
 	dir       string
 	run       *os.File

@@ -1,0 +1,131 @@
+package guardian
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// awayAtMost is for how long nobody may have listened to a UPS that was on battery, to
+// take its silence for that outage's still.
+const awayAtMost = 5 * time.Minute
+
+// Restarted is Resumed for a process that has just begun and restored what is on disk.
+// upses are those that it watches. lived is when the process before it was last alive;
+// zero if that was in another boot of the Pi, or is not known.
+func (g *Guardian) Restarted(now, lived time.Time, upses []string) []Event {
+	maps.DeleteFunc(g.out, func(ups string, _ time.Time) bool { return !slices.Contains(upses, ups) })
+	g.silent, g.turned = lived, lived
+	return g.Resumed(now)
+}
+
+// Out are the UPSes that were on battery when they were last heard, by whatever process.
+func (g *Guardian) Out() []string { return slices.Sorted(maps.Keys(g.out)) }
+
+// listen begins to wait for the UPSes that were on battery. Their silence counts from when
+// somebody last listened, but this process itself hears nothing for patience first:
+// apcupsd may be starting as well.
+func (g *Guardian) listen(now time.Time) {
+	if g.silent.IsZero() || now.Sub(g.turned) > awayAtMost {
+		g.silent = time.Time{}
+		return
+	}
+	if at := now.Add(patience - g.orders.Policy.LostFor); at.After(g.silent) {
+		g.silent = at
+	}
+}
+
+// mark notes that a UPS has changed between mains and battery.
+func (g *Guardian) mark(now time.Time, ups string, r power.Reading) []Event {
+	_, was := g.out[ups]
+	switch {
+	case r.Supply == power.Mains && was:
+		return g.note(g.Epoch, shutdown.Event{Type: OnMains, Target: ups, At: now})
+	case (r.OnBattery() || r.LowFor != nil && r.Supply != power.Mains) && !was:
+		return g.note(g.Epoch, shutdown.Event{Type: OnBattery, Target: ups, At: now})
+	}
+	return nil
+}
+
+// mains reports whether every UPS that was heard is on mains, and none has been on battery
+// since it was last heard to be on mains, by whatever process.
+func (g *Guardian) mains() bool {
+	for _, r := range g.readings {
+		if r.Supply != power.Mains {
+			return false
+		}
+	}
+	return len(g.readings) > 0 && len(g.out) == 0
+}
+
+// goesOn reports whether an open run may: a UPS says so, or is lost on battery.
+func (g *Guardian) goesOn(now time.Time) bool {
+	for _, r := range g.readings {
+		if r.Supply != power.Mains {
+			return true
+		}
+	}
+	if len(g.unheard()) == 0 {
+		return false
+	}
+	in := g.lostIn(now)
+	if in > 0 {
+		g.wake = now.Add(in)
+	}
+	return in <= 0
+}
+
+// unheard are the UPSes that were on battery and whose silence counts.
+func (g *Guardian) unheard() (all []string) {
+	if g.silent.IsZero() {
+		return nil
+	}
+	for _, ups := range slices.Sorted(maps.Keys(g.out)) {
+		if _, ok := g.readings[ups]; !ok {
+			all = append(all, ups)
+		}
+	}
+	return all
+}
+
+// lostIn is when the silence of those is danger (rule U5).
+func (g *Guardian) lostIn(now time.Time) time.Duration {
+	return g.orders.Policy.LostFor - now.Sub(g.silent)
+}
+
+// decide asks the policy about each UPS, as the brain does: any of them may call for the
+// plan, and the one with the least time counts.
+func (g *Guardian) decide(now time.Time) (v power.Verdict, onBattery bool) {
+	v.In = power.Never
+	weigh := func(d power.Verdict) {
+		switch {
+		case d.Start && (!v.Start || d.Urgent && !v.Urgent):
+			v = d
+		case !d.Start && !v.Start && d.In != power.Never && (v.In == power.Never || d.In < v.In):
+			v.In = d.In
+		}
+	}
+	need := g.orders.Plan.Need()
+	for _, ups := range slices.Sorted(maps.Keys(g.readings)) {
+		h := g.readings[ups]
+		r, old := h.Reading, now.Sub(h.at)
+		if r = r.Aged(old); old > power.Fresh {
+			r = h.Lost(old)
+		}
+		onBattery = onBattery || r.OnBattery()
+		weigh(g.orders.Policy.Decide(r, need))
+	}
+	for _, ups := range g.unheard() {
+		onBattery = true
+		if in := g.lostIn(now); in > 0 {
+			weigh(power.Verdict{In: in})
+			continue
+		}
+		r := power.Reading{Supply: power.Battery, For: power.InSeconds(now.Sub(g.out[ups]))}
+		weigh(g.orders.Policy.Decide(r.Lost(now.Sub(g.silent)), need))
+	}
+	return v, onBattery
+}

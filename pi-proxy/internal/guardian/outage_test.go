@@ -1,0 +1,222 @@
+package guardian_test
+
+import (
+	"testing"
+	"time"
+
+	"sentinel.home.arpa/pi-proxy/internal/guardian"
+	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// mute lets seconds pass in which the UPS is polled in vain by a process that never heard
+// it, until something new is on disk, and says how many those were.
+func (h *house) mute(seconds int, kind shutdown.EventType) int {
+	n := len(h.all(kind))
+	for s := range seconds {
+		h.now = h.now.Add(time.Second)
+		lost := power.InSeconds(time.Duration(s) * time.Second)
+		h.report(power.Reading{Supply: power.Unknown, LostFor: &lost})
+		h.note(h.g.Tick(h.now))
+		if len(h.all(kind)) > n {
+			return s + 1
+		}
+	}
+	return 0
+}
+
+func TestS9_ARunGoesOnThoughTheUPSFellSilentWithTheRestart(t *testing.T) {
+	for name, tc := range map[string]struct {
+		away time.Duration
+		want int // seconds after the start; 0: never
+	}{
+		"at once":            {0, 30}, // U5's, from when somebody last listened
+		"after 10 s":         {10 * time.Second, 20},
+		"after 25 s":         {25 * time.Second, 10}, // this process has to listen as well
+		"after 4 min":        {4 * time.Minute, 10},
+		"after 6 min":        {6 * time.Minute, 0}, // much may have happened since
+		"in another boot":    {-1, 0},
+		"after 1 h, as well": {time.Hour, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, orders())
+			h.cut()
+			h.pass(22)
+			lived := h.now
+			if h.now = h.now.Add(tc.away); tc.away < 0 {
+				lived = time.Time{}
+			}
+			h.restart(lived)
+			if got := h.mute(900, shutdown.Sent); got != tc.want {
+				t.Errorf("it goes on after %d s, want %d", got, tc.want)
+			}
+			if h.g.Run.Over() {
+				t.Errorf("the run is over: %s", h.g.Run.Stopped)
+			}
+			sent := len(h.all(shutdown.Sent))
+			h.report(mains())
+			h.pass(0)
+			if h.g.Run.Stopped != "the power is back" || len(h.all(shutdown.Sent)) != sent {
+				t.Errorf("on mains the run is %q, and sent %d more", h.g.Run.Stopped, len(h.all(shutdown.Sent))-sent)
+			}
+		})
+	}
+}
+
+func TestS9_AnOutageBeforeItsRunIsNotForgottenWithTheProcess(t *testing.T) {
+	h := newHouse(t, orders())
+	h.cut()
+	h.pass(5)
+	h.restart(h.now)
+	if got := h.mute(120, shutdown.Began); got != 40 {
+		t.Errorf("a run began after %d s, want 30 of silence and 10 for the brain", got)
+	}
+
+	h = newHouse(t, orders())
+	h.cut()
+	h.pass(5)
+	h.report(mains())
+	h.restart(h.now)
+	if got := h.mute(300, shutdown.Began); got != 0 {
+		t.Error("a run began in a house that was on mains")
+	}
+}
+
+func TestS9_TheLoopIsWokenWhenSilenceIsDanger(t *testing.T) {
+	h := newHouse(t, orders())
+	h.cut()
+	h.pass(22)
+	h.restart(h.now)
+	h.note(h.g.Tick(h.now))
+	if got := h.g.NextDeadline().Sub(h.now); got != 30*time.Second {
+		t.Errorf("woken after %v, want 30 s", got)
+	}
+}
+
+func TestS9_APauseRightAfterARestartDoesNotForgetTheOutage(t *testing.T) {
+	h := newHouse(t, orders())
+	h.cut()
+	h.pass(22)
+	h.restart(h.now)
+	h.mute(25, shutdown.Sent)
+	h.now = h.now.Add(8 * time.Second)
+	h.note(h.g.Resumed(h.now))
+	if got := h.mute(60, shutdown.Sent); got != 10 {
+		t.Errorf("it goes on after %d s, want 10", got)
+	}
+	h.restart(h.now)
+	h.now = h.now.Add(time.Hour) // a process that stood still for so long knows nothing
+	h.note(h.g.Resumed(h.now))
+	if got := h.mute(300, shutdown.Sent); got != 0 {
+		t.Errorf("it goes on %d s after an hour's pause", got)
+	}
+}
+
+// The first of two UPSes on mains says nothing of the other, heard again or not.
+func TestU7_TheFirstOnMainsAfterARestartDoesNotEndTheOutage(t *testing.T) {
+	for name, again := range map[string]func(*house){
+		"restart": func(h *house) { h.restart(h.now, "other") },
+		"reboot":  func(h *house) { h.restart(time.Time{}, "other") },
+		"pause":   func(h *house) { h.note(h.g.Resumed(h.now)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, orders())
+			other := func(r power.Reading) { h.note(h.g.Reported(h.now, "other", r)) }
+			other(mains())
+			h.cut()
+			h.pass(22)
+			sent := len(h.all(shutdown.Sent))
+			again(h)
+			for range 5 {
+				h.now = h.now.Add(time.Second)
+				other(mains())
+				h.note(h.g.Tick(h.now))
+			}
+			if h.g.Run.Over() || len(h.all(guardian.OutageOver)) > 0 {
+				t.Fatalf("the other's mains ended it: %q", h.g.Run.Stopped)
+			}
+			if n := len(h.all(shutdown.Sent)); n != sent {
+				t.Errorf("%d commands before the UPS was heard", n-sent)
+			}
+			h.pass(1)
+			if n := len(h.all(shutdown.Sent)); n == sent {
+				t.Error("it does not go on once the UPS is heard on battery")
+			}
+			h.report(mains())
+			if !h.g.Run.Over() || len(h.all(guardian.OutageOver)) != 1 {
+				t.Error("both are on mains, and it is not over")
+			}
+		})
+	}
+}
+
+// What is done in this outage stays done until all that was on battery is on mains.
+func TestG2_TheOtherUPSesMainsBeginNoSecondRun(t *testing.T) {
+	h := newHouse(t, orders())
+	h.cut()
+	h.end()
+	h.restart(h.now, "other")
+	h.note(h.g.Reported(h.now, "other", mains()))
+	h.pass(120)
+	if n := len(h.began()); n != 1 {
+		t.Errorf("%d runs in one outage", n)
+	}
+}
+
+func TestU7_AUPSThatIsNoLongerConfiguredHoldsNothingUp(t *testing.T) {
+	h := newHouse(t, orders())
+	h.note(h.g.Reported(h.now, "gone", battery(0)))
+	h.cut()
+	h.pass(22)
+	h.restart(h.now)
+	h.report(mains())
+	if !h.g.Run.Over() {
+		t.Error("the run waits for a UPS that nobody watches")
+	}
+}
+
+func TestG5_TheHighestEpochSeenSurvivesACrash(t *testing.T) {
+	h := newHouse(t, orders())
+	h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 41, Holder: "brain"}, shutdown.None))
+	for range 3 {
+		h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 40, Holder: "brain"}, shutdown.None))
+		h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 41, Holder: "brain"}, shutdown.None))
+	}
+	if n := len(h.all(guardian.EpochSeen)); n != 1 {
+		t.Errorf("written down %d times", n)
+	}
+	h.boot()
+	h.cut()
+	h.pass(25)
+	if want := (shutdown.Epoch{Counter: 42, Holder: "pi"}); h.g.Epoch != want {
+		t.Errorf("epoch %v, want %v", h.g.Epoch, want)
+	}
+	h.boot()
+	h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 41, Holder: "brain"}, shutdown.None))
+	if n := len(h.all(guardian.EpochSeen)); n != 1 {
+		t.Errorf("one that its own run has outrun is written down")
+	}
+}
+
+// A new run begins a new record, which must hold all that the old one did.
+func TestS9_ARunsRecordSaysWhatIsOnBattery(t *testing.T) {
+	h := newHouse(t, orders())
+	h.note(h.g.Reported(h.now, "other", battery(0)))
+	h.cut()
+	h.pass(22)
+	for i, e := range h.disk {
+		if e.Event.Type == shutdown.Began {
+			h.disk = h.disk[i:]
+			break
+		}
+	}
+	h.restart(h.now, "other")
+	h.report(mains())
+	if h.g.Run.Over() {
+		t.Error("the other UPS is forgotten")
+	}
+	h.note(h.g.Reported(h.now, "other", mains()))
+	if !h.g.Run.Over() {
+		t.Error("not over on mains")
+	}
+}
