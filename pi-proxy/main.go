@@ -10,6 +10,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"sentinel.home.arpa/pi-proxy/internal/root"
 	"sentinel.home.arpa/pi-proxy/proxy"
 	"sentinel.home.arpa/shared/daemon"
 )
@@ -26,6 +27,7 @@ type commands struct {
 		Name string `arg:"" help:"apcupsd's name of the event, such as onbattery."`
 	} `cmd:"" help:"Tell the running Pi of an event of apcupsd; for its scripts, which it never delays."`
 	Version struct{} `cmd:"" help:"Print the version."`
+	Root    struct{} `cmd:"" hidden:"" help:"Do one thing as root that the Pi asks for on standard input, a socket of systemd's."`
 }
 
 func main() { os.Exit(run()) }
@@ -45,6 +47,9 @@ func run() int {
 			return 1
 		}
 		return 0
+	case "root":
+		slog.SetDefault(daemon.Logger(os.Stderr, slog.LevelInfo, "text"))
+		return daemon.Main("sentinel-pi root", func(ctx context.Context) error { return root.ServeStdin(ctx, slog.Default()) })
 	}
 	cfg, err := proxy.LoadConfig(c.Config, c.Config == defaultConfig)
 	if err != nil {

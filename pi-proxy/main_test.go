@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -111,6 +112,7 @@ func TestCommands(t *testing.T) {
 	t.Run("an unknown command", func(t *testing.T) { said(t, 2, "", "unexpected argument", "explode") })
 	t.Run("an unknown flag", func(t *testing.T) { said(t, 2, "", "unknown flag", "--explode") })
 	t.Run("an event without a name", func(t *testing.T) { said(t, 2, "", "<name>", "event") })
+	t.Run("root without systemd's socket", func(t *testing.T) { said(t, 1, "", "only systemd starts this", "root") })
 	t.Run("an event without a Pi", func(t *testing.T) {
 		said(t, 1, "", "tell the Pi of onbattery; does it run?", "--socket", socket, "event", "onbattery")
 	})
@@ -157,5 +159,30 @@ func TestR3_TheProgramEndsWellAndIsSafeToKill(t *testing.T) {
 	}
 	if _, err := os.Stat(socket); err == nil {
 		t.Error("the socket is still there")
+	}
+}
+
+// TestR2_RootAnswersOnTheSocketThatItIsGiven: as systemd starts it, with no verb that does
+// anything.
+func TestR2_RootAnswersOnTheSocketThatItIsGiven(t *testing.T) {
+	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, ours := os.NewFile(uintptr(pair[0]), "theirs"), os.NewFile(uintptr(pair[1]), "ours")
+	defer theirs.Close()
+	defer ours.Close()
+	if _, err := ours.WriteString("explode\n"); err != nil {
+		t.Fatal(err)
+	}
+	cmd, log := program(t, "root"), &bytes.Buffer{}
+	cmd.Stdin, cmd.Stderr = theirs, log
+	if err := cmd.Run(); err == nil || !strings.Contains(log.String(), `\"explode\" is no verb`) {
+		t.Errorf("%v, logged %q", err, log)
+	}
+	theirs.Close()
+	answer, err := io.ReadAll(ours)
+	if want := "error: \"explode\" is no verb\n"; err != nil || string(answer) != want {
+		t.Errorf("answered %q, %v; want %q", answer, err, want)
 	}
 }

@@ -33,7 +33,7 @@ var clock = []string{"Now", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "
 // adapters touch the world outside. None imports another: what joins them is wiring.
 var adapters = []string{"shared/proxmox", "shared/twilio", "shared/tailnet", "shared/probe", "cloud/internal/journal", "cloud/internal/notify",
 	"cloud/internal/ingest", "cloud/internal/checks", "cloud/internal/web", "cloud/internal/api", "cloud/internal/cli", "pi-proxy/internal/ups", "pi-proxy/internal/lan",
-	"pi-proxy/internal/spool", "pi-proxy/internal/ledger", "pi-proxy/internal/wake", "node-hook/internal/beat", "node-hook/internal/announce",
+	"pi-proxy/internal/spool", "pi-proxy/internal/ledger", "pi-proxy/internal/root", "pi-proxy/internal/wake", "node-hook/internal/beat", "node-hook/internal/announce",
 	"node-hook/internal/systemd", "node-hook/internal/tailscaled", "node-hook/internal/peers"}
 
 // programs are never imported by what they share, nor by one another.
@@ -59,9 +59,10 @@ var may = map[string][]string{
 	"shared/sim/":                   {},
 	"cloud":                         {"cloud/brain", "cloud/internal/cli", "shared/daemon"},
 	"cloud/brain":                   {"cloud/internal/", "shared/"},
-	"pi-proxy":                      {"pi-proxy/proxy", "shared/daemon"},
+	"pi-proxy":                      {"pi-proxy/internal/root", "pi-proxy/proxy", "shared/daemon"},
 	"pi-proxy/proxy":                {"pi-proxy/internal/", "shared/"},
-	"node-hook":                     {"node-hook/hook", "shared/daemon", "shared/wire"},
+	"node-hook":                     {"node-hook/embedded", "node-hook/hook", "shared/daemon", "shared/wire"},
+	"node-hook/embedded":            {"node-hook/hook", "node-hook/internal/find", "shared/courier", "shared/daemon", "shared/tailnet", "shared/wire"},
 	"node-hook/hook":                {"node-hook/internal/", "shared/config", "shared/courier", "shared/daemon", "shared/wire"},
 	"cloud/internal/cause":          {},
 	"cloud/internal/cli":            {},
@@ -75,10 +76,12 @@ var may = map[string][]string{
 	"pi-proxy/internal/guardian":    {"shared/power", "shared/shutdown"},
 	"pi-proxy/internal/lan":         {"shared/courier", "shared/wire"},
 	"pi-proxy/internal/ledger":      {"pi-proxy/internal/guardian", "shared/daemon", "shared/shutdown", "shared/wire"},
+	"pi-proxy/internal/root":        {"shared/daemon"},
 	"pi-proxy/internal/spool":       {"shared/daemon"},
 	"pi-proxy/internal/ups":         {"shared/power"},
 	"node-hook/internal/announce":   {"shared/courier", "shared/wire"},
 	"node-hook/internal/beat":       {"shared/courier", "shared/wire"},
+	"node-hook/internal/find":       {"shared/wire"},
 	"node-hook/internal/peers":      {"shared/courier", "shared/daemon", "shared/wire"},
 	"node-hook/internal/rig":        {"shared/courier", "shared/wire"},
 	"node-hook/internal/self":       {"shared/wire"},
