@@ -20,7 +20,7 @@ type commands struct {
 	Config string `default:"/etc/sentinel/cloud.yaml" type:"path" help:"The configuration file."`
 	Socket string `default:"/run/sentinel-cloud/control.sock" type:"path" help:"The running brain's control socket."`
 
-	Run         struct{} `cmd:"" default:"1" help:"Run the brain."`
+	Run         struct{} `cmd:"" help:"Run the brain."`
 	CheckConfig struct{} `cmd:"" help:"Check the configuration and say what is wrong with it."`
 	Plan        struct {
 		Arm    struct{} `cmd:"" help:"Let the plan's commands out: from now on a power cut really shuts machines down."`
@@ -29,6 +29,11 @@ type commands struct {
 	Ack struct {
 		ID string `arg:"" help:"The incident, as the page names it."`
 	} `cmd:"" help:"Say that you know of an incident; nobody is called about it any more."`
+	Approve struct {
+		Node string `arg:"" optional:"" help:"The name of the machine, as the page lists it; without it those that wait are listed."`
+		Key  string `help:"Its key, if several wait under the name."`
+		Site string `help:"Its site, if it does not say so itself."`
+	} `cmd:"" help:"Let a machine in that waits, since it is not known or was set up anew."`
 	Version struct{} `cmd:"" help:"Print the version."`
 }
 
@@ -49,14 +54,16 @@ func run() int {
 		return tell(operator.Press("/api/v1/plan/disarm"))
 	case "ack <id>":
 		return tell(operator.Press("/api/v1/incidents/" + url.PathEscape(c.Ack.ID) + "/ack"))
+	case "approve":
+		return tell(operator.Waiting(os.Stdout))
+	case "approve <node>":
+		return tell(operator.Approve(c.Approve.Node, c.Approve.Key, c.Approve.Site))
+	case "check-config":
+		return checkConfig(c.Config)
 	}
 	cfg, err := brain.LoadConfig(c.Config)
 	if err != nil {
 		return tell(err)
-	}
-	if ctx.Command() == "check-config" {
-		fmt.Println(c.Config + ": fine")
-		return 0
 	}
 	slog.SetDefault(daemon.Logger(os.Stderr, cfg.LogLevel(), cfg.Log.Format))
 	return daemon.Main("sentinel-cloud", func(ctx context.Context) error {
@@ -66,6 +73,18 @@ func run() int {
 		}
 		return b.Run(ctx)
 	})
+}
+
+func checkConfig(path string) int {
+	notes, err := brain.CheckConfig(path)
+	for _, n := range notes {
+		fmt.Fprintln(os.Stderr, n)
+	}
+	if err != nil {
+		return tell(err)
+	}
+	fmt.Println(path + ": fine")
+	return 0
 }
 
 // tell says what went wrong; the exit code is the answer.

@@ -58,6 +58,7 @@ func written(t *testing.T, text string) string {
 
 func TestCommands(t *testing.T) {
 	good, bad := written(t, "sites: [{name: home}]\n"), written(t, "sites: [{name: home}]\nlisten: 0.0.0.0:80\nlog: {level: loud}\n")
+	secret := written(t, "sites: [{name: home}]\ntwilio:\n  account_sid: AC00000000000000000000000000000001\n  api_key_sid: SK00000000000000000000000000000002\n  api_key_secret_file: /none/twilio\n  from: \"+14155550199\"\n")
 	nobody := filepath.Join(t.TempDir(), "none")
 	for _, tt := range []struct {
 		name      string
@@ -71,12 +72,16 @@ func TestCommands(t *testing.T) {
 		{"a bad file", []string{"check-config", "--config", bad}, 1, "", bad + `:2:1: listen: "0.0.0.0:80" is not on loopback; write 127.0.0.1:<port>, or leave it out and use the tailnet` + "\n" + bad + `:3:7: log.level: "loud" is no level; write debug, info, warn or error`},
 		{"no file", []string{"check-config", "--config", nobody}, 1, "", "read the configuration: open " + nobody},
 		{"running on a bad file", []string{"run", "--config", bad}, 1, "", ":2:1: listen: "},
+		{"a secret that is missing", []string{"check-config", "--config", secret}, 1, "", secret + ":5:3: twilio.api_key_secret_file: read the secret /none/twilio: open /none/twilio: no such file"},
+		{"nothing to do", nil, 2, "", `expected one of "run", "check-config", "plan", "ack", "approve"`},
 		{"no such flag", []string{"--verbose"}, 2, "", "unknown flag --verbose"},
 		{"no such command", []string{"dance"}, 2, "", "unexpected argument dance"},
 		{"half a command", []string{"plan"}, 2, "", `expected one of "arm", "disarm"`},
 		{"no incident", []string{"ack"}, 2, "", `expected "<id>"`},
 		{"no brain", []string{"plan", "arm", "--socket", nobody}, 1, "", "reach the brain; does it run, and are you root?"},
 		{"no brain to stop", []string{"plan", "disarm", "--socket", nobody}, 1, "", "reach the brain"},
+		{"no brain to ask", []string{"approve", "--socket", nobody}, 1, "", "reach the brain"},
+		{"no brain to approve", []string{"approve", "pve9", "--key", "ed25519:x", "--site", "home", "--socket", nobody}, 1, "", "reach the brain"},
 		{"no brain to tell", []string{"ack", "home-power-x", "--socket", nobody}, 1, "", "reach the brain"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -113,6 +118,12 @@ func TestRun(t *testing.T) {
 		}
 		if code, _, errs := does(t, "ack", "home/../x y", "--socket", socket); code != 1 || errs != "no incident \"home/../x y\" is open\n" {
 			t.Errorf("ack: exit %d %q", code, errs)
+		}
+		if code, out, errs := does(t, "approve", "--socket", socket); code != 0 || out != "Nobody waits to be approved.\n" {
+			t.Errorf("approve: exit %d %q %q", code, out, errs)
+		}
+		if code, _, errs := does(t, "approve", "pve9", "--socket", socket); code != 1 || !strings.HasPrefix(errs, "no such pve9 waits to be approved; ") {
+			t.Errorf("approve: exit %d %q", code, errs)
 		}
 		if err := cmd.Process.Signal(end); err != nil {
 			t.Fatal(err)

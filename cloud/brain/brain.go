@@ -48,6 +48,7 @@ type Brain struct {
 	caller     *notify.Caller // nil without twilio:
 	numbers    map[string]string
 	relays     map[string][]relay
+	zones      map[string]*time.Location // by site; without it the machine's own
 	pis        pis
 
 	seq     wire.Counter
@@ -80,7 +81,7 @@ func newBrain(ctx context.Context, cfg Config, log *slog.Logger, m machine) (*Br
 		health: daemon.NewHealth(30*time.Second, "journal"), metrics: newMetrics(),
 		inputs: make(chan submission, batch), counted: make(chan guestCount), renew: make(chan struct{}, 1), stopped: make(chan struct{}),
 		performers: map[string]*performer{}, guests: map[string]*int{}, numbers: map[string]string{},
-		relays: map[string][]relay{},
+		relays: map[string][]relay{}, zones: zonesOf(cfg.Sites),
 	}
 	b.core = coreConfig(&cfg)
 	b.table = liveness.New(cfg.Failure.Silence.Std())
@@ -137,7 +138,8 @@ func coreConfig(cfg *Config) sentinel.Config {
 // connect makes what the brain talks through. Nothing here waits for a network.
 func (b *Brain) connect() error {
 	cfg := b.cfg
-	b.identities = &ingest.Identities{Pis: map[string]string{}, Allow: cfg.Tailnet.AllowNodes}
+	b.identities = &ingest.Identities{Pis: map[string]string{}, Allow: cfg.Tailnet.AllowNodes,
+		Configured: map[string]wire.PublicKey{}, Now: func() time.Time { return b.clock.Now() }}
 	if cfg.Listen == "" {
 		b.tailnet = tailnet.New(tailnet.Config{
 			Hostname: cfg.Tailnet.Hostname, Dir: filepath.Join(cfg.StateDir, "tailnet"), ControlURL: cfg.Tailnet.ControlURL,
@@ -150,22 +152,24 @@ func (b *Brain) connect() error {
 			Tags: []string{tagBrain}, Port: cfg.Tailnet.Port, Logger: b.log})
 		b.identities.WhoIs = whoIs(b.tailnet)
 	}
-	b.identities.Bind = func(ctx context.Context, k ingest.Known) error {
-		return b.submit(ctx, sentinel.Bound{KeyBound: sentinel.KeyBound{Name: k.Name, Site: k.Site, Role: k.Role, Key: string(k.Key), StableID: k.StableID}})
+	b.identities.Bind = func(ctx context.Context, k ingest.Known, by string) error {
+		return b.submit(ctx, sentinel.Bound{KeyBound: sentinel.KeyBound{Name: k.Name, Site: k.Site, Role: k.Role, Key: string(k.Key), StableID: k.StableID, By: by}})
+	}
+	configured := func(site string, role sentinel.Role, p Peer) {
+		if p.Key != "" {
+			b.identities.Configured[p.Name] = p.Key
+			b.identities.Learn(ingest.Known{Name: p.Name, Site: site, Role: role, Key: p.Key})
+		}
 	}
 	for _, s := range cfg.Sites {
 		b.identities.Sites = append(b.identities.Sites, s.Name)
 		for _, p := range s.Pis {
 			b.identities.Pis[p.Name] = s.Name
 			b.relays[s.Name] = append(b.relays[s.Name], b.relayOf(p))
-			if p.Key != "" {
-				b.identities.Learn(ingest.Known{Name: p.Name, Site: s.Name, Role: sentinel.Pi, Key: p.Key})
-			}
+			configured(s.Name, sentinel.Pi, p)
 		}
 		for _, n := range s.Nodes {
-			if n.Key != "" {
-				b.identities.Learn(ingest.Known{Name: n.Name, Site: s.Name, Role: sentinel.Node, Key: n.Key})
-			}
+			configured(s.Name, sentinel.Node, n)
 		}
 	}
 	for _, p := range cfg.Contacts {
@@ -248,7 +252,7 @@ func (b *Brain) learn(k sentinel.KeyBound) {
 	if isPi != (k.Role == sentinel.Pi) || isPi && site != k.Site || !slices.Contains(b.identities.Sites, k.Site) {
 		return
 	}
-	if known, ok := b.identities.Lookup(k.Name); !ok || known.StableID == "" && known.Key == wire.PublicKey(k.Key) {
+	if key := b.identities.Configured[k.Name]; key == "" || key == wire.PublicKey(k.Key) {
 		b.identities.Learn(ingest.Known{Name: k.Name, Site: k.Site, Role: k.Role, Key: wire.PublicKey(k.Key), StableID: k.StableID})
 	}
 }
@@ -258,16 +262,26 @@ func (b *Brain) header() wire.Header {
 	return wire.Header{V: wire.Version, Node: b.cfg.Name, Boot: b.boot, Seq: b.seq.Next(b.machine.sinceBoot())}
 }
 
-// zone is the site's time zone.
+// zone is the site's time zone; without a name that of the only site.
 func (b *Brain) zone(site string) *time.Location {
-	for _, s := range b.cfg.Sites {
-		if s.Name == site {
-			if loc, err := time.LoadLocation(s.TimeZone); err == nil && s.TimeZone != "" {
-				return loc
-			}
-		}
+	if site == "" && len(b.cfg.Sites) == 1 {
+		site = b.cfg.Sites[0].Name
+	}
+	if loc := b.zones[site]; loc != nil {
+		return loc
 	}
 	return time.Local
+}
+
+// zonesOf are those of the sites that name one.
+func zonesOf(sites []Site) map[string]*time.Location {
+	zones := map[string]*time.Location{}
+	for _, s := range sites {
+		if loc, err := time.LoadLocation(s.TimeZone); err == nil && s.TimeZone != "" {
+			zones[s.Name] = loc
+		}
+	}
+	return zones
 }
 
 func (b *Brain) dialTailnet(ctx context.Context, network, addr string) (net.Conn, error) {

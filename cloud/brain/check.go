@@ -3,7 +3,10 @@ package brain
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"sentinel.home.arpa/shared/config"
@@ -11,8 +14,11 @@ import (
 	"sentinel.home.arpa/shared/twilio"
 )
 
-// anySecret stands for secrets where only what is around them is checked.
-const anySecret = "00000000"
+// anySecret and anySID stand in where only what is around them is checked.
+const (
+	anySecret = "00000000"
+	anySID    = "00000000000000000000000000000000"
+)
 
 // checkAnchors refuses what could never answer: a brain whose anchors are all wrong holds
 // itself for offline, and calls nobody about a site that is out of reach.
@@ -67,11 +73,70 @@ func (c *Config) checkTwilio(f *config.File) []error {
 	if t.APIKeySecret.IsZero() {
 		errs = append(errs, f.Errorf("twilio.api_key_secret_file", "is missing; name the credential that holds the API key's secret"))
 	}
-	_, err := twilio.New(twilio.Config{AccountSID: t.AccountSID, APIKeySID: t.APIKeySID, APIKeySecret: anySecret, From: t.From, BaseURL: t.APIURL})
-	if err != nil {
-		errs = append(errs, f.Errorf("twilio", "%s", strings.TrimPrefix(err.Error(), "twilio: ")))
+	for key, set := range map[string]func(c *twilio.Config){ // one at a time, for its own line
+		"account_sid": func(c *twilio.Config) { c.AccountSID = t.AccountSID },
+		"api_key_sid": func(c *twilio.Config) { c.APIKeySID = t.APIKeySID },
+		"from":        func(c *twilio.Config) { c.From = t.From },
+		"api_url":     func(c *twilio.Config) { c.BaseURL = t.APIURL },
+	} {
+		if err := triedTwilio(set); err != nil {
+			errs = append(errs, f.Errorf("twilio."+key, "%s", err))
+		}
 	}
 	return errs
+}
+
+// triedTwilio is what the adapter says of one value among good ones.
+func triedTwilio(set func(c *twilio.Config)) error {
+	c := twilio.Config{AccountSID: "AC" + anySID, APIKeySID: "SK" + anySID, APIKeySecret: anySecret, From: "+14155550100"}
+	set(&c)
+	if _, err := twilio.New(c); err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), "twilio: "))
+	}
+	return nil
+}
+
+// CheckConfig reads and checks cloud.yaml and the secrets that it names. Notes are about
+// what could not be looked at from here.
+func CheckConfig(path string) (notes []string, err error) {
+	c, f, err := loadConfig(path)
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	look := func(key string, s config.Secret, once bool) (secret string) {
+		if s.IsZero() {
+			return ""
+		}
+		secret, err := s.Read()
+		switch {
+		case err == nil:
+		case !filepath.IsAbs(s.Name()) && os.Getenv("CREDENTIALS_DIRECTORY") == "":
+			notes = append(notes, fmt.Sprintf("%s: %s is a systemd credential, which only the service sees; it was not looked at", key, s.Name()))
+		case once:
+			notes = append(notes, fmt.Sprintf("%s: %s; it is needed only until the brain is on the tailnet", key, err))
+		case errors.Is(err, fs.ErrPermission):
+			errs = append(errs, f.Errorf(key, "%s; run check-config as the user that the brain runs as, or with sudo", err))
+		default:
+			errs = append(errs, f.Errorf(key, "%s", err))
+		}
+		return secret
+	}
+	if c.Listen == "" {
+		look("tailnet.auth_key_file", c.Tailnet.AuthKey, true)
+	}
+	if c.Twilio != nil {
+		const key = "twilio.api_key_secret_file"
+		if secret := look(key, c.Twilio.APIKeySecret, false); secret != "" {
+			if err := triedTwilio(func(t *twilio.Config) { t.APIKeySecret = secret }); err != nil {
+				errs = append(errs, f.Errorf(key, "%s", err))
+			}
+		}
+	}
+	if len(c.Plan) > 0 {
+		look("proxmox.token_secret_file", c.Proxmox.TokenSecret, false)
+	}
+	return notes, f.Join(errs...)
 }
 
 func (c *Config) checkProxmox(f *config.File) []error {

@@ -179,12 +179,17 @@ const (
 	defaultNodeDeadline  = config.Duration(2 * time.Minute)
 )
 
-// LoadConfig reads and checks cloud.yaml.
+// LoadConfig reads and checks cloud.yaml, but not the secrets that it names.
 func LoadConfig(path string) (Config, error) {
+	c, _, err := loadConfig(path)
+	return c, err
+}
+
+func loadConfig(path string) (Config, *config.File, error) {
 	c := DefaultConfig()
 	f, err := config.Load(path, &c)
 	if err != nil {
-		return Config{}, err
+		return Config{}, nil, err
 	}
 	for i := range c.Plan {
 		if c.Plan[i].Deadline == 0 {
@@ -194,7 +199,7 @@ func LoadConfig(path string) (Config, error) {
 			}
 		}
 	}
-	return c, c.check(f)
+	return c, f, c.check(f)
 }
 
 var phonePattern = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)

@@ -123,8 +123,10 @@ func TestR5_WrongConfigurations(t *testing.T) {
 		{"no phone", "    phone: \"+14155550100\"\n", "", `cloud.yaml:5:5: contacts[0].phone: "" is no international number; write it as +<country><number>, e.g. +886912345678`},
 		{"no contact's name", "name: Alex", `name: ""`, "cloud.yaml:5:5: contacts[0].name: the contact has no name; it is greeted by it"},
 		{"a contact twice", "twilio:", "  - name: Alex\n    phone: \"+14155550101\"\ntwilio:", `cloud.yaml:7:5: contacts[1].name: "Alex" stands here for the second time`},
-		{"an account", "AC00000000000000000000000000000001", "AC1", "cloud.yaml:7:1: twilio: account SID must be AC and 32 hexadecimal digits"},
-		{"a caller's number", `from: "+14155550199"`, `from: "0199"`, `cloud.yaml:7:1: twilio: from number "0199" must be + and country code, digits only`},
+		{"an account", "AC00000000000000000000000000000001", "AC1", "cloud.yaml:8:3: twilio.account_sid: account SID must be AC and 32 hexadecimal digits"},
+		{"an API key's and an API's address", "api_key_sid: SK00000000000000000000000000000002", "api_key_sid: SK2\n  api_url: \"ftp://x\"", "cloud.yaml:9:3: twilio.api_key_sid: API key SID must be SK and 32 hexadecimal digits\n" +
+			"cloud.yaml:10:3: twilio.api_url: base URL must be scheme and host only, such as https://api.twilio.com"},
+		{"a caller's number", `from: "+14155550199"`, `from: "0199"`, `cloud.yaml:11:3: twilio.from: from number "0199" must be + and country code, digits only`},
 		{"no Twilio secret", "  api_key_secret_file: twilio-secret\n", "", "cloud.yaml:7:1: twilio.api_key_secret_file: is missing; name the credential that holds the API key's secret"},
 		{"a path that is no credential", "twilio-secret", "secrets/twilio", `cloud.yaml:10:3: twilio.api_key_secret_file: "secrets/twilio" must be the bare name of a systemd credential, or an absolute path`},
 		{"a token", "sentinel@pve!shutdown", "sentinel", "cloud.yaml:13:3: proxmox.token_id: token id is malformed, write user@realm!name"},

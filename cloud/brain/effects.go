@@ -24,7 +24,7 @@ func (b *Brain) effect(ctx context.Context, e journal.Entry) {
 		}
 	case *sentinel.BlindEnded:
 		b.table.Restart(b.clock.Now(), b.wereUp())
-	case *sentinel.KeyBound: // before whoever bound it learns it, or the bundles would lack it
+	case *sentinel.KeyBound: // here, or the bundles would lack it
 		b.learn(*f)
 		b.renewBundles()
 	case *sentinel.PlanArmed, *sentinel.PlanDisarmed:

@@ -145,7 +145,7 @@ func TestR6_Metrics(t *testing.T) {
 			`sentinel_node_up{node="pve1",site="home"} 1`, `sentinel_node_up{node="pve2",site="home"} 0`, `sentinel_node_up{node="pi",site="home"} 1`,
 			`sentinel_ups_on_battery{site="home",ups="ups"} 0`, `sentinel_ups_charge_ratio{site="home",ups="ups"} 0.96`, `sentinel_ups_runtime_seconds{site="home",ups="ups"} 18`,
 			`sentinel_incidents_open{site="home"} 1`, `sentinel_plan_armed{site="home"} 1`, `sentinel_calls_total{outcome="answered"} 1`,
-			`sentinel_node_heartbeat_age_seconds{node="pve1",site="home"} `, `sentinel_journal_errors_total 0`,
+			`sentinel_node_heartbeat_age_seconds{node="pve1",site="home"} `, `sentinel_journal_errors_total 0`, `sentinel_machines_waiting 0`,
 		} {
 			if !strings.Contains(text, "\n"+want) {
 				h.Errorf("no %s", want)
@@ -238,7 +238,7 @@ func (s *source) refusedFirst(h *home) {
 		h.Errorf("a stranger was answered with %v", err)
 	}
 	rest(2 * time.Second)
-	if w := h.view().Waiting; len(w) != 1 || w[0] != s.name {
+	if w := h.view().Waiting; len(w) != 1 || w[0].Name != s.name || w[0].Key != string(s.key.PublicKey()) {
 		h.Errorf("waiting: %v", w)
 	}
 }
@@ -261,4 +261,41 @@ func TestG2_HangingLoop(t *testing.T) {
 			h.Errorf("while it hangs the Pi is told %+v", a.Mandate)
 		}
 	})
+}
+
+// TestPageTimes are those of the site's zone, whatever the machine's is.
+func TestPageTimes(t *testing.T) {
+	in(t, func(h *home) { h.cfg.Sites[0].TimeZone = "Asia/Taipei" }, func(h *home) {
+		h.nodes["pve2"].announce(wire.Reboot)
+		h.nodes["pve2"].kill()
+		h.stranger("nas").waits()
+		rest(30 * time.Second)
+		v := h.view()
+		for _, e := range v.Timeline {
+			if _, offset := e.At.Zone(); offset != 8*3600 {
+				t.Errorf("%s, which is not the site's time, at %q", e.At, e.Text)
+			}
+		}
+		if _, offset := v.Waiting[0].First.Zone(); offset != 8*3600 {
+			t.Errorf("who waits was first seen at %s", v.Waiting[0].First)
+		}
+		back := h.nodes["pve2"].lastWord().Add(10 * time.Minute).In(time.FixedZone("", 8*3600)).Format("15:04")
+		if s := h.shows("pve2"); s.Note != "planned, back by "+back {
+			t.Errorf("the page shows %+v, not back by %s", s, back)
+		}
+	})
+}
+
+// TestZones: with several sites a fact's own counts, and the machine's where it has none.
+func TestZones(t *testing.T) {
+	sites := []Site{{Name: "home", TimeZone: "Asia/Taipei"}, {Name: "office", TimeZone: "Europe/Berlin"}, {Name: "cabin"}}
+	b := &Brain{cfg: Config{Sites: sites}, zones: zonesOf(sites)}
+	for site, want := range map[string]string{"home": "Asia/Taipei", "office": "Europe/Berlin", "cabin": "Local", "": "Local"} {
+		if got := b.zone(site).String(); got != want {
+			t.Errorf("%q has the zone %s, not %s", site, got, want)
+		}
+	}
+	if b.cfg.Sites = sites[:1]; b.zone("").String() != "Asia/Taipei" {
+		t.Errorf("the only site's zone is not that of what names none: %s", b.zone(""))
+	}
 }

@@ -144,13 +144,13 @@ func (b *Brain) turn(ctx context.Context, subs []submission) {
 	b.append(ctx, entries)
 	b.keep(entries)
 	b.publish()
-	for _, s := range subs {
+	for _, e := range entries {
+		b.effect(ctx, e) // which waits for nothing
+	}
+	for _, s := range subs { // now: the next answer to a Pi has the bundle that follows from it
 		if s.done != nil {
 			close(s.done)
 		}
-	}
-	for _, e := range entries {
-		b.effect(ctx, e)
 	}
 	if b.state.WantsUplink() {
 		b.uplink.Ask()

@@ -36,7 +36,7 @@ func (m *metrics) handler() http.Handler {
 type gauges struct {
 	view func() *web.View
 
-	nodeUp, heartbeatAge, onBattery, charge, runtime, incidents, armed, calls *prometheus.Desc
+	nodeUp, heartbeatAge, onBattery, charge, runtime, incidents, armed, calls, waiting *prometheus.Desc
 }
 
 func newGauges(view func() *web.View) *gauges {
@@ -51,6 +51,7 @@ func newGauges(view func() *web.View) *gauges {
 		runtime:      d("ups_runtime_seconds", "Time that the UPS expects to last.", "site", "ups"),
 		incidents:    d("incidents_open", "Incidents that go on.", "site"),
 		armed:        d("plan_armed", "1 if the plan's commands are let out.", "site"),
+		waiting:      d("machines_waiting", "Machines that were refused and wait to be approved."),
 		calls:        d("calls_total", "Calls of the incidents still remembered, by outcome.", "outcome"),
 	}
 }
@@ -86,6 +87,7 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 			}
 		}
 	}
+	set(g.waiting, float64(len(v.Waiting)))
 	for outcome, n := range v.Calls {
 		ch <- prometheus.MustNewConstMetric(g.calls, prometheus.CounterValue, float64(n), outcome)
 	}

@@ -12,6 +12,7 @@ import (
 	"sentinel.home.arpa/cloud/internal/web"
 	"sentinel.home.arpa/shared/courier"
 	"sentinel.home.arpa/shared/daemon"
+	"sentinel.home.arpa/shared/wire"
 )
 
 // Run serves until the context ends. Nothing waits for the network: the loop, and with
@@ -40,7 +41,7 @@ func (b *Brain) Run(ctx context.Context) error {
 		on, off := context.WithCancel(context.WithoutCancel(ctx))
 		defer off()
 		pages := serve("http", func(ctx context.Context) (net.Listener, error) { return b.tailnet.Listen(ctx, ":80") }, mux)
-		tasks = append(tasks, daemon.Task{Name: "tailnet", Run: func(context.Context) error { return b.tailnet.Run(on) }},
+		tasks = append(tasks, daemon.Task{Name: "keys", Run: b.nodeKeys().Run}, daemon.Task{Name: "tailnet", Run: func(context.Context) error { return b.tailnet.Run(on) }},
 			daemon.Task{Name: pages.Name, Run: func(ctx context.Context) error { defer off(); return pages.Run(ctx) }})
 	}
 	if ln, err := daemon.ControlSocket(b.cfg.ControlSocket, 0o600); err != nil {
@@ -63,6 +64,7 @@ func (b *Brain) routes() (*http.ServeMux, error) {
 	in := &ingest.Handler{Log: b.log, Key: b.key, Identities: b.identities, Table: b.table,
 		Now: b.clock.Now, SinceBoot: b.machine.sinceBoot, Submit: b.submit, Self: b.header, Tell: b.tell, PiIs: b.piIs,
 		Refused: func(reason string) { b.metrics.refused.WithLabelValues(reason).Inc() }}
+	b.remind(in)
 	in.Register(mux)
 	page, err := web.NewPage(b.page, b.log)
 	if err != nil {
@@ -87,7 +89,30 @@ func (b *Brain) routes() (*http.ServeMux, error) {
 	mux.HandleFunc("POST /api/v1/incidents/{id}/ack", b.button(func(ctx context.Context, r *http.Request) error {
 		return b.acknowledge(ctx, r.PathValue("id"))
 	}))
+	mux.HandleFunc("POST /api/v1/nodes/{name}/approve", b.button(func(ctx context.Context, r *http.Request) error {
+		q := r.URL.Query()
+		return b.identities.Approve(ctx, ingest.Approval{Name: r.PathValue("name"), Key: wire.PublicKey(q.Get("key")), Site: q.Get("site"), By: "the operator"})
+	}))
 	return mux, nil
+}
+
+// remind tells the handler what the journal knows of messages that were taken. The loop,
+// whose state it is, does not run yet.
+func (b *Brain) remind(in *ingest.Handler) {
+	for _, site := range b.state.Sites {
+		for _, src := range site.Sources {
+			for _, s := range src.Said {
+				in.Remember(wire.KindAnnouncement, src.Name, s.Boot, s.Seq)
+			}
+		}
+		for _, u := range site.UPSes {
+			for pi, shown := range u.Shown {
+				for _, s := range shown {
+					in.Remember(wire.KindUPS, pi, s.Boot, s.Seq)
+				}
+			}
+		}
+	}
 }
 
 func (b *Brain) acknowledge(ctx context.Context, id string) error {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -159,7 +160,7 @@ func TestTailnet(t *testing.T) {
 	stranger := joins(t, control.BaseURL(), "pve9")
 	_, err = stranger.beat()
 	var no *courier.Refusal
-	if !errors.As(err, &no) || no.Status != http.StatusForbidden || no.Hint != "give it "+ingest.TagNode {
+	if !errors.As(err, &no) || no.Status != http.StatusForbidden || no.Hint != "give it "+ingest.TagNode+"; or on the brain: sentinel-cloud approve pve9" {
 		t.Errorf("the stranger was answered with %v", err)
 	}
 	thief := joins(t, control.BaseURL(), "laptop", ingest.TagNode)
@@ -178,7 +179,36 @@ func TestTailnet(t *testing.T) {
 			t.Fatalf("%v in %s", err, body)
 		}
 		up := slices.ContainsFunc(v.Sites[0].Sources, func(s web.Source) bool { return s.Name == "pve1" && s.Condition == "up" && s.Heard })
-		return up && len(v.Sites[0].Sources) == 2 && slices.Equal(v.Waiting, []string{"pve9", "pve1"})
+		return up && len(v.Sites[0].Sources) == 2 && len(v.Waiting) == 2 && len(v.Warnings) == 0 &&
+			v.Waiting[0].Name == "pve1" && v.Waiting[0].From == "laptop on the tailnet" && v.Waiting[1].Name == "pve9"
+	})
+
+	admin := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", cfg.ControlSocket)
+	}}}
+	resp, err := admin.Post("http://brain/api/v1/nodes/pve9/approve", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusNoContent {
+		t.Errorf("the approval was answered with %s", resp.Status)
+	}
+	if _, err := stranger.beat(); err != nil {
+		t.Errorf("the approved machine was answered with %v", err)
+	}
+
+	for _, n := range control.AllNodes() { // rule N10
+		if n.Hostinfo.Hostname() == "pve1" {
+			n.KeyExpiry = time.Now().Add(72 * time.Hour)
+			control.UpdateNode(n)
+		}
+	}
+	until(t, "a word of the key that expires", func() bool {
+		b.nodeKeys().look(t.Context())
+		return slices.ContainsFunc(b.page().Timeline, func(e web.Entry) bool {
+			return strings.HasPrefix(e.Text, "the Tailscale key of pve1 expires on ")
+		})
 	})
 }
 

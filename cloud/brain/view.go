@@ -63,9 +63,14 @@ func supplyOf(site *sentinel.Site) power.Supply {
 }
 
 func (b *Brain) pageView(now time.Time) *web.View {
-	v := &web.View{At: b.machine.wall(), Calls: map[string]int{}, Waiting: b.identities.Waiting()}
+	v := &web.View{At: b.machine.wall(), Calls: map[string]int{}, Waiting: b.waiting()}
 	if b.broken { // rule R3: act, and say so
 		v.Warnings = append(v.Warnings, "The journal cannot be written; a restart now would forget what has happened since.")
+	}
+	if b.tailnet != nil {
+		if trouble := tailnetTrouble(b.tailnet.Status()); trouble != "" {
+			v.Warnings = append(v.Warnings, trouble)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.state.Sites)) {
 		v.Sites = append(v.Sites, b.siteView(b.state.Sites[name], now))
@@ -85,10 +90,27 @@ func (b *Brain) pageView(now time.Time) *web.View {
 		}
 	}
 	for _, e := range slices.Backward(b.timeline) {
-		v.Timeline = append(v.Timeline, web.Entry{At: e.Wall.Local(), Text: sentinel.Sentence(e.Fact)})
+		v.Timeline = append(v.Timeline, web.Entry{At: e.Wall.In(b.zone(sentinel.SiteOf(e.Fact))), Text: sentinel.Sentence(e.Fact)})
 	}
 	v.Verdict = b.verdict(now)
 	return v
+}
+
+// waiting are the machines that nobody knows, and how each is approved.
+func (b *Brain) waiting() []web.Stranger {
+	var out []web.Stranger
+	for _, s := range b.identities.Waiting() {
+		w := web.Stranger{Name: s.Name, Site: s.Site, Role: string(s.Role), Key: string(s.Key), StableID: s.StableID, From: s.From, Why: s.Why, Hold: s.Hold,
+			First: b.clock.Shown(s.First).In(b.zone(s.Site)), Last: b.clock.Shown(s.Last).In(b.zone(s.Site))}
+		if s.Hold == "" {
+			w.Command = fmt.Sprintf("sudo sentinel-cloud approve %s --key %s", s.Name, s.Key)
+			if s.Site == "" {
+				w.Command += " --site SITE"
+			}
+		}
+		out = append(out, w)
+	}
+	return out
 }
 
 func (b *Brain) siteView(site *sentinel.Site, now time.Time) web.Site {
@@ -103,7 +125,7 @@ func (b *Brain) siteView(site *sentinel.Site, now time.Time) web.Site {
 	}
 	for _, name := range slices.Sorted(maps.Keys(site.Sources)) {
 		src := site.Sources[name]
-		w := web.Source{Name: name, Role: string(src.Role), Condition: string(src.Condition), Note: b.note(src)}
+		w := web.Source{Name: name, Role: string(src.Role), Condition: string(src.Condition), Note: b.note(site.Name, src)}
 		if last, _, ok := b.table.Last(liveness.Key{Site: site.Name, Name: name}); ok {
 			w.Heard, w.Age = true, now.Sub(last)
 		}
@@ -140,12 +162,12 @@ func (b *Brain) upsView(u *sentinel.UPS, now time.Time) web.UPS {
 // piReportEach is how often a Pi reports while nothing happens.
 const piReportEach = 5 * time.Second
 
-func (b *Brain) note(src *sentinel.Source) string {
+func (b *Brain) note(site string, src *sentinel.Source) string {
 	switch {
 	case src.Condition == sentinel.Failed && src.Incident != "":
 		return "behind " + src.Incident
 	case src.Condition == sentinel.Off && !src.BackBy.IsZero():
-		return "planned, back by " + b.clock.Shown(src.BackBy).Local().Format("15:04")
+		return "planned, back by " + b.clock.Shown(src.BackBy).In(b.zone(site)).Format("15:04")
 	case src.Condition == sentinel.Off:
 		return "planned"
 	case src.Condition == sentinel.Up && src.Announced != nil:

@@ -10,12 +10,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 )
 
 const (
 	within    = 10 * time.Second
 	maxAnswer = 64 << 10
+	maxStatus = 16 << 20
 )
 
 // Operator talks to a running brain.
@@ -23,32 +25,102 @@ type Operator struct{ Socket string }
 
 // Press does what a button of the page does, and returns once it is on the brain's disk.
 func (o Operator) Press(path string) error {
+	resp, err := o.ask(http.MethodPost, path)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}
+
+// Approve lets a machine that waits speak under its name. key and site may be empty where
+// there is only one.
+func (o Operator) Approve(name, key, site string) error {
+	q := url.Values{}
+	if key != "" {
+		q.Set("key", key)
+	}
+	if site != "" {
+		q.Set("site", site)
+	}
+	return o.Press("/api/v1/nodes/" + url.PathEscape(name) + "/approve?" + q.Encode())
+}
+
+// stranger is what the brain's status says of a machine that waits.
+type stranger struct {
+	Name, Key, From, Why, Hold, Command string
+	First                               time.Time `json:"first_seen"`
+	Last                                time.Time `json:"last_seen"`
+}
+
+// Waiting writes down the machines that wait to be approved, and how each is.
+func (o Operator) Waiting(w io.Writer) error {
+	resp, err := o.ask(http.MethodGet, "/api/v1/status")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	var status struct{ Waiting []stranger }
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxStatus)).Decode(&status); err != nil {
+		return fmt.Errorf("read the brain's status: %w", err)
+	}
+	if len(status.Waiting) == 0 {
+		_, err := fmt.Fprintln(w, "Nobody waits to be approved.")
+		return err
+	}
+	for _, s := range status.Waiting {
+		how := s.Command
+		if s.Hold != "" {
+			how = s.Key + ": " + s.Hold
+		}
+		if _, err := fmt.Fprintf(w, "%s from %s, because %s; since %s, last at %s\n    %s\n", s.Name, s.From, s.Why,
+			s.First.Format(time.DateTime), s.Last.Format(time.DateTime), how); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ask sends a request. The caller closes what it gets, which is never bad news.
+func (o Operator) ask(method, path string) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
-	defer cancel()
 	client := &http.Client{
 		Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", o.Socket)
 		}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://brain"+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, "http://brain"+path, nil)
 	if err != nil {
-		return err
+		cancel()
+		return nil, err
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return fmt.Errorf("reach the brain; does it run, and are you root? %w", err)
+		cancel()
+		return nil, fmt.Errorf("reach the brain; does it run, and are you root? %w", err)
+	}
+	resp.Body = &body{resp.Body, cancel}
+	if resp.StatusCode < 300 {
+		return resp, nil
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode < 300 {
-		return nil
-	}
 	var e struct{ Error, Hint string }
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&e); err != nil || e.Error == "" {
-		return fmt.Errorf("the brain answered %s", resp.Status)
+		return nil, fmt.Errorf("the brain answered %s", resp.Status)
 	}
 	if e.Hint != "" {
-		return fmt.Errorf("%s; %s", e.Error, e.Hint)
+		return nil, fmt.Errorf("%s; %s", e.Error, e.Hint)
 	}
-	return errors.New(e.Error)
+	return nil, errors.New(e.Error)
+}
+
+// body ends the request's deadline with its answer.
+type body struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+func (b *body) Close() error {
+	defer b.cancel()
+	return b.ReadCloser.Close()
 }

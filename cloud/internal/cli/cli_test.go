@@ -2,9 +2,11 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,6 +70,60 @@ func TestPress(t *testing.T) {
 				t.Errorf("asked %q", *asked)
 			}
 		})
+	}
+}
+
+// TestR8_Approve asks for the machine, and for the key and site if they are named.
+func TestR8_Approve(t *testing.T) {
+	var query []string
+	o, asked := brain(t, func(w http.ResponseWriter, r *http.Request) {
+		query = append(query, r.URL.Query().Get("key")+" "+r.URL.Query().Get("site"))
+		w.WriteHeader(http.StatusNoContent)
+	})
+	for _, err := range []error{o.Approve("pve2", "", ""), o.Approve("a/b", "ed25519:a+b/c=", "home")} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if want := []string{"POST /api/v1/nodes/pve2/approve", "POST /api/v1/nodes/a%2Fb/approve"}; !slices.Equal(*asked, want) {
+		t.Errorf("asked %q", *asked)
+	}
+	if want := []string{" ", "ed25519:a+b/c= home"}; !slices.Equal(query, want) {
+		t.Errorf("asked for %q", query)
+	}
+	o, _ = brain(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusConflict)
+		fmt.Fprint(w, `{"error":"several keys wait as pve2","hint":"say which: --key a or --key b"}`)
+	})
+	if err := o.Approve("pve2", "", ""); err == nil || err.Error() != "several keys wait as pve2; say which: --key a or --key b" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestR8_Waiting lists those that wait, with the command that lets each in.
+func TestR8_Waiting(t *testing.T) {
+	for _, tt := range []struct{ name, status, want string }{
+		{"nobody", `{"waiting":null,"sites":[]}`, "Nobody waits to be approved.\n"},
+		{"two", `{"waiting":[
+			{"name":"pi","role":"pi","key":"ed25519:P","from":"pi on the tailnet","why":"it has no tag","hold":"a Pi needs tag","first_seen":"2026-11-21T19:00:00Z","last_seen":"2026-11-21T19:02:00Z"},
+			{"name":"pve9","role":"node","key":"ed25519:N","from":"the LAN of pi","why":"nobody has said so","command":"sudo sentinel-cloud approve pve9 --key ed25519:N","first_seen":"2026-11-21T19:00:00+01:00","last_seen":"2026-11-21T19:02:00+01:00"}]}`,
+			"pi from pi on the tailnet, because it has no tag; since 2026-11-21 19:00:00, last at 2026-11-21 19:02:00\n    ed25519:P: a Pi needs tag\n" +
+				"pve9 from the LAN of pi, because nobody has said so; since 2026-11-21 19:00:00, last at 2026-11-21 19:02:00\n    sudo sentinel-cloud approve pve9 --key ed25519:N\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o, asked := brain(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, tt.status) })
+			var out strings.Builder
+			if err := o.Waiting(&out); err != nil || out.String() != tt.want {
+				t.Errorf("%v, and it says\n%s", err, out.String())
+			}
+			if want := []string{"GET /api/v1/status"}; !slices.Equal(*asked, want) {
+				t.Errorf("asked %q", *asked)
+			}
+		})
+	}
+	o, _ := brain(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"waiting":[`) })
+	if err := o.Waiting(io.Discard); err == nil || !strings.HasPrefix(err.Error(), "read the brain's status: ") {
+		t.Errorf("got %v", err)
 	}
 }
 

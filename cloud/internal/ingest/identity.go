@@ -3,9 +3,11 @@ package ingest
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"sync"
+	"time"
 
 	"sentinel.home.arpa/cloud/internal/sentinel"
 	"sentinel.home.arpa/shared/courier"
@@ -37,19 +39,21 @@ type Identities struct {
 	// WhoIs asks the tailnet about an address; nil where there is none, and then only
 	// configured keys are known.
 	WhoIs func(ctx context.Context, addr string) (Machine, error)
-	// Bind makes a first contact's name its own, on disk before it returns.
-	Bind  func(ctx context.Context, k Known) error
+	// Bind makes a name its first contact's own, or a stranger's that somebody approved, on
+	// disk before it returns.
+	Bind  func(ctx context.Context, k Known, approvedBy string) error
 	Sites []string          // the configured ones; a node must say which if there are several
 	Pis   map[string]string // configured Pis' sites
 	Allow []string          // logins whose untagged machines may be nodes
 
+	// Configured are the keys that the configuration names; they count more than any other.
+	Configured map[string]wire.PublicKey
+	Now        func() time.Time // for when somebody was seen
+
 	mu      sync.Mutex
 	known   map[string]Known
-	waiting []string // names refused for want of approval, the newest last
+	waiting waiting
 }
-
-// waitingKept bounds the list of those that wait.
-const waitingKept = 32
 
 // Learn adds names that are known already: from the configuration and the journal.
 func (ids *Identities) Learn(ks ...Known) {
@@ -60,6 +64,7 @@ func (ids *Identities) Learn(ks ...Known) {
 	}
 	for _, k := range ks {
 		ids.known[k.Name] = k
+		ids.waiting = slices.DeleteFunc(ids.waiting, func(s Stranger) bool { return s.is(k) })
 	}
 }
 
@@ -84,91 +89,105 @@ func (ids *Identities) Keys(site string) map[string]wire.PublicKey {
 	return keys
 }
 
-// Waiting are the names that were refused because they are not known.
-func (ids *Identities) Waiting() []string {
-	ids.mu.Lock()
-	defer ids.mu.Unlock()
-	return slices.Clone(ids.waiting)
-}
-
 // Direct finds out who sent a request: the tailnet must agree with the signature's name
 // where there is one.
 func (ids *Identities) Direct(r *http.Request, e *wire.Envelope) (Known, error) {
 	known, ok := ids.Lookup(e.Header.Node)
 	if ids.WhoIs == nil {
-		if !ok {
-			return Known{}, ids.refuse(e, "add it to nodes: with its key")
-		}
-		return known, nil
+		return ids.byKey(r, e, known, ok)
 	}
 	who, err := ids.WhoIs(r.Context(), r.RemoteAddr)
 	if err != nil {
 		return Known{}, &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "whois", Err: fmt.Errorf("ask the tailnet who is calling: %w", err)}
 	}
-	switch {
-	case ok && known.StableID == who.StableID && known.Key == e.Signer:
+	if ok && known.StableID == who.StableID && known.Key == e.Signer {
 		return known, nil
-	case ok && known.StableID == who.StableID:
-		return Known{}, ids.refuse(e, "it is known by another key; "+newKey)
+	}
+	s := ids.caller(who, e)
+	switch {
+	case ok && known.StableID != "" && known.StableID != who.StableID:
+		s.Why = "it is known as another machine"
+		return Known{}, ids.refuse(e, s, setUpAnew)
 	case ok && known.StableID != "":
-		return Known{}, ids.refuse(e, "it is known as another machine; "+newKey)
+		s.Why = "it is known by another key"
+		return Known{}, ids.refuse(e, s, setUpAnew)
 	}
-	k, err := ids.contact(who, e)
-	if err != nil {
-		return Known{}, err
+	var todo string
+	if s.Why, todo = ids.doubt(who, e, s.Role); s.Why != "" {
+		return Known{}, ids.refuse(e, s, todo)
 	}
-	if ok && known.Key != k.Key {
-		return Known{}, ids.refuse(e, "it is known by another key; "+newKey)
+	if ok && known.Key != e.Signer {
+		s.Why = "it is known by another key"
+		return Known{}, ids.refuse(e, s, setUpAnew)
 	}
-	if err := e.Verify(k.Key); err != nil { // or a name would be bound to a key that nobody holds
+	if err := e.Verify(e.Signer); err != nil { // or a name would be bound to a key that nobody holds
 		return Known{}, &courier.Fault{Status: http.StatusForbidden, Reason: "forged", Err: err}
 	}
-	if err := ids.Bind(r.Context(), k); err != nil {
+	if err := ids.Bind(r.Context(), s.Known, ""); err != nil {
 		return Known{}, &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "journal", Err: err}
 	}
-	ids.Learn(k)
-	return k, nil
+	ids.Learn(s.Known)
+	return s.Known, nil
 }
 
-// newKey is what to do about a machine that was set up anew.
-const newKey = "if it was set up anew, write its key, which it logs at its start, under nodes: or pi_proxies: in cloud.yaml"
+// setUpAnew is the usual reason for a known name to come with another key or machine.
+const setUpAnew = "see that it was you who set it up anew"
 
-// contact judges a first contact: the name must be the caller's own on the tailnet, and
-// the policy must have made it a node or Pi.
-func (ids *Identities) contact(who Machine, e *wire.Envelope) (Known, error) {
-	k := Known{Name: e.Header.Node, Site: e.Header.Site, Role: sentinel.Node, Key: e.Signer, StableID: who.StableID}
-	if k.Site == "" && len(ids.Sites) == 1 {
-		k.Site = ids.Sites[0]
+// byKey is Direct without a tailnet: only the signature says who is calling. One under a
+// name whose key stands in the configuration is that key's, or forged.
+func (ids *Identities) byKey(r *http.Request, e *wire.Envelope, known Known, ok bool) (Known, error) {
+	if ok && (known.Key == e.Signer || ids.Configured[known.Name] != "") {
+		return known, nil
 	}
-	if who.Name != k.Name {
-		return Known{}, ids.refuse(e, fmt.Sprintf("the tailnet calls this machine %q; give it that name", who.Name))
+	s := ids.caller(Machine{}, e)
+	s.From = r.RemoteAddr
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		s.From = host
 	}
-	if site, isPi := ids.Pis[k.Name]; isPi {
+	s.Why = "nobody has said that it belongs here"
+	if ok {
+		s.Why = "it is known by another key"
+	}
+	return Known{}, ids.refuse(e, s, "add it to nodes: with its key")
+}
+
+// caller is who sends a message directly, as an approval would bind it.
+func (ids *Identities) caller(who Machine, e *wire.Envelope) Stranger {
+	s := Stranger{Known: Known{Name: e.Header.Node, Site: e.Header.Site, Role: sentinel.Node, Key: e.Signer, StableID: who.StableID},
+		From: who.Name + " on the tailnet"}
+	if site, isPi := ids.Pis[s.Name]; isPi {
+		s.Role, s.Site = sentinel.Pi, site
 		if !slices.Contains(who.Tags, TagPi) {
-			return Known{}, ids.refuse(e, "a Pi needs "+TagPi)
+			s.Hold = "a Pi needs " + TagPi
 		}
-		k.Role, k.Site = sentinel.Pi, site
-		return k, nil
-	}
-	if !slices.Contains(who.Tags, TagNode) && !slices.Contains(ids.Allow, who.Login) {
-		return Known{}, ids.refuse(e, "give it "+TagNode)
+		return ids.held(s)
 	}
 	switch {
-	case k.Site == "":
-		return Known{}, ids.refuse(e, "there are several sites; set site: in node.yaml")
-	case !slices.Contains(ids.Sites, k.Site):
-		return Known{}, ids.refuse(e, fmt.Sprintf("there is no site %q; set site: in node.yaml to one of cloud.yaml's", k.Site))
+	case s.Site == "" && len(ids.Sites) == 1:
+		s.Site = ids.Sites[0]
+	case !slices.Contains(ids.Sites, s.Site):
+		s.Site = ""
 	}
-	return k, nil
+	return ids.held(s)
 }
 
-func (ids *Identities) refuse(e *wire.Envelope, hint string) error {
-	ids.mu.Lock()
-	defer ids.mu.Unlock()
-	name := e.Header.Node
-	ids.waiting = append(slices.DeleteFunc(ids.waiting, func(n string) bool { return n == name }), name)
-	if len(ids.waiting) > waitingKept {
-		ids.waiting = ids.waiting[1:]
+// doubt says why a first contact is not bound by itself, and what to do about it: the name
+// must be the caller's own on the tailnet, and the policy must have made it a node or Pi.
+func (ids *Identities) doubt(who Machine, e *wire.Envelope, role sentinel.Role) (why, todo string) {
+	site := e.Header.Site
+	switch {
+	case who.Name != e.Header.Node:
+		return fmt.Sprintf("the tailnet calls this machine %q", who.Name), "give it that name"
+	case role == sentinel.Pi:
+		if !slices.Contains(who.Tags, TagPi) {
+			return "it has no " + TagPi, "give it " + TagPi
+		}
+	case !slices.Contains(who.Tags, TagNode) && !slices.Contains(ids.Allow, who.Login):
+		return "it has no " + TagNode, "give it " + TagNode
+	case site == "" && len(ids.Sites) > 1:
+		return "there are several sites, and it names none", "set site: in node.yaml"
+	case site != "" && !slices.Contains(ids.Sites, site):
+		return fmt.Sprintf("there is no site %q", site), "set site: in node.yaml to one of cloud.yaml's"
 	}
-	return &courier.Fault{Status: http.StatusForbidden, Reason: "unknown", Err: fmt.Errorf("%s is not known here", name), Hint: hint}
+	return "", ""
 }

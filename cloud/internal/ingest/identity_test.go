@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 
@@ -23,19 +21,20 @@ type onTailnet struct {
 	who   Machine
 	whose error
 	bound []Known
+	by    string // who approved the last one
 	disk  error
 }
 
 func newTailnet(t *testing.T) *onTailnet {
 	o := &onTailnet{bench: newBench(t)}
-	o.ids.known = nil
+	o.ids.known, o.ids.Configured = nil, map[string]wire.PublicKey{}
 	o.ids.Sites, o.ids.Allow = []string{"home"}, []string{"alex@example.org"}
 	o.ids.WhoIs = func(context.Context, string) (Machine, error) { return o.who, o.whose }
-	o.ids.Bind = func(_ context.Context, k Known) error {
+	o.ids.Bind = func(_ context.Context, k Known, by string) error {
 		if o.disk != nil {
 			return o.disk
 		}
-		o.bound = append(o.bound, k)
+		o.bound, o.by = append(o.bound, k), by
 		return nil
 	}
 	return o
@@ -77,14 +76,14 @@ func TestR8_FirstContact(t *testing.T) {
 		{name: "a tagged node that names its site", who: tagged("pve1", "n1", TagNode), node: "pve1", site: "home", want: Known{Name: "pve1", Site: "home", Role: sentinel.Node, StableID: "n1"}},
 		{name: "an allowed login", who: Machine{Name: "pve1", StableID: "n1", Login: "alex@example.org"}, node: "pve1", want: Known{Name: "pve1", Site: "home", Role: sentinel.Node, StableID: "n1"}},
 		{name: "a Pi", who: tagged("pi", "p1", TagPi), node: "pi", want: Known{Name: "pi", Site: "home", Role: sentinel.Pi, StableID: "p1"}},
-		{name: "another tailnet name", who: tagged("laptop", "n1", TagNode), node: "pve1", hint: `the tailnet calls this machine "laptop"`},
+		{name: "another tailnet name", who: tagged("laptop", "n1", TagNode), node: "pve1", hint: "give it that name; or on the brain: sentinel-cloud approve pve1"},
 		{name: "no tag", who: tagged("pve1", "n1"), node: "pve1", hint: TagNode},
 		{name: "another tag", who: tagged("pve1", "n1", "tag:web"), node: "pve1", hint: TagNode},
 		{name: "another login", who: Machine{Name: "pve1", StableID: "n1", Login: "eve@example.org"}, node: "pve1", hint: TagNode},
 		{name: "no login, and an empty one is not allowed", who: Machine{Name: "pve1", StableID: "n1"}, node: "pve1", hint: TagNode},
 		{name: "a Pi without its tag", who: tagged("pi", "p1", TagNode), node: "pi", hint: "a Pi needs " + TagPi},
 		{name: "a Pi that is not configured", who: tagged("pi2", "p2", TagPi), node: "pi2", hint: TagNode},
-		{name: "a site that is not configured", who: tagged("pve1", "n1", TagNode), node: "pve1", site: "hmoe", hint: `there is no site "hmoe"`},
+		{name: "a site that is not configured", who: tagged("pve1", "n1", TagNode), node: "pve1", site: "hmoe", hint: "set site: in node.yaml to one of cloud.yaml's"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o := newTailnet(t)
@@ -98,9 +97,7 @@ func TestR8_FirstContact(t *testing.T) {
 				if !strings.Contains(body.Hint, tt.hint) {
 					t.Errorf("the hint is %q", body.Hint)
 				}
-				if !slices.Equal(o.ids.Waiting(), []string{tt.node}) {
-					t.Errorf("waiting: %v", o.ids.Waiting())
-				}
+				o.waits(tt.node)
 				if len(o.bound) > 0 || len(o.taken()) > 0 || len(o.table.Site("home")) > 0 {
 					t.Error("it changed something")
 				}
@@ -198,9 +195,7 @@ func TestR8_KnownNames(t *testing.T) {
 				return
 			}
 			o.refuse("pve1", tt.by, http.StatusForbidden, tt.hint)
-			if !slices.Equal(o.ids.Waiting(), []string{"pve1"}) {
-				t.Errorf("waiting: %v", o.ids.Waiting())
-			}
+			o.waits("pve1")
 			if now, _ := o.ids.Lookup("pve1"); now != k {
 				t.Errorf("it is known as %+v", now)
 			}
@@ -221,25 +216,13 @@ func TestR1_TailnetDoesNotAnswer(t *testing.T) {
 // TestR1_WithoutTailnet only configured keys are known; nobody binds anything.
 func TestR1_WithoutTailnet(t *testing.T) {
 	b := newBench(t)
-	b.ids.Bind = func(context.Context, Known) error { t.Error("bound"); return nil }
+	b.ids.Bind = func(context.Context, Known, string) error { t.Error("bound"); return nil }
 	b.send(courier.PathHeartbeat, b.heartbeat("pve1"))
 	body := b.refusedWith(b.post(courier.PathHeartbeat, bytes.NewReader(b.heartbeat("stranger"))), http.StatusForbidden)
-	if body.Hint != "add it to nodes: with its key" || !slices.Equal(b.ids.Waiting(), []string{"stranger"}) {
-		t.Errorf("hint %q, waiting %v", body.Hint, b.ids.Waiting())
+	if body.Hint != "add it to nodes: with its key; or on the brain: sentinel-cloud approve stranger" {
+		t.Errorf("hint %q", body.Hint)
 	}
-}
-
-func TestWaitingIsBounded(t *testing.T) {
-	b := newBench(t)
-	for i := range 3 * waitingKept {
-		name := fmt.Sprintf("n%d", i%(waitingKept+5))
-		b.keys[name] = b.keys["stranger"]
-		b.post(courier.PathHeartbeat, bytes.NewReader(b.heartbeat(name)))
-	}
-	w := b.ids.Waiting()
-	if len(w) != waitingKept || len(slices.Compact(slices.Sorted(slices.Values(w)))) != waitingKept {
-		t.Errorf("%d wait: %v", len(w), w)
-	}
+	b.waits("stranger")
 }
 
 func TestKeysOfASite(t *testing.T) {

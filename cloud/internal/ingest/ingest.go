@@ -39,6 +39,11 @@ type Handler struct {
 	unsaved unsaved
 }
 
+// Remember notes a message that an earlier process took: it is a repetition now.
+func (h *Handler) Remember(kind wire.Kind, node, boot string, seq int64) {
+	h.seen.Fresh(wire.Header{Node: node, Boot: boot, Seq: seq}, kind)
+}
+
 // submitWithin bounds how long a post waits for the loop and the disk.
 const submitWithin = 5 * time.Second
 
@@ -102,7 +107,9 @@ func (h *Handler) open(r *request, kind wire.Kind, into wire.Message) (fresh boo
 		return false, err
 	}
 	if !h.seen.Fresh(r.e.Header, kind) {
-		h.Refused("repeated")
+		if kind != wire.KindRelay { // which is refused for it, and so counted
+			h.Refused("repeated")
+		}
 		return false, nil
 	}
 	r.lag = h.lags.Of(r.e.Header, h.SinceBoot())
@@ -184,7 +191,8 @@ func (h *Handler) upsReport(r *request) error {
 			return err
 		}
 	}
-	return h.submit(r.ctx, sentinel.UPSReported{Site: r.caller.Site, Pi: r.caller.Name, UPS: m.UPS, Reading: m.Reading, Lag: r.lag})
+	return h.submit(r.ctx, sentinel.UPSReported{Site: r.caller.Site, Pi: r.caller.Name, UPS: m.UPS, Reading: m.Reading, Lag: r.lag,
+		Boot: m.Boot, Seq: m.Seq})
 }
 
 func (h *Handler) announcement(r *request) error {
@@ -211,7 +219,7 @@ func (h *Handler) announce(ctx context.Context, fresh bool, of wire.Header, in s
 
 func announced(k Known, m wire.Announcement, via string, age time.Duration) sentinel.Announced {
 	return sentinel.Announced{Site: k.Site, Name: k.Name, Boot: m.Boot, ID: m.ID, Kind: string(m.Kind),
-		Returns: m.Kind.Returns(), Via: via, Age: age}
+		Returns: m.Kind.Returns(), Via: via, Age: age, Seq: m.Seq}
 }
 
 // relay takes envelopes that a Pi holds for nodes. Each is judged by its own signature;
@@ -251,10 +259,15 @@ func (h *Handler) relayed(r *request, data []byte, age time.Duration) error {
 		return err
 	}
 	k, ok := h.Identities.Lookup(e.Header.Node)
-	if !ok || k.Site != r.caller.Site || k.Role != sentinel.Node {
-		return fmt.Errorf("%s is no node of %s", e.Header.Node, r.caller.Site)
-	}
 	var m wire.Announcement
+	switch {
+	case !ok && e.Kind == wire.KindAnnouncement:
+		return h.Identities.relayedStranger(r.caller, e, "nobody has said that it belongs here")
+	case !ok || k.Site != r.caller.Site || k.Role != sentinel.Node:
+		return fmt.Errorf("%s is no node of %s", e.Header.Node, r.caller.Site)
+	case k.Key != e.Signer && e.Kind == wire.KindAnnouncement && h.Identities.Configured[k.Name] == "": // else it is forged
+		return h.Identities.relayedStranger(r.caller, e, "it is known by another key")
+	}
 	if err := courier.Decode(e, k.Key, wire.KindAnnouncement, &m); err != nil {
 		return err
 	}

@@ -129,8 +129,19 @@ func TestU1_UnsavedReportsAreRefused(t *testing.T) {
 	b.refusedWith(b.post(courier.PathUPS, bytes.NewReader(b.seal(wire.KindUPS, m, "pi"))), http.StatusServiceUnavailable)
 }
 
-func announcedBy(name string, kind wire.ShutdownKind, via string, age time.Duration) sentinel.Announced {
-	return sentinel.Announced{Site: "home", Name: name, Boot: boot1, ID: "id-" + string(kind), Kind: string(kind), Returns: kind.Returns(), Via: via, Age: age}
+// announced is what the loop is told of an announcement.
+func (b *bench) announced(envelope []byte, via string, age time.Duration) sentinel.Announced {
+	b.Helper()
+	e, err := wire.Read(envelope)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var m wire.Announcement
+	if err := e.Decode(wire.KindAnnouncement, &m); err != nil {
+		b.Fatal(err)
+	}
+	return sentinel.Announced{Site: "home", Name: m.Node, Boot: boot1, ID: "id-" + string(m.Kind), Kind: string(m.Kind),
+		Returns: m.Kind.Returns(), Via: via, Age: age, Seq: m.Seq}
 }
 
 // TestA3_UnsavedAnnouncementsAreNotLost: the node posts the same envelope again until it
@@ -144,7 +155,7 @@ func TestA3_UnsavedAnnouncementsAreNotLost(t *testing.T) {
 	}
 	b.busy(nil)
 	b.send(courier.PathAnnounce, envelope)
-	b.wants(announcedBy("pve1", wire.Poweroff, "", 0))
+	b.wants(b.announced(envelope, "", 0))
 	b.send(courier.PathAnnounce, envelope)
 	b.wants()
 }
@@ -156,8 +167,9 @@ func TestA3_UnsavedAnnouncementsKeepTheirOrder(t *testing.T) {
 	b.busy(anything)
 	b.refusedWith(b.post(courier.PathAnnounce, bytes.NewReader(first)), http.StatusServiceUnavailable)
 	b.busy(nil)
-	b.send(courier.PathAnnounce, b.announcement("pve1", wire.Cancelled))
-	b.wants(announcedBy("pve1", wire.Cancelled, "", 0))
+	second := b.announcement("pve1", wire.Cancelled)
+	b.send(courier.PathAnnounce, second)
+	b.wants(b.announced(second, "", 0))
 	b.send(courier.PathAnnounce, first)
 	b.wants()
 	if len(b.h.unsaved.seqs) > 0 {
@@ -220,7 +232,7 @@ func TestA2_Relay(t *testing.T) {
 	if want := []int{0, 1, 2, 3, 4, 5, 6, 7, 8}; !slices.Equal(a.Taken, want) {
 		t.Errorf("taken %v, not %v", a.Taken, want)
 	}
-	b.wants(announcedBy("pve1", wire.Reboot, "pi", 1500*time.Millisecond))
+	b.wants(b.announced(good, "pi", 1500*time.Millisecond))
 	if diff := cmp.Diff(map[string]int{"relayed": 7}, b.counted()); diff != "" {
 		t.Errorf("counted (-want +got):\n%s", diff)
 	}
@@ -234,12 +246,12 @@ func TestA3_BusyLoopLeavesItWithThePi(t *testing.T) {
 	if a := b.send(courier.PathRelay, b.relayed("pi", one, two)); !slices.Equal(a.Taken, []int{1}) {
 		t.Errorf("taken %v, not the second alone", a.Taken)
 	}
-	b.wants(announcedBy("pve2", wire.Reboot, "pi", 1500*time.Millisecond))
+	b.wants(b.announced(two, "pi", 1500*time.Millisecond))
 	b.busy(nil)
 	if a := b.send(courier.PathRelay, b.relayed("pi", one)); !slices.Equal(a.Taken, []int{0}) {
 		t.Errorf("taken %v", a.Taken)
 	}
-	b.wants(announcedBy("pve1", wire.Reboot, "pi", 1500*time.Millisecond))
+	b.wants(b.announced(one, "pi", 1500*time.Millisecond))
 }
 
 // TestConcurrentPosts is for the race detector.

@@ -270,7 +270,7 @@ func TestA7_RepeatedMessagesChangeNothing(t *testing.T) {
 			if after := b.world(); after != before {
 				t.Errorf("it changed something:\n%s\n%s", before, after)
 			}
-			if got := b.counted(); got["repeated"] == 0 {
+			if got := b.counted(); got["repeated"] != 1 {
 				t.Errorf("counted %v", got)
 			}
 		})

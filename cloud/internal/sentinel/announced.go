@@ -12,9 +12,16 @@ import (
 func (d *decider) announced(in Announced) {
 	site := d.site(in.Site)
 	src := site.Sources[in.Name]
+	if src != nil && src.repeats(in.Boot, in.Seq) {
+		return // also one that an earlier process took
+	}
 	if in.Kind == "cancelled" {
-		if src != nil && src.Announced != nil && src.Announced.Boot == in.Boot {
-			d.emit(&ShutdownCancelled{Site: in.Site, Name: in.Name, Boot: in.Boot, Why: "the node said so"})
+		switch {
+		case src == nil:
+		case src.Announced != nil && src.Announced.Boot == in.Boot:
+			d.emit(&ShutdownCancelled{Site: in.Site, Name: in.Name, Boot: in.Boot, Why: "the node said so", Seq: in.Seq})
+		default:
+			d.overtakes(in)
 		}
 		return
 	}
@@ -24,16 +31,18 @@ func (d *decider) announced(in Announced) {
 		src = site.Sources[in.Name]
 	}
 	if a := src.Announced; a != nil && a.Boot == in.Boot && a.Kind == in.Kind {
+		d.overtakes(in)
 		return // the same, by another route or from another process
 	}
 	at := d.now.Add(-in.Age)
 	explains := slices.ContainsFunc(src.Failures, func(f Failure) bool { return f.explainedBy(in.Boot, at) })
 	if src.Boot != in.Boot && !explains {
+		d.overtakes(in)
 		return // of a boot that is over: it explains nothing any more
 	}
 	incident := d.incidentOf(site, src)
 	d.emit(&ShutdownAnnounced{Site: in.Site, Name: in.Name, Boot: in.Boot, ID: in.ID, Kind: in.Kind,
-		Returns: in.Returns, Via: in.Via, Age: in.Age})
+		Returns: in.Returns, Via: in.Via, Age: in.Age, Seq: in.Seq})
 	if src.Boot == in.Boot {
 		switch {
 		case unseen: // no heartbeat will end
@@ -46,6 +55,14 @@ func (d *decider) announced(in Announced) {
 	}
 	if explains && incident != nil {
 		d.withdraw(incident, src, in)
+	}
+}
+
+// overtakes keeps an announcement that changes nothing now from counting later, when it
+// comes again.
+func (d *decider) overtakes(in Announced) {
+	if in.Seq != 0 {
+		d.emit(&AnnouncementSeen{Site: in.Site, Name: in.Name, Boot: in.Boot, Seq: in.Seq})
 	}
 }
 

@@ -42,6 +42,7 @@ type Times struct {
 	Cancel       time.Duration // A5: heartbeats that say running for this long
 	Continue     time.Duration // H6, N9: the same again within this is the same incident
 	DoubtAtMost  time.Duration // N6
+	KeyNotice    time.Duration // N10: how long before a node key expires it is said
 }
 
 // DefaultTimes are those of the contract.
@@ -59,6 +60,7 @@ func DefaultTimes() Times {
 		Cancel:       30 * time.Second,
 		Continue:     time.Hour,
 		DoubtAtMost:  3 * time.Second,
+		KeyNotice:    14 * 24 * time.Hour,
 	}
 }
 

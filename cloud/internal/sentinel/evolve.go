@@ -11,6 +11,10 @@ import (
 // keeps it longer.
 const incidentsKept = 24 * time.Hour
 
+// bootsKept is how many boots of a source are remembered with what they announced. An
+// announcement of an older one explains nothing any more.
+const bootsKept = 16
+
 // Evolve is the only writer of durable state. It decides nothing.
 func (s *State) Evolve(at time.Time, f Fact) {
 	switch f := f.(type) {
@@ -20,11 +24,14 @@ func (s *State) Evolve(at time.Time, f Fact) {
 		s.Blind = time.Time{}
 	case *KeyBound:
 		s.Keys[f.Name] = *f
-	case *SourceAppeared, *SourceBack, *SourceFailed, *SourceLeft, *ShutdownAnnounced, *ShutdownCancelled:
+	case *SourceAppeared, *SourceBack, *SourceFailed, *SourceLeft, *ShutdownAnnounced, *ShutdownCancelled, *AnnouncementSeen:
 		s.evolveSource(at, f)
 	case *SupplyChanged:
 		u := s.ups(f.Site, f.UPS)
 		u.Supply, u.Since = f.Supply, f.Since
+		if f.Seq != 0 {
+			u.Shown[f.Pi] = said(u.Shown[f.Pi], f.Boot, f.Seq)
+		}
 	case *ContactLost:
 		s.ups(f.Site, f.UPS).Lost = true
 	case *ContactBack:
@@ -85,6 +92,7 @@ func (s *State) evolveSource(at time.Time, f Fact) {
 	case *ShutdownAnnounced:
 		site := s.site(f.Site)
 		src := site.source(f.Name)
+		src.Said = said(src.Said, f.Boot, f.Seq)
 		src.Failures = slices.DeleteFunc(src.Failures, func(x Failure) bool { return x.explainedBy(f.Boot, at.Add(-f.Age)) })
 		if src.Boot == "" {
 			src.Boot = f.Boot
@@ -95,9 +103,36 @@ func (s *State) evolveSource(at time.Time, f Fact) {
 			site.watched[f.Name] = true
 		}
 	case *ShutdownCancelled:
-		s.site(f.Site).source(f.Name).Announced = nil
+		src := s.site(f.Site).source(f.Name)
+		src.Said = said(src.Said, f.Boot, f.Seq)
+		src.Announced = nil
 		delete(s.site(f.Site).watched, f.Name)
+	case *AnnouncementSeen:
+		src := s.site(f.Site).source(f.Name)
+		src.Said = said(src.Said, f.Boot, f.Seq)
 	}
+}
+
+// said is the list with a message noted: the highest seq of each of the last boots.
+func said(list []Said, boot string, seq int64) []Said {
+	if seq == 0 {
+		return list
+	}
+	for i := range list {
+		if list[i].Boot == boot {
+			list[i].Seq = max(list[i].Seq, seq)
+			return list
+		}
+	}
+	if over := len(list) + 1 - bootsKept; over > 0 {
+		list = append(list[:0:0], list[over:]...)
+	}
+	return append(list, Said{boot, seq})
+}
+
+// repeats reports whether an announcement is not newer than all before it of its boot.
+func (src *Source) repeats(boot string, seq int64) bool {
+	return seq != 0 && slices.ContainsFunc(src.Said, func(s Said) bool { return s.Boot == boot && seq <= s.Seq })
 }
 
 // explainedBy reports whether a shutdown of that boot, announced then, explains the
@@ -139,6 +174,10 @@ func (s *State) evolveIncident(at time.Time, f Fact) {
 	case *IncidentAnswered:
 		if i := s.Incidents[f.ID]; i != nil {
 			i.Answered = f.By
+		}
+	case *Noticed:
+		if f.About != "" {
+			s.Told[f.About] = f.As
 		}
 	case *IncidentResolved:
 		if i := s.Incidents[f.ID]; i != nil {
@@ -209,7 +248,7 @@ func (s *State) ups(site, name string) *UPS {
 	st := s.site(site)
 	u := st.UPSes[name]
 	if u == nil {
-		u = &UPS{Name: name}
+		u = &UPS{Name: name, Shown: map[string][]Said{}}
 		st.UPSes[name] = u
 	}
 	return u

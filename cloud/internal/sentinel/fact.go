@@ -41,12 +41,14 @@ type (
 	BlindBegan struct{ Site, Why string }
 	// BlindEnded closes it.
 	BlindEnded struct{ For time.Duration }
-	// KeyBound ties a name to the key and tailnet identity of its first contact.
+	// KeyBound ties a name to a key and tailnet identity: those of its first contact, or
+	// those that a person approved, which replace what was bound before.
 	KeyBound struct {
 		Name, Site string
 		Role       Role
 		Key        string
 		StableID   string
+		By         string // who approved it; empty: it was the first contact
 	}
 )
 
@@ -79,8 +81,18 @@ type (
 		Returns                    bool
 		Via                        string
 		Age                        time.Duration
+		Seq                        int64 // of the announcement; 0: from before it was kept
 	}
-	ShutdownCancelled struct{ Site, Name, Boot, Why string }
+	ShutdownCancelled struct {
+		Site, Name, Boot, Why string
+		Seq                   int64 // of the node's own word; 0: it was not the node that said so
+	}
+	// AnnouncementSeen is an announcement that changed nothing but what is a repetition
+	// from now on (rule A7).
+	AnnouncementSeen struct {
+		Site, Name, Boot string
+		Seq              int64
+	}
 )
 
 // The facts about power.
@@ -90,6 +102,8 @@ type (
 		Supply    power.Supply
 		Since     time.Time
 		Reading   power.Reading
+		Pi, Boot  string
+		Seq       int64 // of the Pi's report; 0: from before it was kept
 	}
 	ContactLost struct{ Site, UPS, Why string }
 	ContactBack struct{ Site, UPS string }
@@ -111,8 +125,12 @@ type (
 	IncidentAnswered  struct{ ID, By, Why string } // acknowledged
 	IncidentResolved  struct{ ID, Why string }
 	IncidentWithdrawn struct{ ID, Why string }
-	// Noticed is told on the quiet channels and stands in the timeline.
-	Noticed struct{ Site, Incident, Text string }
+	// Noticed is told on the quiet channels and stands in the timeline. What it is About is
+	// told again only when it stands differently.
+	Noticed struct {
+		Site, Incident, Text string
+		About, As            string // empty: it is told each time
+	}
 )
 
 // The facts about calls. CallRequested without CallEnded is the outbox.
@@ -153,7 +171,7 @@ type (
 func NewFact(name string) Fact {
 	for _, f := range []Fact{
 		&BrainStarted{}, &BrainPaused{}, &BlindBegan{}, &BlindEnded{}, &KeyBound{},
-		&SourceAppeared{}, &SourceBack{}, &SourceFailed{}, &SourceLeft{}, &ShutdownAnnounced{}, &ShutdownCancelled{},
+		&SourceAppeared{}, &SourceBack{}, &SourceFailed{}, &SourceLeft{}, &ShutdownAnnounced{}, &ShutdownCancelled{}, &AnnouncementSeen{},
 		&SupplyChanged{}, &ContactLost{}, &ContactBack{},
 		&IncidentOpened{}, &IncidentReopened{}, &IncidentJoined{}, &IncidentLeft{}, &IncidentAnswered{}, &IncidentResolved{}, &IncidentWithdrawn{}, &Noticed{},
 		&CallRequested{}, &CallPlaced{}, &CallEnded{}, &CallDropped{},
@@ -178,6 +196,7 @@ func (*SourceFailed) FactName() string      { return "source_failed" }
 func (*SourceLeft) FactName() string        { return "source_left" }
 func (*ShutdownAnnounced) FactName() string { return "shutdown_announced" }
 func (*ShutdownCancelled) FactName() string { return "shutdown_cancelled" }
+func (*AnnouncementSeen) FactName() string  { return "announcement_seen" }
 func (*SupplyChanged) FactName() string     { return "supply_changed" }
 func (*ContactLost) FactName() string       { return "contact_lost" }
 func (*ContactBack) FactName() string       { return "contact_back" }

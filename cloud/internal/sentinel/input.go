@@ -42,15 +42,25 @@ type (
 		Returns                    bool
 		Via                        string
 		Age                        time.Duration // how long it was under way
+		Seq                        int64         // of the message; 0: not known
 	}
-	// Bound is a first contact whose name is to be tied to its key.
+	// Bound is a first contact, or an approval, whose name is to be tied to its key.
 	Bound struct{ KeyBound }
+	// KeyExpiring is what the tailnet says of a machine's node key.
+	KeyExpiring struct {
+		Site, Name string
+		At         time.Time     // when it expires, by the wall clock; zero: not known
+		Left       time.Duration // until then
+		Expired    bool          // the tailnet no longer lets the machine in
+	}
 
 	// UPSReported is a UPS as a Pi saw it, at Step's time less Lag.
 	UPSReported struct {
 		Site, Pi, UPS string
 		Reading       power.Reading
 		Lag           time.Duration
+		Boot          string
+		Seq           int64 // of the message; 0: not known
 	}
 	// PiReported is what a Pi says of the run it holds.
 	PiReported struct {
@@ -93,6 +103,7 @@ func (Silent) input()        {}
 func (SystemState) input()   {}
 func (Announced) input()     {}
 func (Bound) input()         {}
+func (KeyExpiring) input()   {}
 func (UPSReported) input()   {}
 func (PiReported) input()    {}
 func (Uplink) input()        {}

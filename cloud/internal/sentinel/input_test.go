@@ -47,6 +47,41 @@ func TestU6_LateReportsAreHistory(t *testing.T) {
 	}
 }
 
+// TestU6_OldReportsAfterARestart: a recorded outage that is over begins nothing when it
+// comes again, also of the Pi's boot before; newer reports count.
+func TestU6_OldReportsAfterARestart(t *testing.T) {
+	of := func(supply power.Supply, boot string, seq int64) sentinel.UPSReported {
+		r := reported(supply, 60, 0)
+		r.Boot, r.Seq = boot, seq
+		return r
+	}
+	w := newWorld(t, home())
+	w.step(sentinel.Arm{Site: "home", By: "alice"})
+	for _, r := range []sentinel.UPSReported{of(power.Mains, "a", 5), of(power.Battery, "a", 10), of(power.Mains, "b", 3)} {
+		w.now = w.now.Add(time.Second)
+		w.step(r)
+	}
+	w.restart(time.Second)
+	w.step(of(power.Mains, "b", 4))
+	for _, r := range []sentinel.UPSReported{of(power.Battery, "a", 10), of(power.Battery, "a", 11), of(power.Battery, "b", 3), of(power.Battery, "b", 2)} {
+		w.now = w.now.Add(time.Second)
+		if facts := w.step(r); len(facts) != 0 {
+			t.Errorf("boot %s, seq %d led to %s", r.Boot, r.Seq, facts[0].FactName())
+		}
+	}
+	other := of(power.Battery, "a", 10)
+	for _, r := range []sentinel.UPSReported{of(power.Battery, "b", 5), of(power.Mains, "c", 1), other} {
+		w.now = w.now.Add(time.Second)
+		if r == other {
+			r.Pi = "pi2" // which has said nothing yet
+		}
+		if facts := w.step(r); len(facts) == 0 {
+			t.Errorf("boot %s, seq %d of %s was not taken", r.Boot, r.Seq, r.Pi)
+		}
+	}
+	w.checkReplay()
+}
+
 // TestUnknownThingsDoNotPanic: what names nobody and nothing is harmless.
 func TestUnknownThingsDoNotPanic(t *testing.T) {
 	w := newWorld(t, home())

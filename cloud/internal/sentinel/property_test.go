@@ -34,6 +34,7 @@ type history struct {
 	rt     *rapid.T
 	mirror *sentinel.State
 	calls  map[string]bool
+	said   []sentinel.Announced
 	sites  []string
 }
 
@@ -76,7 +77,7 @@ func (h *history) someSource() *beater { return draw(h, "source", h.sources...) 
 // act lets one thing happen.
 func (h *history) act() {
 	site := draw(h, "site", h.sites...)
-	switch draw(h, "act", "pass", "pass", "pass", "silent", "back", "dark", "light", "announce", "state", "ups", "ups", "uplink", "person",
+	switch draw(h, "act", "pass", "pass", "pass", "silent", "back", "dark", "light", "announce", "repeat", "state", "ups", "ups", "uplink", "person",
 		"call", "call", "run", "run", "run", "restart", "pause", "pi") {
 	case "pass":
 		h.pass(draw(h, "for", 500*time.Millisecond, time.Second, 4*time.Second, 7*time.Second, 11*time.Second, 19*time.Second,
@@ -91,6 +92,8 @@ func (h *history) act() {
 		h.eachOf(site, func(b *beater) { h.revive(b, false) })
 	case "announce":
 		h.announce(h.someSource())
+	case "repeat":
+		h.repeat()
 	case "state":
 		h.someSource().state = draw(h, "state", "running", "degraded", "stopping", "starting", "")
 	case "ups":
@@ -138,8 +141,28 @@ func (h *history) announce(b *beater) {
 	if draw(h, "of an old boot", false, false, true) && len(boot) > 1 {
 		boot = boot[1:]
 	}
-	h.step(sentinel.Announced{Site: b.site, Name: b.name, Boot: boot, ID: kind + boot, Kind: kind, Returns: kind == "reboot" || kind == "soft-reboot",
-		Via: draw(h, "via", "", "pi1"), Age: draw(h, "age", 0, time.Second, 25*time.Second, 10*time.Minute)})
+	in := sentinel.Announced{Site: b.site, Name: b.name, Boot: boot, ID: kind + boot, Kind: kind, Returns: kind == "reboot" || kind == "soft-reboot",
+		Via: draw(h, "via", "", "pi1"), Age: draw(h, "age", 0, time.Second, 25*time.Second, 10*time.Minute), Seq: int64(len(h.said) + 1)}
+	h.said = append(h.said, in)
+	h.step(in)
+}
+
+// repeat plays an announcement that was heard before again: it changes nothing (rule A7).
+func (h *history) repeat() {
+	if len(h.said) == 0 {
+		return
+	}
+	in := draw(h, "again", h.said...)
+	for _, f := range h.step(in) {
+		switch f := f.(type) {
+		case *sentinel.ShutdownAnnounced:
+			h.rt.Fatalf("%s announced its %s again", f.Name, f.Kind)
+		case *sentinel.ShutdownCancelled:
+			if f.Seq != 0 {
+				h.rt.Fatalf("%s took its shutdown back again", f.Name)
+			}
+		}
+	}
 }
 
 func (h *history) changeUPS(u *unit) {

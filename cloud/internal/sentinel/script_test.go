@@ -200,9 +200,14 @@ func (w *world) doSource(verb string, a args) error {
 			boot = b.boot
 		}
 		boot = cmp.Or(a.set["boot"], boot)
+		seq, _ := strconv.ParseInt(a.set["seq"], 10, 64)
 		kind := a.names[1]
 		w.step(sentinel.Announced{Site: "home", Name: a.names[0], Boot: boot, ID: kind + "-" + boot, Kind: kind,
-			Returns: strings.Contains(kind, "reboot") || kind == "kexec", Via: a.set["via"], Age: age})
+			Returns: strings.Contains(kind, "reboot") || kind == "kexec", Via: a.set["via"], Age: age, Seq: seq})
+		return err
+	case "key":
+		at, err := time.Parse(time.DateOnly, a.set["expires"])
+		w.step(sentinel.KeyExpiring{Site: "home", Name: a.name(), At: at, Left: at.Sub(w.now), Expired: a.has("expired")})
 		return err
 	case "ups":
 		return w.doUPS(a)

@@ -15,6 +15,7 @@ type State struct {
 	Sites     map[string]*Site
 	Incidents map[string]*Incident
 	Keys      map[string]KeyBound // by name
+	Told      map[string]string   // how what was noticed stood, by what it is about
 	Blind     time.Time           // since when the brain has had no uplink; zero: it has
 
 	wake time.Time // the next deadline, as of the last Step
@@ -62,6 +63,7 @@ type Source struct {
 	Incident  string    // that explains its silence
 	BackBy    time.Time // while off: when it must be back; zero: never
 	Announced *Announcement
+	Said      []Said // by its last boots, the newest last
 	Failures  []Failure
 
 	system  string    // systemd's state
@@ -73,6 +75,13 @@ type Announcement struct {
 	ID, Boot, Kind, Via string
 	Returns             bool
 	At                  time.Time
+}
+
+// Said is the highest seq of a boot's messages of one kind: one that is not higher is a
+// repetition (rules A7, U6).
+type Said struct {
+	Boot string
+	Seq  int64
 }
 
 // Failure is one unannounced silence that nothing else explains.
@@ -88,6 +97,7 @@ type UPS struct {
 	Supply power.Supply
 	Since  time.Time
 	Lost   bool
+	Shown  map[string][]Said // by Pi: its reports that changed the supply
 
 	reading power.Reading
 	at      time.Time // when the reading was true; zero: none ever
@@ -132,7 +142,7 @@ func (c *Call) Open() bool { return c.Ended.IsZero() }
 
 // New makes the state of a brain that has seen nothing.
 func New(cfg Config) *State {
-	s := &State{cfg: cfg, Sites: map[string]*Site{}, Incidents: map[string]*Incident{}, Keys: map[string]KeyBound{}}
+	s := &State{cfg: cfg, Sites: map[string]*Site{}, Incidents: map[string]*Incident{}, Keys: map[string]KeyBound{}, Told: map[string]string{}}
 	for _, sc := range cfg.Sites {
 		site := s.site(sc.Name)
 		for _, n := range sc.Nodes {

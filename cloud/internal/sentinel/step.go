@@ -59,6 +59,8 @@ func (s *State) Step(now time.Time, in Input) []Fact {
 		if d.Keys[in.Name] != in.KeyBound {
 			d.emit(&in.KeyBound)
 		}
+	case KeyExpiring:
+		d.keyExpiring(in)
 	case UPSReported:
 		d.upsReported(in)
 	case PiReported:

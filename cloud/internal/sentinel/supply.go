@@ -30,7 +30,7 @@ func (u *UPS) assume(now time.Time) {
 func (d *decider) upsReported(in UPSReported) {
 	u := d.ups(in.Site, in.UPS)
 	at := d.now.Add(-in.Lag)
-	if in.Lag > reportTooOld || !at.After(u.at) {
+	if in.Lag > reportTooOld || !at.After(u.at) || u.overtaken(in) {
 		return
 	}
 	u.reading, u.at, u.assumed = in.Reading, at, false
@@ -39,10 +39,20 @@ func (d *decider) upsReported(in UPSReported) {
 	}
 	was := u.Supply
 	since := at.Add(-in.Reading.For.Duration())
-	d.emit(&SupplyChanged{Site: in.Site, UPS: in.UPS, Supply: in.Reading.Supply, Since: since, Reading: in.Reading})
+	d.emit(&SupplyChanged{Site: in.Site, UPS: in.UPS, Supply: in.Reading.Supply, Since: since, Reading: in.Reading,
+		Pi: in.Pi, Boot: in.Boot, Seq: in.Seq})
 	if was == power.Battery || in.Reading.Supply == power.Mains {
 		d.mainsBack(d.site(in.Site))
 	}
+}
+
+// overtaken reports whether a report is older than one that changed the supply, or of a
+// boot of its Pi that is over, also as far as an earlier process knew (rule U6): an old
+// outage that comes again must not begin anything.
+func (u *UPS) overtaken(in UPSReported) bool {
+	shown := u.Shown[in.Pi]
+	i := slices.IndexFunc(shown, func(s Said) bool { return s.Boot == in.Boot })
+	return in.Seq != 0 && i >= 0 && (i < len(shown)-1 || in.Seq <= shown[i].Seq)
 }
 
 // mainsBack ends what the outage began, unless another UPS of the site is still on

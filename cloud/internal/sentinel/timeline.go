@@ -33,6 +33,9 @@ func Sentence(f Fact) string {
 	case *BlindEnded:
 		return "the brain is online again; it was blind for " + power.Spell(f.For)
 	case *KeyBound:
+		if f.By != "" {
+			return fmt.Sprintf("%s approved %s, which is now known by the key %s", f.By, f.Name, f.Key)
+		}
 		return fmt.Sprintf("%s is now known by its key", f.Name)
 	case *SourceAppeared:
 		return via(fmt.Sprintf("%s %s is here", f.Role, f.Name), f.Via)
@@ -214,4 +217,45 @@ func saidBattery(r power.Reading) string {
 		text += ", " + power.Spell(r.Runtime.Duration())
 	}
 	return text
+}
+
+// SiteOf is the site that a fact is about; empty if it does not say so itself.
+func SiteOf(f Fact) string {
+	switch f := f.(type) {
+	case *BlindBegan:
+		return f.Site
+	case *KeyBound:
+		return f.Site
+	case *SourceAppeared:
+		return f.Site
+	case *SourceBack:
+		return f.Site
+	case *SourceFailed:
+		return f.Site
+	case *SourceLeft:
+		return f.Site
+	case *ShutdownAnnounced:
+		return f.Site
+	case *ShutdownCancelled:
+		return f.Site
+	case *SupplyChanged:
+		return f.Site
+	case *ContactLost:
+		return f.Site
+	case *ContactBack:
+		return f.Site
+	case *IncidentOpened:
+		return f.Site
+	case *Noticed:
+		return f.Site
+	case *PlanArmed:
+		return f.Site
+	case *PlanDisarmed:
+		return f.Site
+	case *RunStepped:
+		return f.Site
+	case *PiRunSeen:
+		return f.Site
+	}
+	return ""
 }

@@ -63,8 +63,13 @@ func full() *View {
 			{ID: "home-internet-20261121T030000Z", Kind: "internet_outage", Site: "home", Since: at("03:00:00"), Why: "everything there fell silent within 5 s"},
 		},
 		Timeline: []Entry{{At: at("19:02:21"), Text: "calling Alex, because the plan begins"}, {At: at("19:02:16"), Text: "power outage at home"}},
-		Waiting:  []string{"laptop", "pve9"},
-		Calls:    map[string]int{"placed": 1},
+		Waiting: []Stranger{
+			{Name: "pi", Site: "home", Role: "pi", Key: "ed25519:AQgP", From: "pi on the tailnet", Why: "it has no tag:sentinel-pi", Hold: "a Pi needs tag:sentinel-pi",
+				First: at("18:00:00"), Last: at("19:02:00")},
+			{Name: "pve9", Role: "node", Key: "ed25519:YwgP", StableID: "n9", From: "laptop on the tailnet", Why: `the tailnet calls this machine "laptop"`,
+				Command: "sudo sentinel-cloud approve pve9 --key ed25519:YwgP --site SITE", First: at("18:30:00"), Last: at("19:02:30")},
+		},
+		Calls: map[string]int{"placed": 1},
 	}
 }
 
@@ -135,7 +140,9 @@ func TestPage_SaysWhatMatters(t *testing.T) {
 		"The plan advances, because the power has been out for 10 s; stage 1.", "db: late", "(no answer)",
 		"Power outage at home", "Internet outage at home", "Failure at home", "known to Alex", "Over: all of its nodes",
 		"call to Alex: placed", "calling Alex, because the plan begins",
-		"<h2>Refused, since they are not known</h2><ul><li>laptop</li><li>pve9</li></ul>",
+		"<h2>Waiting to be approved</h2>", "pi pi at home, from pi on the tailnet, because it has no tag:sentinel-pi",
+		"ed25519:AQgP: a Pi needs tag:sentinel-pi", "node pve9, from laptop on the tailnet", "since 18:30:00, last at 19:02:30",
+		"<code>sudo sentinel-cloud approve pve9 --key ed25519:YwgP --site SITE</code>",
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page does not say %q", want)
@@ -153,7 +160,9 @@ func TestPage_SaysWhatMatters(t *testing.T) {
 func TestPage_HostileNames(t *testing.T) {
 	const evil = `"><script>alert(1)</script><img src=x onerror=alert(1)>&{{.}}'`
 	v := full()
-	v.Verdict, v.Warnings[0], v.Waiting[0], v.Timeline[0].Text = evil, evil, evil, evil
+	v.Verdict, v.Warnings[0], v.Timeline[0].Text = evil, evil, evil
+	v.Waiting[0] = Stranger{Name: evil, Site: evil, Role: evil, Key: evil, From: evil, Why: evil, Hold: evil}
+	v.Waiting[1].Command = evil
 	s := &v.Sites[0]
 	s.Name, s.UPSes[0].Name, s.UPSes[0].Supply = evil, evil, evil
 	s.Sources[0] = Source{Name: evil, Condition: evil, Note: evil}

@@ -10,8 +10,23 @@ type View struct {
 	Sites     []Site         `json:"sites"`
 	Incidents []Incident     `json:"incidents"` // open ones first, the newest first
 	Timeline  []Entry        `json:"timeline"`  // the newest first
-	Waiting   []string       `json:"waiting"`   // unknown machines that were refused
+	Waiting   []Stranger     `json:"waiting"`   // by name
 	Calls     map[string]int `json:"calls"`
+}
+
+// Stranger is a machine that was refused, and waits to be approved.
+type Stranger struct {
+	Name     string    `json:"name"` // that it claims
+	Site     string    `json:"site,omitempty"`
+	Role     string    `json:"role"`
+	Key      string    `json:"key"`
+	StableID string    `json:"stable_id,omitempty"` // on the tailnet
+	From     string    `json:"from"`
+	Why      string    `json:"why"`               // it was refused
+	Hold     string    `json:"hold,omitempty"`    // why approving it does not help
+	Command  string    `json:"command,omitempty"` // that approves it
+	First    time.Time `json:"first_seen"`
+	Last     time.Time `json:"last_seen"`
 }
 
 // Site is one home or office.
