@@ -204,6 +204,7 @@ func TestR2_Headers(t *testing.T) {
 		"boot ends in line": func(h *wire.Header) { h.Boot = boot[:35] + "\n" },
 		"seq zero":          func(h *wire.Header) { h.Seq = 0 },
 		"seq negative":      func(h *wire.Header) { h.Seq = -1 },
+		"seq of 142 years":  func(h *wire.Header) { h.Seq = 1<<52 + 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := header()
@@ -217,7 +218,7 @@ func TestR2_Headers(t *testing.T) {
 	h.Site = ""
 	h.Node = strings.Repeat("a", 63)
 	h.Boot = strings.ReplaceAll(boot, "-", "")
-	h.Seq = math.MaxInt64
+	h.Seq = 1 << 52
 	if _, err := wire.Read(seal(t, wire.KindHeartbeat, wire.Heartbeat{Header: h}, k)); err != nil {
 		t.Errorf("at its limits: %v", err)
 	}

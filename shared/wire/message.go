@@ -38,6 +38,9 @@ type Header struct {
 	Seq int64 `json:"seq"`
 }
 
+// maxSeq is 142 years in µs: exact for every reader of JSON, and in range as a duration.
+const maxSeq = 1 << 52
+
 func (h Header) validate() error {
 	switch {
 	case h.V != Version:
@@ -48,6 +51,8 @@ func (h Header) validate() error {
 		return fmt.Errorf("%w: site: %w", ErrMalformed, ValidName(h.Site))
 	case !bootPattern.MatchString(h.Boot):
 		return fmt.Errorf("%w: boot: %.80q is no boot id", ErrMalformed, h.Boot)
+	case h.Seq > maxSeq:
+		return fmt.Errorf("%w: seq: %d is more than %d, which no machine has been up for", ErrMalformed, h.Seq, int64(maxSeq))
 	case h.Seq <= 0:
 		return fmt.Errorf("%w: seq: %d is not positive", ErrMalformed, h.Seq)
 	}

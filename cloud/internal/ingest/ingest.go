@@ -37,6 +37,7 @@ type Handler struct {
 	lags    wire.Lags
 	untold  sync.Map // of liveness.Key: transitions that the loop did not take
 	unsaved unsaved
+	telling sync.Mutex
 }
 
 // Remember notes a message that an earlier process took: it is a repetition now.
@@ -91,11 +92,13 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, take func(*reques
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), submitWithin)
 	defer cancel()
-	req := &request{ctx: ctx, e: e, caller: caller, answer: &wire.Answer{
-		Header: h.Self(), To: e.Header.Node, ToBoot: e.Header.Boot, ToSeq: e.Header.Seq}}
+	req := &request{ctx: ctx, e: e, caller: caller, answer: &wire.Answer{To: e.Header.Node, ToBoot: e.Header.Boot, ToSeq: e.Header.Seq}}
 	if err := take(req); err != nil {
 		return nil, err
 	}
+	h.telling.Lock() // what is told is never older than in an answer with a lower seq
+	defer h.telling.Unlock()
+	req.answer.Header = h.Self()
 	h.Tell(caller, req.bundle, req.answer)
 	return req.answer, nil
 }
