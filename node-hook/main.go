@@ -16,10 +16,7 @@ import (
 	"sentinel.home.arpa/shared/wire"
 )
 
-// program is the agent's name wherever people meet it.
-const program = "sentinel-node"
-
-const help = `Usage: sentinel-node [--config FILE] [COMMAND]
+const help = `Usage: ` + program + ` [--config FILE] [COMMAND]
 
 The sentinel's agent on a node.
 
@@ -92,13 +89,13 @@ func main() {
 	}
 	switch o.command {
 	case "announce":
-		err = hook.Announce(context.Background(), o.config, o.kind, os.Stdout)
+		err = build().Announce(context.Background(), o.config, o.kind, os.Stdout)
 	case "check-config":
-		err = hook.Check(o.config, os.Stdout)
+		err = build().Check(o.config, os.Stdout)
 	case "version":
 		fmt.Println(program, daemon.Version())
 	default:
-		os.Exit(daemon.Main(program, func(ctx context.Context) error { return hook.Run(ctx, o.config) }))
+		os.Exit(daemon.Main(program, func(ctx context.Context) error { return build().Run(ctx, o.config) }))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

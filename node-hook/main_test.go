@@ -190,3 +190,36 @@ func TestA8_RunUnderSystemd(t *testing.T) {
 		}
 	}
 }
+
+// TestTsnetBuild makes the agent that is a machine of the tailnet by itself; the plain one
+// refuses its configuration and says which takes it.
+func TestTsnetBuild(t *testing.T) {
+	if testing.Short() {
+		t.Skip("links the whole of tsnet")
+	}
+	path := filepath.Join(t.TempDir(), "sentinel-node-tsnet")
+	build := exec.CommandContext(t.Context(), "go", "build", "-tags", "tsnet", "-trimpath", "-ldflags", "-s -w", "-o", path, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	text := "name: pve1\ntailnet: {auth_key_file: tailnet-auth-key}\n"
+	node := filepath.Join(t.TempDir(), "node.yaml")
+	if err := os.WriteFile(node, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		program, args, want string
+		fails               bool
+	}{
+		{path, "version", "sentinel-node-tsnet ", false},
+		{path, "--help", "Usage: sentinel-node-tsnet", false},
+		{path, "check-config --config " + node, ": fine", false},
+		{os.Getenv(binary), "check-config --config " + node, "node.yaml:2:1: tailnet: this build has no tailnet of its own and uses the host's; remove tailnet:, or install sentinel-node-tsnet", true},
+	} {
+		out, err := exec.CommandContext(t.Context(), c.program, strings.Fields(c.args)...).CombinedOutput()
+		if (err != nil) != c.fails || !strings.Contains(string(out), c.want) {
+			t.Errorf("%s: %v, %s", c.args, err, out)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"sentinel.home.arpa/cloud/internal/ingest"
@@ -24,8 +25,8 @@ const (
 // N10). It has a goroutine of its own, so that the loop never waits for the tailnet.
 type nodeKeys struct {
 	status func() tailnet.Status
-	peers  func(ctx context.Context, tag string) ([]tailnet.Peer, error)
-	siteOf func(p tailnet.Peer) string
+	peers  func(ctx context.Context) ([]tailnet.Peer, error)
+	known  func(p tailnet.Peer) (site string, ours bool)
 	own    string // the brain's name
 	wall   func() time.Time
 	submit func(ctx context.Context, in sentinel.Input) error
@@ -33,7 +34,7 @@ type nodeKeys struct {
 }
 
 func (b *Brain) nodeKeys() *nodeKeys {
-	return &nodeKeys{status: b.tailnet.Status, peers: b.tailnet.PeersTagged, siteOf: b.siteOfPeer, own: b.cfg.Name,
+	return &nodeKeys{status: b.tailnet.Status, peers: b.tailnet.Peers, known: b.ofPeer, own: b.cfg.Name,
 		wall: b.machine.wall, submit: b.submit, log: b.log}
 }
 
@@ -56,16 +57,16 @@ func (k *nodeKeys) look(ctx context.Context) {
 	k.tell(ctx, "", cmp.Or(s.Name, k.own), s.KeyExpiry, s.Expired)
 	asked, cancel := context.WithTimeout(ctx, peersWithin)
 	defer cancel()
-	for _, tag := range []string{ingest.TagNode, ingest.TagPi} {
-		peers, err := k.peers(asked, tag)
-		if err != nil {
-			if ctx.Err() == nil {
-				k.log.Debug("keys not looked at", "tag", tag, "err", err) // what is wrong with the tailnet is told elsewhere
-			}
-			return
+	peers, err := k.peers(asked)
+	if err != nil {
+		if ctx.Err() == nil {
+			k.log.Debug("keys not looked at", "err", err) // what is wrong with the tailnet is told elsewhere
 		}
-		for _, p := range peers {
-			k.tell(ctx, k.siteOf(p), p.Name, p.KeyExpiry, p.Expired)
+		return
+	}
+	for _, p := range peers {
+		if site, ours := k.known(p); ours {
+			k.tell(ctx, site, p.Name, p.KeyExpiry, p.Expired)
 		}
 	}
 }
@@ -83,15 +84,16 @@ func (k *nodeKeys) tell(ctx context.Context, site, name string, at *time.Time, e
 	}
 }
 
-// siteOfPeer is where a machine of the tailnet is; empty if that is not known.
-func (b *Brain) siteOfPeer(p tailnet.Peer) string {
+// ofPeer reports whether a machine of the tailnet is a node or Pi, by its tag or because
+// it is known, and where it is; the site is empty if that is not known.
+func (b *Brain) ofPeer(p tailnet.Peer) (site string, ours bool) {
 	if k, ok := b.identities.Lookup(p.Name); ok && k.StableID == p.StableID {
-		return k.Site
+		return k.Site, true
 	}
 	if len(b.cfg.Sites) == 1 {
-		return b.cfg.Sites[0].Name
+		site = b.cfg.Sites[0].Name
 	}
-	return ""
+	return site, slices.Contains(p.Tags, ingest.TagNode) || slices.Contains(p.Tags, ingest.TagPi)
 }
 
 // tailnetTrouble says why the brain is not on its tailnet, and what to do; empty if it is.

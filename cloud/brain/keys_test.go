@@ -27,21 +27,18 @@ func TestN10_NodeKeysAreLookedAt(t *testing.T) {
 		var down atomic.Bool
 		k := &nodeKeys{own: "brain", log: slog.New(slog.DiscardHandler), wall: time.Now,
 			status: func() tailnet.Status { return tailnet.Status{State: "Running", Name: "sentinel", KeyExpiry: &in3} },
-			siteOf: func(tailnet.Peer) string { return "home" },
+			known:  func(p tailnet.Peer) (string, bool) { return "home", p.Name != "phone" },
 			submit: func(_ context.Context, in sentinel.Input) error {
 				told <- in.(sentinel.KeyExpiring)
 				return nil
 			},
-			peers: func(ctx context.Context, tag string) ([]tailnet.Peer, error) {
-				switch {
-				case down.Load():
+			peers: func(ctx context.Context) ([]tailnet.Peer, error) {
+				if down.Load() {
 					<-ctx.Done()
 					return nil, ctx.Err()
-				case tag == ingest.TagNode:
-					return []tailnet.Peer{{Name: "pve1"}, {Name: "pve2", KeyExpiry: &in3}, {Name: "pve3", KeyExpiry: &past, Expired: true}}, nil
-				default:
-					return []tailnet.Peer{{Name: "pi", Expired: true}}, nil
 				}
+				return []tailnet.Peer{{Name: "phone", Expired: true}, {Name: "pve1"}, {Name: "pve2", KeyExpiry: &in3},
+					{Name: "pve3", KeyExpiry: &past, Expired: true}, {Name: "pi", Expired: true}}, nil
 			}}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
@@ -64,6 +61,28 @@ func TestN10_NodeKeysAreLookedAt(t *testing.T) {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestN10_WhoseKeysCount: those of machines with our tags, and of those that were let in
+// without one, which expire most often; no other machine's of the tailnet.
+func TestN10_WhoseKeysCount(t *testing.T) {
+	in(t, nil, func(h *home) {
+		h.brain.identities.Learn(ingest.Known{Name: "laptop", Site: "home", Role: sentinel.Node, StableID: "n7"})
+		for _, c := range []struct {
+			peer tailnet.Peer
+			ours bool
+		}{
+			{tailnet.Peer{Name: "new", StableID: "n1", Tags: []string{ingest.TagNode}}, true},
+			{tailnet.Peer{Name: "pi9", StableID: "n2", Tags: []string{"tag:other", ingest.TagPi}}, true},
+			{tailnet.Peer{Name: "laptop", StableID: "n7"}, true},
+			{tailnet.Peer{Name: "laptop", StableID: "n8"}, false},
+			{tailnet.Peer{Name: "phone", StableID: "n9"}, false},
+		} {
+			if site, ours := h.brain.ofPeer(c.peer); ours != c.ours || site != "home" {
+				t.Errorf("%+v: %q, %t", c.peer, site, ours)
+			}
 		}
 	})
 }
@@ -112,12 +131,13 @@ func TestN10_TheBrainItself(t *testing.T) {
 func TestSiteOfPeer(t *testing.T) {
 	b := &Brain{cfg: Config{Sites: []Site{{Name: "home"}, {Name: "office"}}}, identities: &ingest.Identities{}}
 	b.identities.Learn(ingest.Known{Name: "nas", Site: "office", StableID: "n1"})
+	siteOf := func(p tailnet.Peer) string { site, _ := b.ofPeer(p); return site }
 	var got []string
 	for _, p := range []tailnet.Peer{{Name: "nas", StableID: "n1"}, {Name: "nas", StableID: "n2"}, {Name: "pve1"}} {
-		got = append(got, b.siteOfPeer(p))
+		got = append(got, siteOf(p))
 	}
 	b.cfg.Sites = b.cfg.Sites[:1]
-	if got = append(got, b.siteOfPeer(tailnet.Peer{Name: "pve1"})); !slices.Equal(got, []string{"office", "", "", "home"}) {
+	if got = append(got, siteOf(tailnet.Peer{Name: "pve1"})); !slices.Equal(got, []string{"office", "", "", "home"}) {
 		t.Errorf("%q", got)
 	}
 }

@@ -3,6 +3,7 @@ package hook
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -11,6 +12,7 @@ import (
 
 	"sentinel.home.arpa/node-hook/internal/announce"
 	"sentinel.home.arpa/node-hook/internal/beat"
+	"sentinel.home.arpa/node-hook/internal/find"
 	"sentinel.home.arpa/node-hook/internal/peers"
 	"sentinel.home.arpa/node-hook/internal/self"
 	"sentinel.home.arpa/node-hook/internal/systemd"
@@ -31,20 +33,28 @@ const maxState = 32
 
 // Run is the agent: it beats until ctx ends, which is when systemd stops it. If the
 // machine goes down with it, that is announced first.
-func Run(ctx context.Context, path string) error {
-	c, err := Load(path)
+func (b Build) Run(ctx context.Context, path string) error {
+	c, err := b.Load(path)
 	if err != nil {
 		return err
 	}
-	log := daemon.Logger(os.Stderr, c.Log.level(), c.Log.Format)
+	var out io.Writer = os.Stderr
+	if b.Log != nil {
+		out = b.Log
+	}
+	log := daemon.Logger(out, c.Log.level(), c.Log.Format)
 	slog.SetDefault(log)
-	return run(ctx, c, systemd.NewDetector(), log)
+	return b.run(ctx, c, systemd.NewDetector(), log)
 }
 
-func run(ctx context.Context, c Config, machine systemd.Detector, log *slog.Logger) error {
+func (b Build) run(ctx context.Context, c Config, machine systemd.Detector, log *slog.Logger) error {
 	a, err := newAgent(c, log)
 	if err != nil {
 		return err
+	}
+	if b.joins(c) {
+		a.network = b.Join(c, log)
+		a.client = courier.NewClient(a.split(a.network.Dial))
 	}
 	defer a.client.Close()
 	notify := daemon.NewNotifier(log)
@@ -71,6 +81,11 @@ func run(ctx context.Context, c Config, machine systemd.Detector, log *slog.Logg
 		state = watcher.State
 		tasks = append(tasks, daemon.Task{Name: "watch for shutdowns", Run: watcher.Run})
 	}
+	if a.network != nil {
+		tasks = append(tasks, daemon.Task{Name: "tailnet", Run: a.network.Run}, daemon.Task{Name: "control", Run: func(ctx context.Context) error {
+			return a.network.Forward(ctx, c.ControlSocket, a.book.Brain)
+		}})
+	}
 	finder := a.finder()
 	if finder != nil {
 		tasks = append(tasks, daemon.Task{Name: "find brains", Run: finder.Run})
@@ -87,6 +102,8 @@ type agent struct {
 	self   *self.Self
 	book   *peers.Book
 	client *courier.Client
+
+	network Network // nil: the host's
 }
 
 func newAgent(c Config, log *slog.Logger) (*agent, error) {
@@ -115,7 +132,7 @@ func (a *agent) sender() *announce.Sender {
 	return &announce.Sender{Seal: a.self.Announcement, Routes: a.book.Receivers, Poster: a.client}
 }
 
-func (a *agent) heart(state func() string, finder *tailscaled.Finder, feed func()) *beat.Loop {
+func (a *agent) heart(state func() string, finder *find.Finder, feed func()) *beat.Loop {
 	return &beat.Loop{
 		Interval: a.config.Interval.Std(),
 		Seal: func() (wire.Header, []byte, error) {
@@ -136,23 +153,35 @@ func (a *agent) heart(state func() string, finder *tailscaled.Finder, feed func(
 }
 
 // finder looks for brains, unless the configuration names them.
-func (a *agent) finder() *tailscaled.Finder {
-	if len(a.config.Brains) > 0 {
+func (a *agent) finder() *find.Finder {
+	switch {
+	case len(a.config.Brains) > 0:
 		return nil
+	case a.network != nil:
+		return find.New(a.network.Brains, a.found, a.log)
 	}
-	return tailscaled.NewFinder(tailscaled.NewClient(a.config.TailscaledSocket).Brains, a.found, a.log)
+	return find.New(a.tailscaled, a.found, a.log)
 }
 
-func (a *agent) found(brains []tailscaled.Brain, err error) {
+// tailscaled asks the host's.
+func (a *agent) tailscaled(ctx context.Context) ([]wire.Peer, error) {
+	brains, err := tailscaled.NewClient(a.config.TailscaledSocket).Brains(ctx)
 	if err != nil {
-		a.book.Lost()
-		return
+		return nil, err
 	}
 	all := make([]wire.Peer, 0, len(brains))
 	for _, b := range brains {
 		all = append(all, wire.Peer{Name: b.Name, Address: net.JoinHostPort(b.Address.String(), brainPort)})
 	}
-	a.book.Found(all)
+	return all, nil
+}
+
+func (a *agent) found(brains []wire.Peer, err error) {
+	if err != nil {
+		a.book.Lost()
+		return
+	}
+	a.book.Found(brains)
 }
 
 // lastWord announces a shutdown that nothing announced before. Where only the agent is

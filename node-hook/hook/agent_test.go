@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,7 +18,6 @@ import (
 
 	"sentinel.home.arpa/node-hook/internal/rig"
 	"sentinel.home.arpa/node-hook/internal/systemd"
-	"sentinel.home.arpa/node-hook/internal/tailscaled"
 	"sentinel.home.arpa/shared/courier"
 	"sentinel.home.arpa/shared/wire"
 )
@@ -43,7 +42,7 @@ func node(t *testing.T, brains, pis []*rig.Receiver) (Config, string) {
 		}
 	}
 	path := write(t, text.String())
-	c, err := Load(path)
+	c, err := Build{}.Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +69,7 @@ func start(t *testing.T, c Config, machine systemd.Detector) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- run(ctx, c, machine, slog.New(slog.DiscardHandler)) }()
+	go func() { done <- Build{}.run(ctx, c, machine, slog.New(slog.DiscardHandler)) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -153,19 +152,15 @@ func TestLogindOffSpeaksForNobody(t *testing.T) {
 	stop := start(t, c, host(t, goingDown))
 	pi.Await(courier.PathHeartbeat, 1)
 	stop()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	off := write(t, string(text)+"logind: off\n")
+	off := appended(t, path, "logind: off\n")
 	var out strings.Builder
-	if err := announceOnce(t.Context(), off, "", &out, host(t, goingDown)); err != nil || out.Len() > 0 {
+	if err := (Build{}).announce(t.Context(), off, "", &out, host(t, goingDown)); err != nil || out.Len() > 0 {
 		t.Errorf("announce without a kind: %v, %q", err, out.String())
 	}
 	if got := pi.Arrivals(courier.PathAnnounce); len(got) != 0 {
 		t.Errorf("announced %+v", got)
 	}
-	if err := announceOnce(t.Context(), off, wire.Reboot, &out, host(t, stayingUp)); err != nil {
+	if err := (Build{}).announce(t.Context(), off, wire.Reboot, &out, host(t, stayingUp)); err != nil {
 		t.Error(err)
 	}
 	if got := pi.Arrivals(courier.PathAnnounce); len(got) != 1 || got[0].Kind != wire.Reboot {
@@ -173,14 +168,24 @@ func TestLogindOffSpeaksForNobody(t *testing.T) {
 	}
 }
 
+// appended is a configuration with more lines.
+func appended(t *testing.T, path, more string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return write(t, string(text)+more)
+}
+
 func TestAnnounceFindsTheKind(t *testing.T) {
 	pi := rig.Loopback(t, "pi")
 	_, path := node(t, nil, []*rig.Receiver{pi})
 	var out strings.Builder
-	if err := announceOnce(t.Context(), path, "", &out, host(t, stayingUp)); err != nil || out.Len() > 0 {
+	if err := (Build{}).announce(t.Context(), path, "", &out, host(t, stayingUp)); err != nil || out.Len() > 0 {
 		t.Errorf("silent without a shutdown: %v, %q", err, out.String())
 	}
-	if err := announceOnce(t.Context(), path, "", &out, host(t, goingDown)); err != nil {
+	if err := (Build{}).announce(t.Context(), path, "", &out, host(t, goingDown)); err != nil {
 		t.Error(err)
 	}
 	if want := "poweroff acknowledged by " + pi.Peer().Address + "\n"; out.String() != want {
@@ -194,11 +199,22 @@ func TestAnnounceFindsTheKind(t *testing.T) {
 // TestFoundBrains are dialled at their address, port 80.
 func TestFoundBrains(t *testing.T) {
 	c, _ := node(t, nil, nil)
+	ln, err := net.Listen("unix", c.TailscaledSocket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"BackendState":"Running","Peer":{"a":{"HostName":"b6","TailscaleIPs":["fd7a::5"],"Tags":["tag:sentinel-brain"]},
+			"b":{"HostName":"brain","TailscaleIPs":["100.64.0.5"],"Tags":["tag:sentinel-brain"],"Online":true}}}`)
+	})}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(ln) }()
+	defer func() { server.Close(); <-done }()
 	a, err := newAgent(c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.found([]tailscaled.Brain{{Name: "brain", Address: netip.MustParseAddr("100.64.0.5")}, {Name: "b6", Address: netip.MustParseAddr("fd7a::5")}}, nil)
+	a.found(a.tailscaled(t.Context()))
 	got, err := json.Marshal(a.book.Receivers())
 	if want := `[{"Name":"brain","URL":"http://100.64.0.5:80","Key":""},{"Name":"b6","URL":"http://[fd7a::5]:80","Key":""}]`; string(got) != want || err != nil {
 		t.Errorf("%s, %v", got, err)
@@ -219,7 +235,7 @@ func TestStartFailsWithAReason(t *testing.T) {
 	} {
 		conf, _ := node(t, nil, nil)
 		c.change(&conf)
-		if err := run(t.Context(), conf, host(t, stayingUp), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := (Build{}).run(t.Context(), conf, host(t, stayingUp), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 
 	"sentinel.home.arpa/node-hook/internal/announce"
 	"sentinel.home.arpa/node-hook/internal/systemd"
-	"sentinel.home.arpa/node-hook/internal/tailscaled"
+	"sentinel.home.arpa/shared/courier"
 	"sentinel.home.arpa/shared/wire"
 )
 
@@ -20,12 +20,12 @@ const findTimeout = 500 * time.Millisecond
 // Announce announces from a process of its own, with the agent's key and peers. Without a
 // kind it finds out whether a shutdown is under way, and is silent if none is. It prints
 // who acknowledged; the error says that nobody did.
-func Announce(ctx context.Context, path string, kind wire.ShutdownKind, out io.Writer) error {
-	return announceOnce(ctx, path, kind, out, systemd.NewDetector())
+func (b Build) Announce(ctx context.Context, path string, kind wire.ShutdownKind, out io.Writer) error {
+	return b.announce(ctx, path, kind, out, systemd.NewDetector())
 }
 
-func announceOnce(ctx context.Context, path string, kind wire.ShutdownKind, out io.Writer, machine systemd.Detector) error {
-	c, err := Load(path)
+func (b Build) announce(ctx context.Context, path string, kind wire.ShutdownKind, out io.Writer, machine systemd.Detector) error {
+	c, err := b.Load(path)
 	if err != nil {
 		return err
 	}
@@ -43,12 +43,15 @@ func announceOnce(ctx context.Context, path string, kind wire.ShutdownKind, out 
 	if err != nil {
 		return err
 	}
-	defer a.client.Close()
-	if len(c.Brains) == 0 {
+	switch {
+	case b.joins(c): // the running agent is the machine; what it learnt of the brain is on disk
+		a.client = courier.NewClient(a.split(a.bySocket))
+	case len(c.Brains) == 0:
 		find, cancel := context.WithTimeout(ctx, findTimeout)
-		a.found(tailscaled.NewClient(c.TailscaledSocket).Brains(find))
+		a.found(a.tailscaled(find))
 		cancel()
 	}
+	defer a.client.Close()
 	by, err := a.sender().Send(ctx, announce.NewID(), kind)
 	if err != nil {
 		return err
@@ -58,8 +61,8 @@ func announceOnce(ctx context.Context, path string, kind wire.ShutdownKind, out 
 }
 
 // Check reads a configuration as Run would.
-func Check(path string, out io.Writer) error {
-	if _, err := Load(path); err != nil {
+func (b Build) Check(path string, out io.Writer) error {
+	if _, err := b.Load(path); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(out, "%s: fine\n", path)

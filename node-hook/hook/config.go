@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,6 +37,10 @@ type Config struct {
 	PiProxies []Pi `yaml:"pi_proxies"`
 	// TailscaledSocket is where the host's tailscaled tells of the tailnet.
 	TailscaledSocket string `yaml:"tailscaled_socket"`
+	// Tailnet is how an agent that is a machine of the tailnet by itself joins it.
+	Tailnet Tailnet `yaml:"tailnet"`
+	// ControlSocket is where "announce" finds such an agent, which alone reaches the brain.
+	ControlSocket string `yaml:"control_socket"`
 	// Logind is off where the agent must not speak for the machine that it runs on: no
 	// shutdown of the machine is seen, and none announced but by "announce KIND".
 	Logind Switch `yaml:"logind"`
@@ -56,6 +61,13 @@ type Pi struct {
 	Name    string         `yaml:"name"`    // for the log; the address if empty
 	Address string         `yaml:"address"` // host:port
 	Key     wire.PublicKey `yaml:"key"`
+}
+
+// Tailnet is how the agent joins the tailnet. Only sentinel-node-tsnet takes it.
+type Tailnet struct {
+	Hostname   string        `yaml:"hostname"`      // the name if empty, which the brain expects it to have
+	AuthKey    config.Secret `yaml:"auth_key_file"` // without one a person logs it in where the log says
+	ControlURL string        `yaml:"control_url"`   // Tailscale's own if empty
 }
 
 // Log is what is logged, and how.
@@ -86,15 +98,16 @@ func Defaults() Config {
 		StateDir:         "/var/lib/sentinel-node",
 		BootIDFile:       "/proc/sys/kernel/random/boot_id",
 		TailscaledSocket: "/run/tailscale/tailscaled.sock",
+		ControlSocket:    "/run/sentinel-node/control.sock",
 		Logind:           true,
 		Log:              Log{Level: "info", Format: "text"},
 		Interval:         config.Duration(time.Second),
 	}
 }
 
-// Load reads and checks a configuration and fills the name in. A missing file at
+// Load reads and checks a configuration and fills the names in. A missing file at
 // DefaultPath is an empty one.
-func Load(path string) (Config, error) {
+func (b Build) Load(path string) (Config, error) {
 	c := Defaults()
 	f, err := config.Load(path, &c)
 	if path == DefaultPath && errors.Is(err, fs.ErrNotExist) {
@@ -103,7 +116,7 @@ func Load(path string) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	if err := c.check(f); err != nil {
+	if err := f.Join(c.check(f), c.tailnet(f, b.Join != nil)); err != nil {
 		return Config{}, err
 	}
 	return c, nil
@@ -116,6 +129,7 @@ func (c *Config) check(f *config.File) error {
 		absolute(f, "state_dir", c.StateDir),
 		absolute(f, "boot_id_file", c.BootIDFile),
 		absolute(f, "tailscaled_socket", c.TailscaledSocket),
+		absolute(f, "control_socket", c.ControlSocket),
 	}
 	if err := wire.ValidName(c.Site); c.Site != "" && err != nil {
 		errs = append(errs, f.Errorf("site", "%v", err))
@@ -146,6 +160,28 @@ func (c *Config) name(f *config.File) error {
 	}
 	c.Name = host
 	return nil
+}
+
+// tailnet checks how the agent joins the tailnet, if its build can.
+func (c *Config) tailnet(f *config.File, able bool) error {
+	var errs []error
+	switch {
+	case c.Tailnet == Tailnet{}:
+	case !able:
+		errs = append(errs, f.Errorf("tailnet", "this build has no tailnet of its own and uses the host's; remove tailnet:, or install sentinel-node-tsnet"))
+	case len(c.Brains) > 0:
+		errs = append(errs, f.Errorf("tailnet", "brains: are reached by the host's network, so the agent joins no tailnet; remove one of the two"))
+	}
+	if c.Tailnet.Hostname == "" {
+		c.Tailnet.Hostname = c.Name
+	} else if err := wire.ValidName(c.Tailnet.Hostname); err != nil {
+		errs = append(errs, f.Errorf("tailnet.hostname", "%v", err))
+	}
+	u, err := url.Parse(c.Tailnet.ControlURL)
+	if c.Tailnet.ControlURL != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "") {
+		errs = append(errs, f.Errorf("tailnet.control_url", "%.80q is no address; write https://<host>", c.Tailnet.ControlURL))
+	}
+	return errors.Join(errs...)
 }
 
 // receivers checks brains and Pis.

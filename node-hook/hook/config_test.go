@@ -3,6 +3,7 @@ package hook
 import (
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -30,15 +31,15 @@ func TestR5_ReferenceEqualsTheDefaults(t *testing.T) {
 	}
 	want := Defaults()
 	want.Brains, want.PiProxies = []Brain{}, []Pi{}
-	if diff := cmp.Diff(want, c); diff != "" {
+	if diff := cmp.Diff(want, c, cmp.AllowUnexported(config.Secret{})); diff != "" {
 		t.Error(diff)
 	}
 	for _, path := range keys(reflect.TypeFor[Config](), "") {
-		if !f.Has(path) {
+		if !f.Has(path) && !strings.HasPrefix(path, "tailnet.") {
 			t.Errorf("%s is missing", path)
 		}
 	}
-	for _, s := range []reflect.Type{reflect.TypeFor[Brain](), reflect.TypeFor[Pi]()} {
+	for _, s := range []reflect.Type{reflect.TypeFor[Brain](), reflect.TypeFor[Pi](), reflect.TypeFor[Tailnet]()} {
 		for _, key := range keys(s, "") {
 			if !regexp.MustCompile(`(?m)^# +(- )?` + key + `: `).Match(text) {
 				t.Errorf("%s of %s is not shown", key, s)
@@ -52,7 +53,7 @@ func keys(t reflect.Type, prefix string) []string {
 	for i := range t.NumField() {
 		path := prefix + t.Field(i).Tag.Get("yaml")
 		all = append(all, path)
-		if t.Field(i).Type.Kind() == reflect.Struct {
+		if k := t.Field(i).Type; k.Kind() == reflect.Struct && k != reflect.TypeFor[config.Secret]() {
 			all = append(all, keys(t.Field(i).Type, path+".")...)
 		}
 	}
@@ -79,7 +80,7 @@ func publicKey(t *testing.T) string {
 
 func TestLoad(t *testing.T) {
 	key := publicKey(t)
-	c, err := Load(write(t, `
+	c, err := Build{}.Load(write(t, `
 name: pve1
 site: home
 state_dir: /tmp/x
@@ -99,23 +100,24 @@ interval: 250ms
 	k := wire.PublicKey(key)
 	want := Config{
 		Name: "pve1", Site: "home", StateDir: "/tmp/x", BootIDFile: "/tmp/boot-id",
-		Brains:           []Brain{{"127.0.0.1:8080", k}},
-		PiProxies:        []Pi{{"pi", "192.168.77.2:7777", k}, {"", "[fd00::2]:7777", k}},
+		Brains:    []Brain{{"127.0.0.1:8080", k}},
+		PiProxies: []Pi{{"pi", "192.168.77.2:7777", k}, {"", "[fd00::2]:7777", k}},
+		Tailnet:   Tailnet{Hostname: "pve1"}, ControlSocket: "/run/sentinel-node/control.sock",
 		TailscaledSocket: "/tmp/ts", Log: Log{"debug", "json"}, Interval: config.Duration(250 * time.Millisecond),
 	}
-	if diff := cmp.Diff(want, c); diff != "" {
+	if diff := cmp.Diff(want, c, cmp.AllowUnexported(config.Secret{})); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestMissingFile(t *testing.T) {
-	if _, err := Load(filepath.Join(t.TempDir(), "node.yaml")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := (Build{}).Load(filepath.Join(t.TempDir(), "node.yaml")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a named file that is missing: %v", err)
 	}
 	if _, err := os.Stat(DefaultPath); err == nil {
 		t.Skip("this machine has a ", DefaultPath)
 	}
-	c, err := Load(DefaultPath)
+	c, err := (Build{}).Load(DefaultPath)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,8 +151,36 @@ func TestR5_WrongValues(t *testing.T) {
 		"twice":     {"brains: [{address: 'x:80', key: '" + key + "'}]\npi_proxies: [{address: 'x:80', key: '" + key + "'}]", "pi_proxies[0].address: x:80 stands here twice"},
 		"too many":  {"brains:" + strings.Repeat("\n  - {address: 'x:80', key: '"+key+"'}", 5), "brains: 5 are too many; at most 4"},
 	} {
-		_, err := Load(write(t, c.text+"\n"))
+		_, err := Build{}.Load(write(t, c.text+"\n"))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v\nwant %s", name, err, c.want)
+		}
+	}
+}
+
+// TestR5_TailnetOfItsOwn: a build without one says which has it, and does not go on
+// without a word.
+func TestR5_TailnetOfItsOwn(t *testing.T) {
+	own := Build{Join: func(Config, *slog.Logger) Network { return nil }}
+	brain := "name: a\nbrains: [{address: 'x:80', key: '" + publicKey(t) + "'}]\n"
+	for name, c := range map[string]struct {
+		build      Build
+		text, want string
+	}{
+		"none":             {Build{}, "tailnet: {}", ""},
+		"none, configured": {Build{}, "name: a\ntailnet:\n  hostname: a", ":2:1: tailnet: this build has no tailnet of its own and uses the host's; remove tailnet:, or install sentinel-node-tsnet"},
+		"own":              {own, "name: pve1\ntailnet: {hostname: pve1, auth_key_file: key, control_url: 'http://127.0.0.1:1'}", ""},
+		"own, by itself":   {own, "name: pve1", ""},
+		"and brains":       {own, brain + "tailnet: {hostname: a}", "tailnet: brains: are reached by the host's network, so the agent joins no tailnet; remove one of the two"},
+		"brains":           {own, brain, ""},
+		"hostname":         {own, "name: a\ntailnet: {hostname: A B}", "tailnet.hostname: \"A B\" is no name"},
+		"path of the key":  {own, "tailnet: {auth_key_file: a/b}", "must be the bare name of a systemd credential, or an absolute path"},
+		"control":          {own, "tailnet: {control_url: tailnet.example}", "tailnet.control_url: \"tailnet.example\" is no address; write https://<host>"},
+		"unknown":          {own, "tailnet: {tag: x}", "unknown key `tag`"},
+		"socket":           {own, "control_socket: x", "control_socket: \"x\" must be an absolute path"},
+	} {
+		_, err := c.build.Load(write(t, c.text+"\n"))
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v\nwant %s", name, err, c.want)
 		}
 	}

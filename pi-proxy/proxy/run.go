@@ -32,7 +32,11 @@ func (p *Proxy) Run(ctx context.Context) error {
 			daemon.Task{Name: "report " + p.cfg.UPS[i].Name, Run: func(ctx context.Context) error { return p.reportUPS(ctx, p.latest[i]) }})
 	}
 	if p.tailnet != nil {
-		tasks = append(tasks, daemon.Task{Name: "tailnet", Run: p.tailnet.Run}, daemon.Task{Name: "tailnet relay", Run: p.serveTailnet})
+		// The tailnet goes last: listeners and connections die with it.
+		on, off := context.WithCancel(context.WithoutCancel(ctx))
+		defer off()
+		tasks = append(tasks, daemon.Task{Name: "tailnet", Run: func(context.Context) error { return p.tailnet.Run(on) }},
+			daemon.Task{Name: "tailnet relay", Run: func(ctx context.Context) error { defer off(); return p.serveTailnet(ctx) }})
 	}
 	if control, err := daemon.ControlSocket(p.cfg.ControlSocket, 0o600); err != nil {
 		p.log.Warn("no control socket, so apcupsd's events do not reach this Pi", "err", err)

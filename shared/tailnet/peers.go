@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"tailscale.com/client/local"
-	"tailscale.com/ipn"
 	"tailscale.com/ipn/ipnstate"
 	"tailscale.com/net/tsaddr"
 )
@@ -38,8 +37,13 @@ type Who struct {
 type Peer struct {
 	Name     string
 	StableID string
+	Tags     []string   // empty for a person's machine
 	Addr     netip.Addr // IPv4 if it has one
 	Online   bool       // as the control server last said; no sign of life
+	// KeyExpiry is when its node key expires; nil if never, as for tagged machines, or unknown. One whose key
+	// has Expired is not reached until somebody logs it in again.
+	KeyExpiry *time.Time
+	Expired   bool
 }
 
 // Listen accepts connections from the tailnet at an address such as ":80"; it waits until the machine is up.
@@ -53,7 +57,17 @@ func (n *Node) Listen(ctx context.Context, addr string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on the tailnet at %s: %w", addr, err)
 	}
-	return ln, nil
+	return listener{ln}, nil
+}
+
+// listener may be closed after the machine's end, which closed it before.
+type listener struct{ net.Listener }
+
+func (l listener) Close() error {
+	if err := l.Listener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
 }
 
 // Dial opens a TCP connection to the address and port of a peer, within 10 s. Names, other networks and
@@ -80,7 +94,7 @@ func (n *Node) dial(ctx context.Context, network, addr string) (net.Conn, error)
 	if !tsaddr.IsTailscaleIP(to.Addr()) {
 		return nil, ErrNotPeer
 	}
-	if s := n.Status(); s.State != ipn.Running.String() {
+	if s := n.Status(); !s.Running() {
 		return nil, fmt.Errorf("this machine is in state %s", s.State)
 	}
 	server, client, err := n.up(ctx)
@@ -147,24 +161,34 @@ func (n *Node) whoIs(ctx context.Context, remoteAddr string) (Who, error) {
 // PeersTagged lists the other machines that carry a tag, such as tag:sentinel-brain, by name. It waits until the
 // machine is up.
 func (n *Node) PeersTagged(ctx context.Context, tag string) ([]Peer, error) {
+	peers, err := n.Peers(ctx)
+	return slices.DeleteFunc(peers, func(p Peer) bool { return !slices.Contains(p.Tags, tag) }), err
+}
+
+// Peers lists the other machines by name. It waits until the machine is up.
+func (n *Node) Peers(ctx context.Context) ([]Peer, error) {
 	_, client, err := n.up(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list the machines with %s: %w", tag, err)
+		return nil, fmt.Errorf("list the tailnet's machines: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, localDeadline)
 	defer cancel()
 	st, err := client.Status(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list the machines with %s: %w", tag, err)
+		return nil, fmt.Errorf("list the tailnet's machines: %w", err)
 	}
 	var peers []Peer
 	for _, p := range st.Peer {
-		if p.Tags == nil || !slices.Contains(p.Tags.AsSlice(), tag) {
+		addr, ok := mainAddr(p)
+		if !ok {
 			continue
 		}
-		if addr, ok := mainAddr(p); ok {
-			peers = append(peers, Peer{Name: firstLabel(p.DNSName), StableID: string(p.ID), Addr: addr, Online: p.Online})
+		peer := Peer{Name: firstLabel(p.DNSName), StableID: string(p.ID), Addr: addr, Online: p.Online,
+			KeyExpiry: p.KeyExpiry, Expired: p.Expired || p.KeyExpiry != nil && !p.KeyExpiry.After(time.Now())}
+		if p.Tags != nil {
+			peer.Tags = p.Tags.AsSlice()
 		}
+		peers = append(peers, peer)
 	}
 	slices.SortFunc(peers, func(a, b Peer) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.StableID, b.StableID))

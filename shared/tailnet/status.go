@@ -22,9 +22,13 @@ type Status struct {
 	Name      string       // the name that the tailnet gave it; "" until known
 	Addrs     []netip.Addr // its own addresses
 	AuthURL   string       // where a person must log in, if NeedsLogin
-	KeyExpiry *time.Time   // when the node key expires; nil if never or unknown
-	Err       error        // why it is not running, as far as is known
+	KeyExpiry *time.Time   // when the node key expires, or did; nil if never or unknown
+	Expired   bool         // the key has expired, which is why it is not running
+	Err       error        // why it is not running, and what to do, as far as is known
 }
+
+// Running reports whether the machine is let in.
+func (s Status) Running() bool { return s.State == ipn.Running.String() }
 
 // Status returns what was last heard from the backend; it never waits.
 func (n *Node) Status() Status {
@@ -88,7 +92,7 @@ func (n *Node) watch(ctx context.Context, server *tsnet.Server, client *local.Cl
 func (n *Node) overdue(ctx context.Context) error {
 	s := n.Status()
 	switch {
-	case ctx.Err() != nil || s.State == ipn.Running.String() || s.AuthURL != "":
+	case ctx.Err() != nil || s.Running() || s.AuthURL != "":
 		return nil
 	case s.State == ipn.NeedsMachineAuth.String():
 		return nil
@@ -122,25 +126,52 @@ func (n *Node) refresh(ctx context.Context, server *tsnet.Server, client *local.
 
 func (n *Node) record(st *ipnstate.Status) {
 	next := Status{State: st.BackendState, Addrs: st.TailscaleIPs, AuthURL: st.AuthURL}
-	if self := st.Self; self != nil {
-		next.Name = firstLabel(self.DNSName)
-		next.KeyExpiry = self.KeyExpiry
-	}
 	n.mu.Lock()
 	old := n.status
-	switch next.State {
-	case ipn.Running.String():
-	case ipn.NeedsMachineAuth.String():
-		next.Err = errors.New("an admin of the tailnet must approve this machine")
-	default:
-		next.Err = old.Err
-		if next.AuthURL != "" {
-			next.Err = errors.New("a person must log this machine in")
-		}
+	next.Name, next.KeyExpiry = old.Name, old.KeyExpiry
+	if self := st.Self; self != nil && next.Running() {
+		next.Name, next.KeyExpiry = firstLabel(self.DNSName), self.KeyExpiry
+	} else if self != nil && self.KeyExpiry != nil {
+		next.KeyExpiry = self.KeyExpiry
 	}
+	next.judge(old)
 	n.status = next
 	n.mu.Unlock()
-	if next.State != old.State {
+	n.tell(old, next)
+}
+
+// judge says why the machine is not running, and what to do.
+func (s *Status) judge(old Status) {
+	switch s.State {
+	case ipn.Running.String():
+	case ipn.NeedsMachineAuth.String():
+		s.Err = errors.New("an admin of the tailnet must approve this machine")
+	case ipn.NeedsLogin.String():
+		s.Expired = s.KeyExpiry != nil && !s.KeyExpiry.After(time.Now())
+		switch {
+		case s.Expired:
+			s.Err = errors.New("the key of this machine on the tailnet has expired; a person must log it in again, or switch its key's expiry off")
+		case s.AuthURL != "":
+			s.Err = errors.New("a person must log this machine in")
+		case old.Running():
+			s.Err = errors.New("the tailnet lets this machine in no more; a person must log it in again")
+		default:
+			s.Err = old.Err
+		}
+	default:
+		s.Err = old.Err
+	}
+}
+
+// tell logs each change of the state, once: as a warning where somebody must do something.
+func (n *Node) tell(old, next Status) {
+	switch {
+	case next.State == old.State:
+	case n.isUp() && next.State == ipn.NeedsLogin.String():
+		n.log.Warn("out of the tailnet until a person logs this machine in", "name", next.Name, "expired", next.Expired, "err", next.Err)
+	case n.isUp() && next.Running():
+		n.log.Info("back in the tailnet", "name", next.Name)
+	default:
 		n.log.Info("tailnet state changed", "state", next.State, "name", next.Name)
 	}
 	if next.AuthURL != "" && next.AuthURL != old.AuthURL {

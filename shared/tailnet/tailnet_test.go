@@ -75,7 +75,7 @@ func await(t *testing.T, what string, ok func() bool) {
 func TestNodeReachesBrain(t *testing.T) {
 	c := tailnetsim.Start(t)
 	c.SetGlobalAppCaps(tailcfg.PeerCapMap{"example.com/cap/sentinel": {`{"role":"viewer"}`}})
-	brain, _ := run(t, Config{Hostname: "brain", ControlURL: c.BaseURL(), Tags: []string{"tag:sentinel-brain"}})
+	brain, stop := run(t, Config{Hostname: "brain", ControlURL: c.BaseURL(), Tags: []string{"tag:sentinel-brain"}})
 	awaitUp(t, brain) // first, as a home has it: a brain that comes last costs its callers 5 s
 	node, _ := run(t, Config{Hostname: "pve2", ControlURL: c.BaseURL(), Tags: []string{"tag:sentinel-node"}})
 	awaitUp(t, node)
@@ -130,6 +130,12 @@ func TestNodeReachesBrain(t *testing.T) {
 	if got := who.Grants["example.com/cap/sentinel"]; len(got) != 1 || !strings.Contains(got[0], `"viewer"`) {
 		t.Errorf("grants %v", who.Grants)
 	}
+	defer func() { // a server that ends at the same time as the machine fails no program
+		stop()
+		if err := ln.Close(); err != nil {
+			t.Errorf("close after the machine's end: %v", err)
+		}
+	}()
 	if s := node.Status(); s.State != "Running" || s.Name != "pve2" || s.Err != nil || len(s.Addrs) == 0 {
 		t.Errorf("status %+v", s)
 	}
@@ -162,6 +168,33 @@ func TestR1_OnlyPeersAreDialled(t *testing.T) {
 		if who, err := node.WhoIs(t.Context(), addr); !errors.Is(err, ErrNotPeer) {
 			t.Errorf("%s is %+v, %v", addr, who, err)
 		}
+	}
+}
+
+// TestN10_ExpiryOfPeers: whoever lists the machines sees whose key expires and whose has.
+func TestN10_ExpiryOfPeers(t *testing.T) {
+	c := tailnetsim.Start(t)
+	brain, _ := run(t, Config{Hostname: "brain", ControlURL: c.BaseURL(), Tags: []string{"tag:sentinel-brain"}})
+	awaitUp(t, brain)
+	pi, _ := run(t, Config{Hostname: "pi", ControlURL: c.BaseURL(), Tags: []string{"tag:sentinel-pi"}})
+	awaitUp(t, pi)
+	peer := func(ok func(Peer) bool) func() bool {
+		return func() bool {
+			peers, err := brain.PeersTagged(t.Context(), "tag:sentinel-pi")
+			return err == nil && len(peers) == 1 && ok(peers[0])
+		}
+	}
+	await(t, "the Pi", peer(func(p Peer) bool { return !p.Expired }))
+	for _, at := range []time.Time{time.Now().Add(time.Hour).Truncate(time.Second), time.Now().Add(-time.Hour).Truncate(time.Second)} {
+		for _, n := range c.AllNodes() {
+			if n.Hostinfo.Hostname() == "pi" {
+				n.KeyExpiry = at
+				c.UpdateNode(n)
+			}
+		}
+		await(t, "the expiry of the Pi's key", peer(func(p Peer) bool {
+			return p.KeyExpiry != nil && p.KeyExpiry.Equal(at) && p.Expired == at.Before(time.Now())
+		}))
 	}
 }
 
@@ -253,7 +286,8 @@ func TestAuthKeyIsReadUntilRegistered(t *testing.T) {
 func TestExpiredKeyAndLoginAreVisible(t *testing.T) {
 	c := tailnetsim.Start(t)
 	c.RequireAuth = true
-	node, _ := run(t, Config{Hostname: "brain", ControlURL: c.BaseURL()})
+	var log strings.Builder
+	node, stop := run(t, Config{Hostname: "brain", ControlURL: c.BaseURL(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	await(t, "an address to log in at", func() bool { return node.Status().AuthURL != "" })
 	if s := node.Status(); s.State != "NeedsLogin" || s.Err == nil {
 		t.Errorf("status %+v", s)
@@ -276,6 +310,9 @@ func TestExpiredKeyAndLoginAreVisible(t *testing.T) {
 	await(t, "the key's expiry", func() bool { k := node.Status().KeyExpiry; return k != nil && k.Equal(soon) })
 	expire(time.Now().Add(-time.Hour))
 	await(t, "NeedsLogin", func() bool { return node.Status().State == "NeedsLogin" })
+	if s := node.Status(); !s.Expired || s.Running() || s.KeyExpiry == nil || s.Err == nil || !strings.Contains(s.Err.Error(), "has expired") {
+		t.Errorf("status of the expired %+v", s)
+	}
 	start := time.Now()
 	if _, err := node.Dial(t.Context(), "tcp", "100.64.0.9:80"); err == nil || time.Since(start) > 2*time.Second {
 		t.Errorf("dial without a key: %v after %v", err, time.Since(start))
@@ -285,7 +322,16 @@ func TestExpiredKeyAndLoginAreVisible(t *testing.T) {
 	if !c.CompleteAuth(node.Status().AuthURL) {
 		t.Fatal("the new login address is unknown to the control server")
 	}
-	await(t, "Running again", func() bool { s := node.Status(); return s.State == "Running" && s.Err == nil && s.AuthURL == "" })
+	await(t, "Running again", func() bool {
+		s := node.Status()
+		return s.State == "Running" && s.Err == nil && s.AuthURL == "" && !s.Expired
+	})
+	stop() // its log is written no more
+	for _, want := range []string{"level=WARN msg=\"out of the tailnet until a person logs this machine in\"", "level=INFO msg=\"back in the tailnet\""} {
+		if n := strings.Count(log.String(), want); n != 1 {
+			t.Errorf("%d times %s in\n%s", n, want, log.String())
+		}
+	}
 }
 
 func TestBrokenStateIsAnErrorAndNoPanic(t *testing.T) {

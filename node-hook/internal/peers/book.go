@@ -97,6 +97,13 @@ func (b *Book) Receivers() []courier.Receiver {
 	return all
 }
 
+// Brain reports whether a brain is known at an address.
+func (b *Book) Brain(address string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return at(b.brains, address) >= 0
+}
+
 func receiver(p wire.Peer, key wire.PublicKey) courier.Receiver {
 	name := p.Name
 	if name == "" {

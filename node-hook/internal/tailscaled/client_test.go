@@ -1,17 +1,12 @@
 package tailscaled
 
 import (
-	"context"
-	"errors"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -84,43 +79,4 @@ func TestClientAsksTheSocket(t *testing.T) {
 	if _, err := NewClient(path + "x").Brains(t.Context()); err == nil {
 		t.Error("no error without a socket")
 	}
-}
-
-func TestFinderLooksUpEvery30sAndWhenNudged(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		start := time.Now()
-		var at []time.Duration
-		var log strings.Builder
-		f := NewFinder(
-			func(context.Context) ([]Brain, error) {
-				at = append(at, time.Since(start))
-				if len(at) == 1 {
-					return nil, errors.New("no tailscaled")
-				}
-				return want, nil
-			},
-			func([]Brain, error) {},
-			slog.New(slog.NewTextHandler(&log, nil)))
-		done := make(chan error, 1)
-		go func() { done <- f.Run(ctx) }()
-		time.Sleep(61 * time.Second)
-		for range 3 { // brains that do not answer nudge often
-			f.Nudge()
-			time.Sleep(time.Second)
-		}
-		time.Sleep(20 * time.Second)
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		s := time.Second
-		if diff := cmp.Diff([]time.Duration{0, 30 * s, 60 * s, 65 * s}, at); diff != "" {
-			t.Error(diff)
-		}
-		if n := strings.Count(log.String(), "\n"); n != 2 {
-			t.Errorf("%d lines instead of 2:\n%s", n, log.String())
-		}
-	})
 }
