@@ -79,6 +79,7 @@ func flags(set *flag.FlagSet, o *options) *flag.FlagSet {
 	set.StringVar(&o.log, "log", "", "write all that the programs log to `FILE`")
 	set.StringVar(&o.control, "control", "127.0.0.1:8081", "address of the control page and the POST /lab/... routes")
 	set.StringVar(&o.home.Page, "page", o.home.Page, "address of the brain's page; another port is taken if it is in use")
+	set.BoolVar(&o.home.Tailnet, "tailnet", false, "let the programs meet on a tailnet of the lab's own, each a machine on it, in place of addresses on loopback")
 	set.StringVar(&o.home.NIS, "nis", "", "`ADDR` of an apcupsd to use in place of the simulated UPS")
 	set.StringVar(&o.home.PVE, "pve", "", "`URL` of a Proxmox API to use in place of the simulated cluster, for all three nodes")
 	set.StringVar(&o.home.ProxmoxToken, "pve-token", o.home.ProxmoxToken, "its token")

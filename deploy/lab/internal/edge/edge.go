@@ -18,6 +18,7 @@ const (
 	Twilio = "twilio"
 	Phone  = "phone" // what a person hears
 	Lab    = "lab"   // what was done to the home
+	Way    = "way"   // what passed towards Proxmox, and by whose hand, before it arrived
 )
 
 // Entry is one thing that an edge saw.

@@ -33,6 +33,8 @@ func Actions() [][2]string {
 		{"ups off|on", "the UPS's daemon on the Pi"},
 		{"freeze brain|pi", "the program stands still"}, {"thaw brain|pi", "it goes on"},
 		{"restart brain|pi", "it is killed and started again"},
+		{"runtime 42m|5m", "what the battery lasts"},
+		{"disarm", "somebody disarms the plan"},
 	}
 }
 
@@ -61,6 +63,10 @@ func (h *Home) Do(line string) error {
 		return h.path(arg(0), arg(1))
 	case "ups":
 		return h.upsDaemon(arg(0))
+	case "runtime":
+		return h.runtime(arg(0))
+	case "disarm":
+		return h.disarm()
 	case "freeze", "thaw", "restart":
 		return h.handle(verb, arg(0))
 	}
@@ -114,7 +120,14 @@ func (h *Home) node(verb, name string) error {
 func (h *Home) nodeStopping(name, kind string) {
 	ctx, cancel := context.WithTimeout(h.ctx, 6*time.Second)
 	defer cancel()
+	h.announcing(name)
+	h.rec.Add(time.Now(), edge.Entry{Edge: edge.Lab, Node: name, What: Announces + " " + kind})
 	err := h.forge.once(ctx, h.bin("node-hook"), h.env(), "announce", kind, "--config", h.configOf(name))
+	what := Acknowledged
+	if err != nil {
+		what = Unheard
+	}
+	h.rec.Add(time.Now(), edge.Entry{Edge: edge.Lab, Node: name, What: what})
 	if err != nil && h.ctx.Err() == nil {
 		h.say(name, "its announcement got through to nobody: "+err.Error())
 	}
@@ -185,6 +198,51 @@ func (h *Home) upsDaemon(word string) error {
 	return h.ups.Daemon(on)
 }
 
+func (h *Home) runtime(word string) error {
+	d, err := time.ParseDuration(word)
+	if err != nil {
+		return err
+	}
+	if h.ups == nil {
+		return errForeign
+	}
+	h.say("lab", "the battery lasts "+word)
+	h.ups.SetRuntime(d)
+	return nil
+}
+
+// disarm presses the button until the brain takes it, and records that it did.
+func (h *Home) disarm() error {
+	ctx, cancel := context.WithTimeout(h.ctx, readyWithin)
+	defer cancel()
+	var last error
+	err := h.await(ctx, func() bool {
+		last = h.press(ctx, "/api/v1/plan/disarm")
+		return last == nil
+	})
+	if err != nil {
+		return errors.Join(err, last)
+	}
+	h.rec.Add(time.Now(), edge.Entry{Edge: edge.Lab, What: Disarmed})
+	return nil
+}
+
+// press presses one of the page's buttons.
+func (h *Home) press(ctx context.Context, button string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.Page()+button, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusNoContent {
+		return fmt.Errorf("%s: %s", button, resp.Status)
+	}
+	return nil
+}
+
 func (h *Home) handle(verb, who string) error {
 	p := map[string]*process{"brain": h.brain, piName: h.pi}[who]
 	if p == nil {
@@ -221,16 +279,8 @@ func (h *Home) ready(ctx context.Context) error {
 	if err := h.await(ctx, func() bool { return h.allUp(ctx) }); err != nil {
 		return fmt.Errorf("the home is not whole: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.Page()+"/api/v1/plan/arm", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
+	if err := h.press(ctx, "/api/v1/plan/arm"); err != nil {
 		return fmt.Errorf("arm the plan: %w", err)
-	}
-	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusNoContent {
-		return fmt.Errorf("arm the plan: %s", resp.Status)
 	}
 	select {
 	case <-h.armed:

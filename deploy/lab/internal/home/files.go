@@ -86,20 +86,11 @@ func (h *Home) writeSecrets() error {
 }
 
 func (h *Home) brainConfig(k keys) string {
-	text := fmt.Sprintf(`listen: %s
-state_dir: %s
+	text := fmt.Sprintf(`state_dir: %s
 control_socket: %s
 log: {level: info, format: json}
 anchors: [%q, %q]
-sites:
-  - name: %s
-    pi_proxies: [{name: %s, address: %q, relay: %q, key: %q}]
-    nodes:
-`, h.page, h.dirOf("brain"), filepath.Join(h.dirOf("brain"), "control.sock"), h.anchors[0].Addr(), h.anchors[1].Addr(),
-		site, piName, h.piAddr, h.links["relay"].Addr(), k.pi)
-	for _, n := range Nodes() {
-		text += fmt.Sprintf("      - {name: %s, key: %q}\n", n, k.nodes[n])
-	}
+`, h.dirOf("brain"), h.brainSocket(), h.anchors[0].Addr(), h.anchors[1].Addr()) + h.sites(k)
 	text += fmt.Sprintf(`contacts:
   - {name: %s, phone: %q}
 twilio:
@@ -125,30 +116,59 @@ plan:
 	return text
 }
 
+// sites is where the brain meets its site. On the tailnet nobody's key is configured.
+func (h *Home) sites(k keys) string {
+	if h.overlay != nil {
+		text := h.onTailnet(brainName, h.overlay.sim.URL()) + fmt.Sprintf("sites:\n  - name: %s\n    pi_proxies: [{name: %s, address: %q}]\n    nodes:\n",
+			site, piName, h.piAddr)
+		for _, n := range Nodes() {
+			text += fmt.Sprintf("      - {name: %s}\n", n)
+		}
+		return text
+	}
+	text := fmt.Sprintf("listen: %s\nsites:\n  - name: %s\n    pi_proxies: [{name: %s, address: %q, relay: %q, key: %q}]\n    nodes:\n",
+		h.page, site, piName, h.piAddr, h.links["relay"].Addr(), k.pi)
+	for _, n := range Nodes() {
+		text += fmt.Sprintf("      - {name: %s, key: %q}\n", n, k.nodes[n])
+	}
+	return text
+}
+
+func (h *Home) brainSocket() string { return filepath.Join(h.dirOf("brain"), "control.sock") }
+
 func (h *Home) piConfig(k keys) string {
-	return fmt.Sprintf(`name: %s
+	way := ""
+	if h.overlay != nil {
+		way = h.onTailnet(piName, h.controlURL())
+	} else {
+		way = fmt.Sprintf("brains: [{address: %q, key: %q}]\n", h.links[piName].Addr(), k.brain)
+	}
+	return way + fmt.Sprintf(`name: %s
 site: %s
 state_dir: %s
 boot_id_file: %s
 control_socket: %s
 log: {level: info, format: json}
-brains: [{address: %q, key: %q}]
 lan: {listen: %q}
 ups: [{name: ups, nis: %q}]
-`, piName, site, h.dirOf(piName), filepath.Join(h.dirOf(piName), "boot_id"), h.piSocket(),
-		h.links[piName].Addr(), k.brain, h.piAddr, h.nisAddr)
+`, piName, site, h.dirOf(piName), filepath.Join(h.dirOf(piName), "boot_id"), h.piSocket(), h.piAddr, h.nisAddr)
 }
 
 func (h *Home) piSocket() string { return filepath.Join(h.dirOf(piName), "control.sock") }
 
 func (h *Home) nodeConfig(k keys, n string) string {
-	return fmt.Sprintf(`name: %s
+	way := ""
+	if h.overlay != nil { // the brain will name the Pi
+		way = h.onTailnet(n, h.controlURL()) + fmt.Sprintf("control_socket: %s\n", filepath.Join(h.dirOf(n), "control.sock"))
+	} else {
+		way = fmt.Sprintf("brains: [{address: %q, key: %q}]\npi_proxies: [{name: %s, address: %q, key: %q}]\n",
+			h.links[n].Addr(), k.brain, piName, h.piAddr, k.pi)
+	}
+	return way + fmt.Sprintf(`name: %s
 site: %s
 state_dir: %s
 boot_id_file: %s
 logind: off
 log: {level: info, format: json}
-brains: [{address: %q, key: %q}]
-pi_proxies: [{name: %s, address: %q, key: %q}]
-`, n, site, h.dirOf(n), filepath.Join(h.dirOf(n), "boot_id"), h.links[n].Addr(), k.brain, piName, h.piAddr, k.pi)
+`, n, site, h.dirOf(n), filepath.Join(h.dirOf(n), "boot_id"))
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -32,6 +31,15 @@ type Options struct {
 	RebootTakes time.Duration // until a rebooted node is back
 	Speak       bool          // aloud, by espeak-ng where there is one
 	Log         io.Writer     // what the programs say, whole
+
+	// Tailnet has the programs meet on a tailnet, each a machine of its own, in place of
+	// addresses on loopback.
+	Tailnet bool
+
+	// Programs is a directory that Build has filled; empty: the lab builds its own.
+	Programs string
+	// Gated lets Kill work at what passes towards Proxmox and the phone company.
+	Gated bool
 }
 
 // DefaultOptions are the usual.
@@ -54,6 +62,7 @@ type Home struct {
 	pve       map[string]machine
 	links     map[string]*link.Link // by who talks to the brain; "relay": the brain to the Pi
 	anchors   [2]*link.Link
+	overlay   *overlay // nil without a tailnet
 
 	ups     *upssim.UPS
 	cluster *pvesim.Cluster
@@ -69,6 +78,7 @@ type Home struct {
 	wg     sync.WaitGroup
 	armed  chan struct{} // closed when the Pi has an armed plan on its disk
 	once   sync.Once
+	gates  gates
 }
 
 // Open builds the programs and starts everything. say is told what happens, for people.
@@ -119,20 +129,24 @@ func (h *Home) open(ctx context.Context) error {
 
 // build compiles the three programs from the module that the lab is run in.
 func (h *Home) build(ctx context.Context) error {
-	for _, program := range []string{"cloud", "pi-proxy", "node-hook"} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-o", h.bin(program), "sentinel.home.arpa/"+program)
-		cmd.Stderr = os.Stderr
-		if err := cmd.Run(); err != nil {
-			return fmt.Errorf("build %s: %w", program, err)
-		}
+	if h.opts.Programs != "" && !h.opts.Tailnet {
+		return nil
 	}
-	return nil
+	h.opts.Programs = h.dir
+	if err := Build(ctx, h.dir); err != nil || !h.opts.Tailnet {
+		return err
+	}
+	return h.buildTailnet(ctx)
 }
 
-func (h *Home) bin(program string) string  { return filepath.Join(h.dir, "bin-"+program) }
+func (h *Home) bin(program string) string  { return binary(h.opts.Programs, program) }
 func (h *Home) configOf(who string) string { return filepath.Join(h.dirOf(who), "config.yaml") }
 func (h *Home) env() []string {
-	return append(os.Environ(), "CREDENTIALS_DIRECTORY="+h.dirOf("credentials"))
+	env := append(os.Environ(), "CREDENTIALS_DIRECTORY="+h.dirOf("credentials"))
+	if h.opts.Tailnet { // no log leaves this machine, and every path can be cut
+		env = append(env, "TS_NO_LOGS_NO_SUPPORT=true", "TS_DEBUG_ALWAYS_USE_DERP=true")
+	}
+	return env
 }
 
 func (h *Home) startSims() error {
@@ -157,12 +171,12 @@ func (h *Home) lay() error {
 	if h.piAddr, err = freeAddr("127.0.0.1:0"); err != nil {
 		return err
 	}
-	for _, who := range append(Nodes(), piName) {
-		if h.links[who], err = link.Open(h.page); err != nil {
-			return err
-		}
+	if h.opts.Tailnet {
+		err = h.layTailnet()
+	} else {
+		err = h.layLoopback()
 	}
-	if h.links["relay"], err = link.Open(h.piAddr); err != nil {
+	if err != nil {
 		return err
 	}
 	for i := range h.anchors { // they only have to answer a connection
@@ -171,6 +185,18 @@ func (h *Home) lay() error {
 		}
 	}
 	return nil
+}
+
+// layLoopback lays each machine's way to the brain, and the brain's to the Pi.
+func (h *Home) layLoopback() error {
+	var err error
+	for _, who := range append(Nodes(), piName) {
+		if h.links[who], err = link.Open(h.page); err != nil {
+			return err
+		}
+	}
+	h.links["relay"], err = link.Open(h.piAddr)
+	return err
 }
 
 // freeAddr is the wished address if it is free, else a free port beside it.
@@ -198,6 +224,11 @@ func (h *Home) startPrograms(ctx context.Context) error {
 		}
 		if err := p.start(); err != nil {
 			return err
+		}
+		if p == h.brain && h.overlay != nil {
+			if err := h.awaitBrain(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	return h.ready(ctx)
@@ -254,6 +285,9 @@ func (h *Home) Close() error {
 		if l != nil {
 			l.Close()
 		}
+	}
+	if h.overlay != nil {
+		h.overlay.close()
 	}
 	h.wg.Wait()
 	h.forge.close()

@@ -62,6 +62,8 @@ type process struct {
 	mu    sync.Mutex
 	cmd   *exec.Cmd
 	ended chan struct{}
+	turns int     // how often it was started or ended on purpose
+	keep  *keeper // starts it again when it dies; nil: nobody does
 }
 
 // logLine is one line of a program's log.
@@ -92,10 +94,12 @@ func (p *process) start() error {
 	}
 	ended := make(chan struct{})
 	p.cmd, p.ended = cmd, ended
+	p.turns++
 	go func() { // stop and kill wait for it
-		defer close(ended)
 		p.read(out)
 		_ = cmd.Wait() // how it ended is in its log
+		close(ended)
+		p.gone(cmd)
 	}()
 	return nil
 }
@@ -126,6 +130,8 @@ func (p *process) signal(s os.Signal) error {
 func (p *process) end(s os.Signal) {
 	p.mu.Lock()
 	cmd, ended := p.cmd, p.ended
+	p.cmd = nil // whoever ends it does not want it back
+	p.turns++
 	p.mu.Unlock()
 	if cmd == nil {
 		return
@@ -140,9 +146,6 @@ func (p *process) end(s os.Signal) {
 		_ = cmd.Process.Kill()
 		<-ended
 	}
-	p.mu.Lock()
-	p.cmd = nil
-	p.mu.Unlock()
 }
 
 // once runs a program to its end and gives what it said if it failed.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sentinel.home.arpa/deploy/lab/internal/edge"
+	"sentinel.home.arpa/deploy/lab/internal/link"
 	"sentinel.home.arpa/shared/sim/pvesim"
 	"sentinel.home.arpa/shared/sim/twiliosim"
 	"sentinel.home.arpa/shared/sim/upssim"
@@ -66,18 +67,24 @@ func (h *Home) startProxmox() error {
 	if h.opts.PVE != "" {
 		return h.foreignProxmox()
 	}
-	cfg := pvesim.Config{TokenID: h.opts.ProxmoxToken, Secret: h.opts.ProxmoxSecret, RebootTakes: h.opts.RebootTakes, Edge: func(x pvesim.Exchange) {
-		h.rec.Add(x.At, edge.Entry{Edge: edge.PVE, Node: x.Node, Method: x.Method, Path: x.Path, Body: x.Body, Status: x.Status, Answer: x.Answer})
-	}}
+	cfg := pvesim.Config{TokenID: h.opts.ProxmoxToken, Secret: h.opts.ProxmoxSecret, RebootTakes: h.opts.RebootTakes, Edge: h.proxmoxAsked}
 	names := []string{"mail", "nas", "git", "home", "dns", "media", "wiki", "backup", "web"}
 	for i, n := range Nodes() {
 		node := pvesim.NodeConfig{Name: n}
+		if h.opts.Gated {
+			glass, err := link.NewGlass(n, func(hello link.Hello) link.Tap { return h.command(n, hello) })
+			if err != nil {
+				return err
+			}
+			node.Listen = glass.Listen
+			h.pve[n] = machine{fingerprint: glass.Fingerprint()}
+		}
 		for j, g := range names[i*3 : i*3+3] {
 			kind := pvesim.QEMU
 			if j == 2 {
 				kind = pvesim.LXC
 			}
-			node.Guests = append(node.Guests, pvesim.Guest{VMID: 100 + i*3 + j, Name: g, Type: kind, Running: true, OnBoot: true,
+			node.Guests = append(node.Guests, pvesim.Guest{VMID: firstGuest + i*3 + j, Name: g, Type: kind, Running: true, OnBoot: true,
 				StopTakes: time.Duration(2+j) * time.Second})
 		}
 		cfg.Nodes = append(cfg.Nodes, node)
@@ -87,13 +94,39 @@ func (h *Home) startProxmox() error {
 		return err
 	}
 	for _, n := range Nodes() {
-		h.pve[n] = machine{h.cluster.URL(n), h.cluster.Fingerprint(n)}
+		m := machine{h.cluster.URL(n), h.cluster.Fingerprint(n)}
+		if seen := h.pve[n].fingerprint; seen != "" {
+			m.fingerprint = seen
+		}
+		h.pve[n] = m
 	}
 	h.cluster.OnStopping(h.nodeStopping)
 	h.cluster.OnDown(h.nodeDown)
 	h.cluster.OnUp(h.nodeUp)
 	return nil
 }
+
+// proxmoxAsked records a request, and of a command how many guests still run.
+func (h *Home) proxmoxAsked(x pvesim.Exchange) {
+	e := edge.Entry{Edge: edge.PVE, Node: x.Node, Method: x.Method, Path: x.Path, Body: x.Body, Status: x.Status, Answer: x.Answer}
+	if x.Method != "GET" {
+		run := 0
+		for id := firstGuest; ; id++ {
+			g, ok := h.cluster.Guest(id)
+			if !ok {
+				break
+			}
+			if g.Running {
+				run++
+			}
+		}
+		e.What = fmt.Sprintf("%d guests run", run)
+	}
+	h.rec.Add(x.At, e)
+}
+
+// firstGuest is the lowest VM id; the others follow.
+const firstGuest = 100
 
 // foreignProxmox takes somebody else's simulator and pins the certificate it shows now.
 func (h *Home) foreignProxmox() error {
@@ -125,6 +158,22 @@ func (h *Home) foreignProxmox() error {
 	return conn.Close()
 }
 
+// wayToTwilio is the address by which the programs reach the phone company.
+func (h *Home) wayToTwilio(addr string) (string, error) {
+	if !h.opts.Gated {
+		return addr, nil
+	}
+	l, err := link.Open(addr)
+	if err != nil {
+		return "", err
+	}
+	l.Watch(func() link.Tap {
+		return h.gates.tap(moments{CallBefore, CallDone, CallAfter}, func(request string) bool { return strings.Contains(request, "/Calls.json") })
+	})
+	h.wg.Go(func() { <-h.ctx.Done(); l.Close() })
+	return l.Addr(), nil
+}
+
 func (h *Home) startTwilio(ctx context.Context) error {
 	if h.twilioURL = h.opts.Twilio; h.twilioURL != "" {
 		return nil
@@ -133,7 +182,11 @@ func (h *Home) startTwilio(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h.twilioURL = "http://" + ln.Addr().String()
+	way, err := h.wayToTwilio(ln.Addr().String())
+	if err != nil {
+		return err
+	}
+	h.twilioURL = "http://" + way
 	h.phone = twiliosim.New(twiliosim.Config{AccountSID: h.opts.TwilioAccount, KeySID: h.opts.TwilioKey, KeySecret: h.opts.TwilioSecret,
 		Numbers: []string{fromPhone}, Default: twiliosim.Answer{After: 3 * time.Second, TalkFor: 20 * time.Second},
 		Edge: func(x twiliosim.Exchange) {

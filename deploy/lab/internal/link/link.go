@@ -25,6 +25,39 @@ type Link struct {
 	whole chan struct{} // closed while the link is whole
 	cut   bool
 	last  time.Time // when something last passed towards the far end
+	watch func() Tap
+}
+
+// Tap looks at what passes one connection, a piece at a time as it was written. A nil
+// function sees nothing.
+type Tap struct {
+	Up     func(piece []byte) bool // before it goes to the far end; false hangs up instead
+	Down   func(piece []byte) bool // before it goes back
+	Passed func()                  // after something went back
+}
+
+func (t Tap) up(piece []byte) bool   { return t.Up == nil || t.Up(piece) }
+func (t Tap) down(piece []byte) bool { return t.Down == nil || t.Down(piece) }
+func (t Tap) passed() {
+	if t.Passed != nil {
+		t.Passed()
+	}
+}
+
+// Watch has each connection from now on looked at by a tap of its own.
+func (l *Link) Watch(tap func() Tap) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.watch = tap
+}
+
+func (l *Link) tap() Tap {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.watch == nil {
+		return Tap{}
+	}
+	return l.watch()
 }
 
 // Open listens on a free port of loopback and forwards to an address.
@@ -93,14 +126,15 @@ func (l *Link) forward(near net.Conn) {
 	defer far.Close()
 	end := context.AfterFunc(l.ctx, func() { near.Close(); far.Close() })
 	defer end()
+	tap := l.tap()
 	var both sync.WaitGroup
-	both.Go(func() { l.pump(far, near, true) })
-	both.Go(func() { l.pump(near, far, false) })
+	both.Go(func() { l.pump(far, near, tap, true) })
+	both.Go(func() { l.pump(near, far, tap, false) })
 	both.Wait()
 }
 
 // pump copies one way and hangs up the other when its own ends.
-func (l *Link) pump(to, from net.Conn, upward bool) {
+func (l *Link) pump(to, from net.Conn, tap Tap, upward bool) {
 	defer func() {
 		if l.pass() { // over a dead line no end is heard either
 			to.Close()
@@ -119,7 +153,7 @@ func (l *Link) pump(to, from net.Conn, upward bool) {
 				l.last = time.Now()
 				l.mu.Unlock()
 			}
-			if _, werr := to.Write(buf[:n]); werr != nil {
+			if !through(to, buf[:n], tap, upward) {
 				return
 			}
 		}
@@ -127,6 +161,20 @@ func (l *Link) pump(to, from net.Conn, upward bool) {
 			return
 		}
 	}
+}
+
+// through passes a piece on, unless the tap hangs up or the other end has gone.
+func through(to net.Conn, piece []byte, tap Tap, upward bool) bool {
+	if upward && !tap.up(piece) || !upward && !tap.down(piece) {
+		return false
+	}
+	if _, err := to.Write(piece); err != nil {
+		return false
+	}
+	if !upward {
+		tap.passed()
+	}
+	return true
 }
 
 // pass waits until the link is whole; false if it has been closed.

@@ -13,9 +13,14 @@ import (
 	"sentinel.home.arpa/deploy/lab/internal/edge"
 )
 
+// Doer does what a line says.
+type Doer interface {
+	Do(line string) error
+}
+
 // Home is what a story is played on.
 type Home interface {
-	Do(line string) error
+	Doer
 	Up(node string) bool
 	Heartbeat(who string) time.Duration
 }
@@ -50,7 +55,7 @@ func Parse(r io.Reader) ([]Step, error) {
 }
 
 // Play does the steps at their times.
-func Play(ctx context.Context, home Home, steps []Step) error {
+func Play(ctx context.Context, home Doer, steps []Step) error {
 	begin := time.Now()
 	for _, s := range steps {
 		if err := wait(ctx, time.Until(begin.Add(s.At))); err != nil {
