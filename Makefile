@@ -1,10 +1,10 @@
 # Everything here needs Go alone, unless it says otherwise.
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@latest
-TAGS        = lab controls apcupsd
+TAGS        = lab controls apcupsd torture abuse e2e tsnet
 SHRUNK      = -trimpath -ldflags "-s -w"
 
-.PHONY: check test race scenarios controls test-apcupsd cross fuzz vulnerabilities
+.PHONY: check test race scenarios controls test-apcupsd torture torture-short abuse e2e cross footprint fuzz vulnerabilities
 
 ## check: form, vet, staticcheck and the walls between the rooms
 check:
@@ -12,7 +12,7 @@ check:
 	go vet ./...
 	go vet -tags "$(TAGS)" ./...
 	go run $(STATICCHECK) ./...
-	go run $(STATICCHECK) -tags "$(TAGS)" ./deploy/... ./pi-proxy/...
+	go run $(STATICCHECK) -tags "$(TAGS)" ./deploy/... ./pi-proxy/... ./node-hook/...
 	go test -count=1 ./shared
 
 ## test: what the README promises
@@ -34,11 +34,32 @@ controls:
 test-apcupsd:
 	go test -tags apcupsd -count=1 -v -timeout 10m -run Apcupsd ./pi-proxy/...
 
+## torture: 200 kills at named phases and at random, judged by the edges (needs strace); SEED=n plays it again
+torture:
+	go run ./deploy/lab/torture -kills 200 -homes 4 -minutes 20 $(if $(SEED),-seed $(SEED))
+
+## torture-short: some 30 kills, with a seed of their own each time; TORTURE_SEED=n plays it again
+torture-short:
+	go test -tags torture -count=1 -v -timeout 15m -run Torture ./deploy/lab
+
+## abuse: bad input to every endpoint and file of the three programs
+abuse:
+	go test -tags abuse -count=1 -v -timeout 15m ./deploy/lab/internal/abuse
+
+## e2e: booted Debian guests (needs root, debootstrap, systemd-container, tcpdump, iproute2, zstd)
+e2e:
+	go test -tags e2e -count=1 -v -timeout 20m ./deploy/e2e
+
 ## cross: everything builds for the Pi and the free cloud machines, without C
 cross:
 	for arch in amd64 arm64 arm; do \
-	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch GOARM=6 go build $(SHRUNK) -o bin/$$arch/ ./cloud ./pi-proxy ./node-hook || exit 1; done
+	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch GOARM=6 go build $(SHRUNK) -o bin/$$arch/ ./cloud ./pi-proxy ./node-hook && \
+	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch GOARM=6 go build $(SHRUNK) -tags tsnet -o bin/$$arch/node-hook-tsnet ./node-hook || exit 1; done
 	@ls -l bin/*/*
+
+## footprint: memory and processor time of the programs in a home of five nodes
+footprint:
+	go run ./deploy/lab/footprint -for 10m
 
 ## fuzz: each parser of outside bytes, a moment each
 fuzz:
