@@ -43,7 +43,6 @@ func static(addr, gateway string) []guest.File {
 
 // program is a program with its units and configuration, enabled.
 func (h *house) program(name, binary, config string, units ...string) []guest.File {
-	config += "boot_id_file: " + bootFile + "\n"
 	files := []guest.File{
 		{Path: "/usr/bin/" + name, From: filepath.Join(h.bin, binary), Mode: 0o755},
 		{Path: "/etc/sentinel/" + strings.TrimPrefix(name, "sentinel-") + ".yaml", Text: config},
@@ -54,22 +53,10 @@ func (h *house) program(name, binary, config string, units ...string) []guest.Fi
 		case strings.HasSuffix(unit, ".socket"):
 			files = append(files, guest.Enable(unit, "sockets.target"))
 		case !strings.Contains(unit, "@"):
-			files = append(files, guest.Enable(unit, "multi-user.target"), ownBoot(unit))
+			files = append(files, guest.Enable(unit, "multi-user.target"))
 		}
 	}
 	return files
-}
-
-// bootFile is where programs find this boot's id. Their sandbox mounts a /proc of its own,
-// and in a machine that shares the host's kernel that one has the host's id.
-const bootFile = "/run/sentinel-boot-id"
-
-// ownBoot has each start of a unit write the machine's own boot id where its program finds
-// it, whole at any time: two units do.
-func ownBoot(unit string) guest.File {
-	return guest.File{Path: "/etc/systemd/system/" + unit + ".d/boot.conf", Text: fmt.Sprintf(`[Service]
-ExecStartPre=+/bin/sh -c 'cat /proc/sys/kernel/random/boot_id >%[1]s.%[2]s && chmod 644 %[1]s.%[2]s && mv %[1]s.%[2]s %[1]s'
-`, bootFile, unit)}
 }
 
 // newRouter makes the router: it hands addresses out on the LAN, and is the way out.

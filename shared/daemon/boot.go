@@ -14,12 +14,28 @@ import (
 // bootIDFile is the kernel's name for this boot (random(4)): a UUID that changes with each boot.
 const bootIDFile = "/proc/sys/kernel/random/boot_id"
 
-var uuid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+// bootIDVariable is set by the units, from systemd's %b. In a container the kernel's file is the container's own, but a
+// sandboxed service there (ProtectKernelTunables=) sees a fresh /proc, whose file is the host's: a reboot of the
+// container would be none.
+const bootIDVariable = "SENTINEL_BOOT_ID"
 
-// BootID reads the identity of this boot, a UUID in lower case, from path; "" stands for the kernel's file.
+var (
+	uuid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	bare = regexp.MustCompile(`^([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})$`)
+)
+
+// BootID reads the identity of this boot, a UUID in lower case, from path. "" and the kernel's file stand for the
+// machine's own, which is what the unit says, or else what the kernel does.
 func BootID(path string) (string, error) {
-	if path == "" {
+	if path == "" || path == bootIDFile {
 		path = bootIDFile
+		if id := os.Getenv(bootIDVariable); id != "" {
+			id = bare.ReplaceAllString(strings.ToLower(id), "$1-$2-$3-$4-$5")
+			if !uuid.MatchString(id) {
+				return "", fmt.Errorf("read the boot id: $%s holds no UUID", bootIDVariable)
+			}
+			return id, nil
+		}
 	}
 	f, err := os.Open(path)
 	if err != nil {

@@ -127,3 +127,23 @@ func TestBootTimeRises(t *testing.T) {
 		t.Errorf("%v then %v", a, b)
 	}
 }
+
+// TestA7_TheUnitSaysWhichBootItIs: a sandbox may hide a container's own boot id.
+func TestA7_TheUnitSaysWhichBootItIs(t *testing.T) {
+	const id = "0123abcd-4567-89ef-0123-456789abcdef"
+	for said, want := range map[string]string{strings.ReplaceAll(id, "-", ""): id, id: id, strings.ToUpper(id): id, "0123": "", "%b": ""} {
+		t.Setenv("SENTINEL_BOOT_ID", said)
+		for _, path := range []string{"", "/proc/sys/kernel/random/boot_id"} {
+			if got, err := BootID(path); got != want || (err == nil) != (want != "") {
+				t.Errorf("%q is said: %q, %v", said, got, err)
+			}
+		}
+		other := filepath.Join(t.TempDir(), "boot")
+		if err := os.WriteFile(other, []byte(strings.ReplaceAll(id, "0", "1")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := BootID(other); got != strings.ReplaceAll(id, "0", "1") || err != nil {
+			t.Errorf("a file of its own counts for more: %q, %v", got, err)
+		}
+	}
+}
