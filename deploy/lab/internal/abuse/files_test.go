@@ -144,12 +144,10 @@ func sqlDo(statement string) func(*testing.T, string, string) {
 }
 
 const (
-	deadJournal = "a brain whose journal is broken does not start and acts no more, where rule R3 has it act and say so"
-	noReload    = "SIGHUP, which is to read the configuration anew, ends the program without a word"
-	stuck       = "a spooled message over a relay's size is never sent and holds up all behind it"
-	believed    = "a bundle on disk is believed without looking at its hash, and never sent anew"
-	forgotten   = "an emptied journal is taken for a first start: what was armed and open is forgotten without a word"
-	oneAside    = "a message that cannot be read now is set aside for good, though nothing is wrong with it"
+	noReload = "SIGHUP, which is to read the configuration anew, ends the program without a word"
+	stuck    = "a spooled message over a relay's size is never sent and holds up all behind it"
+	believed = "a bundle on disk is believed without looking at its hash, and never sent anew"
+	oneAside = "a message that cannot be read now is set aside for good, though nothing is wrong with it"
 )
 
 // configs are the abuses of every program's configuration.
@@ -194,15 +192,15 @@ var ready = map[string]string{"cloud": "the brain started", "pi-proxy": `"msg":"
 
 // others are the files that one program has.
 var others = []broken{
-	{program: "cloud", file: "journal.db", name: "zero bytes", spoil: closed(text("")), says: []string{"journal"}, known: forgotten},
-	{program: "cloud", file: "journal.db", name: "no database", spoil: closed(huge), says: []string{"journal.db"}, known: deadJournal, shows: "journal"},
-	{program: "cloud", file: "journal.db", name: "cut in half", spoil: closed(cutFile), says: []string{"journal.db"}, known: deadJournal, shows: "journal"},
-	{program: "cloud", file: "journal.db", name: "a garbled page", spoil: closed(garbled), says: []string{"journal"}, known: deadJournal, shows: "journal"},
-	{program: "cloud", file: "journal.db", name: "a directory", spoil: closed(directoryInPlace), says: []string{"journal.db"}, known: deadJournal, shows: "journal"},
-	{program: "cloud", file: "journal.db", name: "unreadable", spoil: closed(unreadable), nobody: true, says: []string{"journal.db"}, known: deadJournal, shows: "journal"},
-	{program: "cloud", file: "journal.db", name: "read-only", spoil: closed(readOnly), nobody: true, says: []string{"journal"}, known: deadJournal, shows: "journal"},
+	{program: "cloud", file: "journal.db", name: "zero bytes", spoil: closed(text("")), says: []string{"the journal is empty", "not armed"}},
+	{program: "cloud", file: "journal.db", name: "no database", spoil: closed(huge), says: []string{"journal.db"}},
+	{program: "cloud", file: "journal.db", name: "cut in half", spoil: closed(cutFile), says: []string{"journal.db"}},
+	{program: "cloud", file: "journal.db", name: "a garbled page", spoil: closed(garbled), says: []string{"journal"}},
+	{program: "cloud", file: "journal.db", name: "a directory", spoil: closed(directoryInPlace), says: []string{"journal.db"}},
+	{program: "cloud", file: "journal.db", name: "unreadable", spoil: closed(unreadable), nobody: true, says: []string{"journal.db"}},
+	{program: "cloud", file: "journal.db", name: "read-only", spoil: closed(readOnly), nobody: true, says: []string{"journal"}},
 	{program: "cloud", file: "journal.db", name: "an unknown fact", spoil: sqlDo(`INSERT INTO facts VALUES (99,1,1,'x',1,'moon_fell',1,'{}')`), refuses: refuses, says: []string{"fact 99", "moon_fell", "does not know"}},
-	{program: "cloud", file: "journal.db", name: "a fact's body garbled", spoil: sqlDo(`UPDATE facts SET body='{"x' WHERE n=(SELECT max(n) FROM facts)`), says: []string{"journal"}, known: deadJournal, shows: "journal"},
+	{program: "cloud", file: "journal.db", name: "a fact's body garbled", spoil: sqlDo(`UPDATE facts SET body='{"x' WHERE n=(SELECT max(n) FROM facts)`), says: []string{"journal"}},
 	{program: "cloud", file: "journal.db", name: "a fact of a site that is gone", spoil: sqlDo(`INSERT INTO facts SELECT 98,at,wall,boot,since_boot,'source_appeared',1,'{"Site":"moon","Name":"x","Role":"node"}' FROM facts LIMIT 1`)},
 	{program: "cloud", file: "journal.db", name: "a fact of the year 2262", spoil: sqlDo(`INSERT INTO facts SELECT 97,9223372036854775807,9223372036854775807,boot,9223372036854775807,name,1,body FROM facts WHERE name='brain_started' LIMIT 1`)},
 	{program: "cloud", file: "credentials/proxmox-secret", name: "missing", spoil: missing, refuses: refuses, says: []string{"proxmox-secret", "no such file"}},

@@ -82,7 +82,7 @@ func seal(kind wire.Kind, payload []byte, keys ...wire.Key) []byte {
 
 // post is a request as bytes.
 func post(path string, body []byte, headers ...string) []byte {
-	head := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", path, len(body))
+	head := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", path, len(body))
 	for _, line := range headers {
 		head += line + "\r\n"
 	}

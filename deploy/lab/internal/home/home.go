@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -168,7 +167,7 @@ func (h *Home) lay() error {
 	if h.page, err = freeAddr(h.opts.Page); err != nil {
 		return err
 	}
-	if h.piAddr, err = freeAddr("127.0.0.1:0"); err != nil {
+	if h.piAddr, err = freeAddr(anyAddr); err != nil {
 		return err
 	}
 	if h.opts.Tailnet {
@@ -201,9 +200,9 @@ func (h *Home) layLoopback() error {
 
 // freeAddr is the wished address if it is free, else a free port beside it.
 func freeAddr(wish string) (string, error) {
-	ln, err := net.Listen("tcp", wish)
+	ln, err := listen(wish)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		ln, err = net.Listen("tcp", "127.0.0.1:0")
+		ln, err = listen(anyAddr)
 	}
 	if err != nil {
 		return "", err

@@ -72,7 +72,11 @@ func (h *Home) startProxmox() error {
 	for i, n := range Nodes() {
 		node := pvesim.NodeConfig{Name: n}
 		if h.opts.Gated {
-			glass, err := link.NewGlass(n, func(hello link.Hello) link.Tap { return h.command(n, hello) })
+			addr, err := freeAddr(anyAddr)
+			if err != nil {
+				return err
+			}
+			glass, err := link.NewGlass(n, addr, func(hello link.Hello) link.Tap { return h.command(n, hello) })
 			if err != nil {
 				return err
 			}

@@ -27,7 +27,7 @@ const handshakeWithin = 10 * time.Second
 type Glass struct {
 	cert tls.Certificate
 	tap  func(Hello) Tap
-	addr string // the same each time that the machine comes up
+	addr string // where it listens each time that the machine comes up
 }
 
 // Hello is the random of a TLS ClientHello: who has seen it pass elsewhere knows whose
@@ -50,8 +50,9 @@ func ReadHello(b []byte) (h Hello, ok bool) {
 	return h, true
 }
 
-// NewGlass makes the glass of one machine; tap makes what looks at one connection.
-func NewGlass(name string, tap func(Hello) Tap) (*Glass, error) {
+// NewGlass makes the glass of one machine, at an address; tap makes what looks at one
+// connection.
+func NewGlass(name, addr string, tap func(Hello) Tap) (*Glass, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -63,7 +64,7 @@ func NewGlass(name string, tap func(Hello) Tap) (*Glass, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the certificate of %s: %w", name, err)
 	}
-	return &Glass{cert: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, tap: tap, addr: "127.0.0.1:0"}, nil
+	return &Glass{cert: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, tap: tap, addr: addr}, nil
 }
 
 // Fingerprint is the SHA-256 of the certificate that it shows, "5C:1E:...".

@@ -17,7 +17,7 @@ import (
 // machine is an HTTPS server behind a glass.
 func machine(t *testing.T, tap func(Hello) Tap) (*Glass, net.Listener) {
 	t.Helper()
-	g, err := NewGlass("pve1", tap)
+	g, err := NewGlass("pve1", "127.0.0.1:0", tap)
 	if err != nil {
 		t.Fatal(err)
 	}
