@@ -78,6 +78,7 @@ func parse(args []string) (order, error) {
 }
 
 func main() {
+	daemon.OutliveLog() // also as announce, which speaks when the journal may be gone
 	o, err := parse(os.Args[1:])
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -87,15 +88,19 @@ func main() {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", program, err)
 		os.Exit(exitUsage)
 	}
+	b := build()
 	switch o.command {
 	case "announce":
-		err = build().Announce(context.Background(), o.config, o.kind, os.Stdout)
+		err = b.Announce(context.Background(), o.config, o.kind, os.Stdout)
 	case "check-config":
-		err = build().Check(o.config, os.Stdout)
+		err = b.Check(o.config, os.Stdout)
 	case "version":
 		fmt.Println(program, daemon.Version())
 	default:
-		os.Exit(daemon.Main(program, func(ctx context.Context) error { return build().Run(ctx, o.config) }))
+		var c hook.Config
+		if c, err = b.Load(o.config); err == nil {
+			os.Exit(daemon.Main(program, func(ctx context.Context) error { return b.RunWith(ctx, c) }))
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -87,6 +87,7 @@ func TestCommandLine(t *testing.T) {
 	if err := os.WriteFile(wrong, []byte("interval: 1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	var plain []string // what is said of a wrong configuration
 	for _, c := range []struct {
 		args           string
 		code           int
@@ -126,6 +127,15 @@ func TestCommandLine(t *testing.T) {
 			if got := stream.String(); !strings.Contains(got, want) || want == "" && got != "" {
 				t.Errorf("%s: got %q, want %q", c.args, got, want)
 			}
+		}
+		if strings.Contains(c.args, "WRONG") {
+			plain = append(plain, stderr.String())
+		}
+	}
+	// Rule R5: a start says what check-config says, and in the same way.
+	for _, said := range plain {
+		if said != plain[0] || !strings.HasPrefix(said, wrong+":1:1: ") {
+			t.Errorf("a wrong configuration is told as %q and as %q", plain[0], said)
 		}
 	}
 	var kinds []string

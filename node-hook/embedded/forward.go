@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -33,12 +34,12 @@ func (n *Network) routes(isBrain func(addr string) bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+courier.PathAnnounce, func(w http.ResponseWriter, r *http.Request) {
 		if !isBrain(withPort(r.Host)) {
-			http.NotFound(w, r)
+			courier.Fail(w, &courier.Fault{Status: http.StatusNotFound, Reason: "unknown", Err: errors.New("no brain is known at that address")})
 			return
 		}
 		forward.ServeHTTP(w, r)
 	})
-	return mux
+	return courier.JSONErrors(mux)
 }
 
 // withPort gives an address of a URL the port that its scheme implies.

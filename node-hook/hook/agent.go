@@ -38,6 +38,11 @@ func (b Build) Run(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
+	return b.RunWith(ctx, c)
+}
+
+// RunWith is Run with a configuration that Load has read.
+func (b Build) RunWith(ctx context.Context, c Config) error {
 	var out io.Writer = os.Stderr
 	if b.Log != nil {
 		out = b.Log

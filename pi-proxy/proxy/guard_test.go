@@ -265,6 +265,36 @@ func TestABrokenBundleIsHandedOutAgain(t *testing.T) {
 	h.brain.storedHash(h.brain.hash)
 }
 
+// TestR3_ABundleThatWasChangedOnDiskIsHandedOutAgain: the Pi guards by it, but confirms
+// nothing of it.
+func TestR3_ABundleThatWasChangedOnDiskIsHandedOutAgain(t *testing.T) {
+	t.Parallel()
+	r := newRack(t, pvesim.NodeConfig{Name: "pve1"})
+	h := armed(t, r, nil, shutdown.Stage{Nodes: []string{"pve1"}, Deadline: time.Minute})
+	h.stop()
+	path := filepath.Join(h.cfg.StateDir, "bundle.json")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, bytes.Replace(data, []byte("https://"), []byte("http://"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	beats, _ := h.brain.seen()
+	h.start()
+	h.brain.awaitBeats(1)
+	if after, _ := h.brain.seen(); after[len(beats)].m.Pi.Bundle != "" {
+		t.Errorf("the Pi confirms %q", after[len(beats)].m.Pi.Bundle)
+	}
+	if !strings.Contains(h.log.String(), "bundle on disk is not the one that was stored") {
+		t.Error("it says nothing")
+	}
+	h.brain.storedHash(h.brain.hash)
+	if again, err := os.ReadFile(path); err != nil || !bytes.Equal(again, data) {
+		t.Errorf("on disk is %.200s, %v", again, err)
+	}
+}
+
 // asks is how the brain asks the Pi for an address.
 func (h *house) asks(c wire.Connect, key wire.Key) (net.Conn, error) {
 	header, err := courier.SignConnect(c, key)

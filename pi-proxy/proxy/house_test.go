@@ -121,9 +121,15 @@ func serveUPS(t *testing.T, u *upssim.UPS) string {
 }
 
 // start runs the Pi's process, which h.stop ends.
-func (h *house) start() {
+func (h *house) start() { h.t.Helper(); h.startWith(func(*proxy.Proxy) error { return nil }) }
+
+// startWith changes the Pi before it runs.
+func (h *house) startWith(change func(p *proxy.Proxy) error) {
 	h.t.Helper()
 	p, err := proxy.New(h.cfg, slog.New(slog.NewTextHandler(h.log, nil)))
+	if err == nil {
+		err = change(p)
+	}
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -47,6 +47,7 @@ type Proxy struct {
 	clock    *daemon.Clock // the run's, whatever the wall clock does
 	notifier *daemon.Notifier
 	health   *daemon.Health
+	metrics  *metrics
 
 	tailnet *tailnet.Node // nil where brains: are configured
 	client  *courier.Client
@@ -77,7 +78,7 @@ type Proxy struct {
 
 // New opens the state directory and takes up what an earlier process left.
 func New(cfg Config, log *slog.Logger) (*Proxy, error) {
-	p := &Proxy{cfg: cfg, log: log, notifier: daemon.NewNotifier(log), health: daemon.NewHealth(30 * time.Second), reach: map[string]bool{},
+	p := &Proxy{cfg: cfg, log: log, notifier: daemon.NewNotifier(log), health: daemon.NewHealth(30 * time.Second), metrics: newMetrics(), reach: map[string]bool{},
 		unstored: make(chan struct{}, 1), newBoot: make(chan struct{}, 1), seenSaved: true}
 	var err error
 	if err = os.MkdirAll(cfg.StateDir, 0o700); err != nil {
@@ -89,7 +90,7 @@ func New(cfg Config, log *slog.Logger) (*Proxy, error) {
 	if p.boot, err = daemon.BootID(cfg.BootIDFile); err != nil {
 		return nil, err
 	}
-	if p.spool, err = spool.Open(filepath.Join(cfg.StateDir, "spool"), p.boot, daemon.BootTime, log); err != nil {
+	if p.spool, err = spool.Open(filepath.Join(cfg.StateDir, "spool"), p.boot, daemon.BootTime, lan.MaxAnnouncement, log); err != nil {
 		return nil, err
 	}
 	if p.ledger, err = ledger.Open(cfg.StateDir); err != nil {
@@ -130,6 +131,12 @@ func (p *Proxy) takeUp(seen *ledger.Seen) {
 		p.log.Error("bundle unreadable, waiting for the brain's", "err", err)
 	}
 	if stored != nil {
+		// One that was changed on disk still guards the house better than none; without a
+		// hash it confirms nothing, and the brain sends its own.
+		if hash, err := stored.Bundle.Hash(); err != nil || hash != stored.Hash {
+			p.log.Error("bundle on disk is not the one that was stored, going by it until the brain's comes", "hash", stored.Hash, "is", hash, "err", err)
+			stored.Hash = ""
+		}
 		p.stored.Store(stored)
 		p.kept.Store(&stored.Hash)
 		if p.tailnet != nil && stored.BrainKey != "" {
@@ -153,7 +160,7 @@ func (p *Proxy) takeUp(seen *ledger.Seen) {
 }
 
 func (p *Proxy) listenOnLAN() {
-	p.lan = &lan.Listener{Log: p.log, Key: p.key, Now: time.Now, SinceBoot: daemon.BootTime, Self: p.header, Keep: p.spool.Put,
+	p.lan = &lan.Listener{Log: p.log, Key: p.key, Now: time.Now, SinceBoot: daemon.BootTime, Self: p.header, Keep: p.spool.Put, Refused: p.metrics.count,
 		NewBoot: func() {
 			select {
 			case p.newBoot <- struct{}{}:
@@ -176,7 +183,7 @@ func (p *Proxy) listenOnLAN() {
 				a.Pis = s.Bundle.Pis
 			}
 		}}
-	p.relay = &lan.Relay{Log: p.log, Brain: p.isBrain, Mains: p.mains, Dial: (&net.Dialer{}).DialContext, Allowed: func(addr string) bool {
+	p.relay = &lan.Relay{Log: p.log, Brain: p.isBrain, Mains: p.mains, Refused: p.metrics.count, Dial: (&net.Dialer{}).DialContext, Allowed: func(addr string) bool {
 		s := p.stored.Load()
 		return s != nil && inPlan(s.Bundle.Plan, addr)
 	}}
@@ -239,7 +246,7 @@ func (p *Proxy) watchUPSes() {
 		l := &latest{name: u.Name, wake: make(chan struct{}, 1), out: slices.Contains(out, u.Name)}
 		p.latest = append(p.latest, l)
 		client := &ups.Client{Addr: u.NIS, Timeout: nisWithin}
-		p.pollers = append(p.pollers, ups.NewPoller(client, u.Poll.Std(), func(o ups.Observation) {
+		poller := ups.NewPoller(client, u.Poll.Std(), func(o ups.Observation) {
 			if o.Changed {
 				p.log.Info("ups", "ups", u.Name, "supply", o.Reading.Supply, "flags", fmt.Sprintf("%#x", uint32(o.Reading.Flags)), "err", o.Err)
 			}
@@ -248,7 +255,11 @@ func (p *Proxy) watchUPSes() {
 				p.relay.MainsBack()
 			}
 			p.guard.report(u.Name, o.Reading)
-		}))
+		})
+		if o, on := p.guard.core.Outage(u.Name); on && !p.guard.lived.IsZero() { // of this boot
+			poller.Resume(time.Now().Add(-p.clock.Now().Sub(o.Since)), o.Transfer)
+		}
+		p.pollers = append(p.pollers, poller)
 	}
 }
 

@@ -269,8 +269,15 @@ func (p *Proxy) forwardSome(ctx context.Context) bool {
 	defer cancel()
 	data, err := wire.Seal(wire.KindRelay, m, p.key)
 	if err != nil {
-		p.log.Error("relay not sealed", "err", err)
-		return false
+		p.log.Error("relay not sealed", "first", msgs[0].Name, "messages", len(m.Messages), "err", err)
+		if len(m.Messages) > 1 || size <= wire.MaxPayload*3/4 {
+			return false
+		}
+		// Too large even alone, it would hold up all behind it for good.
+		if err := p.spool.SetAside(msgs[0].Name); err != nil {
+			p.log.Error("spooled message stays on disk", "err", err)
+		}
+		return true
 	}
 	taken := false
 	for _, to := range p.brains(ctx) {

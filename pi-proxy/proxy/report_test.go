@@ -1,7 +1,9 @@
 package proxy_test
 
 import (
+	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -303,6 +305,98 @@ func TestControlSocketServesHealth(t *testing.T) {
 		resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
 	})
+}
+
+// TestR6_MetricsOfThePi are served to the operator, and to nobody on the LAN.
+func TestR6_MetricsOfThePi(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.start()
+	n := h.node("pve1")
+	eventually(t, "a stranger's heartbeat is refused", func() bool { _, err := n.beat(); var r *courier.Refusal; return errors.As(err, &r) })
+	client := overSocket(h.cfg.ControlSocket)
+	defer client.CloseIdleConnections()
+	eventually(t, "it is counted", func() bool {
+		status, text := get(t, client, "http://pi/metrics")
+		return status == http.StatusOK && strings.Contains(text, `sentinel_messages_refused_total{reason="unknown"} 1`)
+	})
+	if status, text := get(t, http.DefaultClient, h.lan.URL+"/metrics"); status != http.StatusNotFound || !strings.Contains(text, `"hint"`) {
+		t.Errorf("the LAN is answered %d: %.200s", status, text)
+	}
+}
+
+// TestR2_ThePiTellsErrorsInJSON, on its LAN and its control socket.
+func TestR2_ThePiTellsErrorsInJSON(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.start()
+	client := overSocket(h.cfg.ControlSocket)
+	defer client.CloseIdleConnections()
+	for _, c := range []struct {
+		client *http.Client
+		url    string
+		status int
+	}{
+		{http.DefaultClient, h.lan.URL + courier.PathAnnounce, http.StatusMethodNotAllowed},
+		{http.DefaultClient, h.lan.URL + "/wp-login.php", http.StatusNotFound},
+		{client, "http://pi/event/onbattery", http.StatusMethodNotAllowed},
+		{client, "http://pi/", http.StatusNotFound},
+	} {
+		eventually(t, c.url+" is answered in JSON", func() bool {
+			status, text := get(t, c.client, c.url)
+			var body courier.ErrorBody
+			return status == c.status && json.Unmarshal([]byte(text), &body) == nil && body.Error != ""
+		})
+	}
+}
+
+// get asks once; 0 is no answer.
+func get(t *testing.T, client *http.Client, url string) (status int, text string) {
+	t.Helper()
+	resp, err := client.Get(url)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	defer client.CloseIdleConnections()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	return resp.StatusCode, string(data)
+}
+
+// TestA3_WhatCannotBeSentHoldsUpNothing: neither what lies on disk from before, nor what
+// the spool has taken in spite of its limit.
+func TestA3_WhatCannotBeSentHoldsUpNothing(t *testing.T) {
+	t.Parallel()
+	for name, widen := range map[string]bool{"from before": false, "taken": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			file := filepath.Join(h.cfg.StateDir, "spool", "000000000007.json")
+			lay := func() error {
+				data, err := json.Marshal(map[string]any{"boot": "x", "wall": time.Now(), "envelope": make([]byte, 60<<10)})
+				return errors.Join(err, os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, data, 0o600))
+			}
+			if err := lay(); err != nil {
+				t.Fatal(err)
+			}
+			h.startWith(func(p *proxy.Proxy) error {
+				if !widen {
+					return nil
+				}
+				return errors.Join(os.Remove(file+".broken"), lay(), p.WidenSpool(64<<10))
+			})
+			n := h.node("pve1")
+			eventually(t, "the Pi listens", func() bool { _, err := n.beat(); var r *courier.Refusal; return errors.As(err, &r) })
+			n.announce("one")
+			h.brain.await("the announcement", 10*time.Second, func() bool { return slices.Contains(ids(h.brain.announced), "one") })
+			if _, err := os.Stat(file + ".broken"); err != nil {
+				t.Errorf("it is lost: %v", err)
+			}
+		})
+	}
 }
 
 func TestTellEventWithoutAPi(t *testing.T) {

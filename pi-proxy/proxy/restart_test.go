@@ -58,6 +58,23 @@ func TestS9_ARestartedPiGoesOnThoughApcupsdIsDead(t *testing.T) {
 	eventually(t, "pve1 is off", func() bool { return !r.NodeUp("pve1") })
 }
 
+// TestU2_ARestartedPiCountsFromTheFirstOnBattery: its death costs an outage its patience
+// with the brain at most, and not the ride-through too.
+func TestU2_ARestartedPiCountsFromTheFirstOnBattery(t *testing.T) {
+	t.Parallel()
+	r := newRack(t, pvesim.NodeConfig{Name: "pve1"})
+	h := armed(t, r, nil, shutdown.Stage{Nodes: []string{"pve1"}, Deadline: time.Minute})
+	h.silence(true)
+	plug := time.Now()
+	h.ups.Plug(false)
+	eventually(t, "it is on the Pi's disk", func() bool {
+		text, err := os.ReadFile(filepath.Join(h.cfg.StateDir, "run.jsonl"))
+		return err == nil && strings.Contains(string(text), "on_battery") && time.Since(plug) > 6*time.Second
+	})
+	h.restart()
+	within(t, "from the plug", r.awaitCommand(nodeShutdown("pve1"), 25*time.Second).Sub(plug), 16*time.Second, 22*time.Second)
+}
+
 func TestS9_ARebootedPiWaitsForItsUPS(t *testing.T) {
 	t.Parallel()
 	r := newRack(t, pvesim.NodeConfig{Name: "pve1"})

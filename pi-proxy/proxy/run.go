@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 
+	"sentinel.home.arpa/shared/courier"
 	"sentinel.home.arpa/shared/daemon"
 )
 
@@ -58,9 +59,9 @@ func (p *Proxy) lanRoutes() http.Handler {
 	mux := http.NewServeMux()
 	p.lan.Register(mux)
 	if p.tailnet != nil {
-		return mux
+		return courier.JSONErrors(mux)
 	}
-	return orConnect(mux, p.relay)
+	return orConnect(courier.JSONErrors(mux), p.relay)
 }
 
 // orConnect serves CONNECT beside ordinary routes; a mux would not match its target.
@@ -81,7 +82,8 @@ func (p *Proxy) serveTailnet(ctx context.Context) error {
 	}
 	mux := http.NewServeMux()
 	p.lan.Register(mux)
-	return daemon.Serve(ctx, ln, orConnect(mux, p.relay), "tailnet relay")
+	p.metrics.register(mux)
+	return daemon.Serve(ctx, ln, orConnect(courier.JSONErrors(mux), p.relay), "tailnet relay")
 }
 
 // controlRoutes are apcupsd's hooks and the operator's.
@@ -93,5 +95,6 @@ func (p *Proxy) controlRoutes() http.Handler {
 		w.WriteHeader(http.StatusNoContent)
 	})
 	mux.Handle("GET /healthz", p.health.LiveHandler())
-	return mux
+	p.metrics.register(mux)
+	return courier.JSONErrors(mux)
 }

@@ -10,7 +10,9 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"sentinel.home.arpa/shared/wire"
 )
@@ -25,6 +27,9 @@ const (
 
 // maxAnswer bounds what is read of an answer: an envelope, which may hold a bundle.
 const maxAnswer = wire.MaxEnvelope
+
+// maxWords bounds what is told of an answer, in bytes.
+const maxWords = 300
 
 // Receiver is a brain or Pi.
 type Receiver struct {
@@ -57,7 +62,8 @@ func NewClient(dial func(ctx context.Context, network, addr string) (net.Conn, e
 // Close drops the idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Refusal is a receiver's own no: it understood, and asking again the same way is vain.
+// Refusal is a receiver's own no, a status of 400 to 499 but 408 and 429: it understood, and
+// asking again the same way is vain. Its texts are printable and 300 bytes each at most.
 type Refusal struct {
 	Status int
 	Reason string
@@ -84,7 +90,7 @@ func (c *Client) Post(ctx context.Context, to Receiver, path string, h wire.Head
 	req.Header.Set("Idempotency-Key", h.Boot+"-"+strconv.FormatInt(h.Seq, 10))
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("post to %s: %w", to.Name, err)
+		return nil, fmt.Errorf("post to %s: %w", to.Name, bounded{err})
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
@@ -96,20 +102,39 @@ func (c *Client) Post(ctx context.Context, to Receiver, path string, h wire.Head
 	}
 	a, err := readAnswer(body, to, h)
 	if err != nil {
-		return nil, fmt.Errorf("post to %s: answer: %w", to.Name, err)
+		return nil, fmt.Errorf("post to %s: answer: %w", to.Name, bounded{err})
 	}
 	return a, nil
 }
 
+// refusal reads an answer that is no 200. A redirect or an empty answer is of a portal or
+// proxy in between: that says nothing of the receiver, so it is no Refusal.
 func refusal(status int, body []byte) error {
-	if status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout {
+	if status < 400 || status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout {
 		return fmt.Errorf("it answered %d", status)
 	}
 	var e ErrorBody
 	if json.Unmarshal(body, &e) != nil || e.Error == "" {
 		e.Error = http.StatusText(status)
 	}
-	return &Refusal{Status: status, Reason: e.Error, Hint: e.Hint}
+	return &Refusal{Status: status, Reason: plain(e.Error), Hint: plain(e.Hint)}
+}
+
+// bounded is an error that may quote what came back.
+type bounded struct{ error }
+
+func (b bounded) Error() string { return plain(b.error.Error()) }
+func (b bounded) Unwrap() error { return b.error }
+
+// plain is what may be logged of a text that nobody has signed.
+func plain(s string) string {
+	s = strings.ToValidUTF8(s[:min(len(s), maxWords)], "")
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, s)
 }
 
 func readAnswer(body []byte, to Receiver, h wire.Header) (*wire.Answer, error) {

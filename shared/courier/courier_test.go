@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+	"unicode/utf8"
 
 	"sentinel.home.arpa/shared/courier"
 	"sentinel.home.arpa/shared/wire"
@@ -97,9 +98,9 @@ func TestPostIsAnswered(t *testing.T) {
 	}
 }
 
-// TestAnswersThatAreNone: none of them passes, none is a refusal, and posting again is
+// TestA2_AnswersThatAreNone: none of them passes, none is a refusal, and posting again is
 // what remains.
-func TestAnswersThatAreNone(t *testing.T) {
+func TestA2_AnswersThatAreNone(t *testing.T) {
 	brain, other := newKey(t), newKey(t)
 	mine := answerTo(header("pve1"))
 	later, elsewhere := mine, mine
@@ -125,6 +126,9 @@ func TestAnswersThatAreNone(t *testing.T) {
 		"503":                       status(http.StatusServiceUnavailable),
 		"429":                       status(http.StatusTooManyRequests),
 		"408: it did not arrive":    status(http.StatusRequestTimeout),
+		"204":                       status(http.StatusNoContent),
+		"302 of a captive portal":   http.RedirectHandler("http://portal.example/", http.StatusFound).ServeHTTP,
+		"600":                       status(600),
 		"cut in the middle":         cut(seal(t, wire.KindAnswer, mine, brain)),
 		"hangs up":                  func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) },
 	} {
@@ -169,6 +173,37 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("Post: %v", err)
 			}
 		})
+	}
+}
+
+// TestR2_ARefusalsWordsAreBounded: nobody has signed them, and they are logged.
+func TestR2_ARefusalsWordsAreBounded(t *testing.T) {
+	long := strings.Repeat("ä", 10<<10)
+	_, err := post(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		courier.Fail(w, &courier.Fault{Status: http.StatusForbidden, Err: errors.New("a\n\x1b[31mb\x00\u2028" + long), Hint: long})
+	}), "", 10*time.Second)
+	var r *courier.Refusal
+	if !errors.As(err, &r) {
+		t.Fatalf("Post: %v", err)
+	}
+	if want := "a[31mbä"; !strings.HasPrefix(r.Reason, want) || len(r.Reason) > 300 || len(r.Hint) > 300 || !utf8.ValidString(r.Hint) || !utf8.ValidString(r.Reason) {
+		t.Errorf("%d and %d bytes: %q", len(r.Reason), len(r.Hint), r.Reason)
+	}
+}
+
+// TestR2_GarbageIsNotLoggedWhole, though the error quotes it.
+func TestR2_GarbageIsNotLoggedWhole(t *testing.T) {
+	garbage := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, strings.Repeat("\x00\xff", 2000)+"\r\n\r\n")
+	})
+	if _, err := post(t, garbage, "", 10*time.Second); err == nil || len(err.Error()) > 350 || !strings.Contains(err.Error(), "malformed HTTP") {
+		t.Errorf("%.600v", err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
 
 	"sentinel.home.arpa/shared/courier"
 	"sentinel.home.arpa/shared/wire"
@@ -54,6 +55,10 @@ func FuzzPostAnswer(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 200 OK\r\n\r\n" + string(signed)))
 	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"))
 	f.Add([]byte("HTTP/1.1 403 Forbidden\r\n\r\n{\"error\":\"no\",\"hint\":\"go\"}"))
+	f.Add([]byte("HTTP/1.1 403 No\r\n\r\n{\"error\":\"" + strings.Repeat("x", 500) + "\\n\",\"hint\":\"\\u001b\"}"))
+	f.Add([]byte(strings.Repeat("\x00\xff", 2000) + "\r\n\r\n"))
+	f.Add([]byte("HTTP/1.1 204 No Content\r\n\r\n"))
+	f.Add([]byte("HTTP/1.1 000 x\r\n\r\n"))
 	f.Add([]byte("HTTP/1.1 302 Found\r\nLocation: //x\r\nContent-Length: 0\r\n\r\n"))
 	f.Add([]byte("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 500 x\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -68,9 +73,20 @@ func FuzzPostAnswer(f *testing.F) {
 		if !strings.HasPrefix(err.Error(), "post to brain: ") {
 			t.Errorf("does not name who was asked: %v", err)
 		}
+		if text := err.Error(); len(text) > 700 || strings.ContainsFunc(text, unicode.IsControl) {
+			t.Errorf("an error of %d bytes: %.400q", len(text), text)
+		}
 		var no *courier.Refusal
-		if errors.As(err, &no) && (no.Status == http.StatusOK || no.Status >= 500) { // those leave it open
+		if !errors.As(err, &no) {
+			return
+		}
+		if no.Status < 400 || no.Status >= 500 || no.Status == http.StatusRequestTimeout || no.Status == http.StatusTooManyRequests { // those leave it open
 			t.Errorf("refused by %+v", no)
+		}
+		for _, words := range []string{no.Reason, no.Hint} {
+			if len(words) > 300 || strings.ContainsFunc(words, unicode.IsControl) {
+				t.Errorf("refused with %d bytes: %.400q", len(words), words)
+			}
 		}
 	})
 }

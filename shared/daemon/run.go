@@ -65,8 +65,13 @@ func perform(ctx context.Context, task Task) (err error) {
 }
 
 // Main runs a program until it ends by itself or SIGINT or SIGTERM cancels its context; a second signal kills.
-// It returns the exit code: 0, or 1 after an error, which it logs line by line to the default logger.
+// SIGHUP changes nothing: a watchman must not die of it. It returns the exit code: 0, or 1 after an error,
+// which it logs line by line to the default logger.
 func Main(name string, run func(ctx context.Context) error) int {
+	OutliveLog()
+	defer onHangup(func() {
+		slog.Warn("reload is not supported yet; restart the unit to read the configuration anew", "program", name)
+	})()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
@@ -80,17 +85,23 @@ func Main(name string, run func(ctx context.Context) error) int {
 	return 1
 }
 
-// Hangups is a task that calls reload for each SIGHUP until ctx ends. Without it SIGHUP kills the program.
-func Hangups(ctx context.Context, reload func()) error {
-	signals := make(chan os.Signal, 1)
+// OutliveLog has a write to a log that nobody reads any more fail, where Go would end the program by SIGPIPE: journald
+// may crash, and at a forced shutdown it is gone before the last word is said.
+func OutliveLog() { signal.Ignore(syscall.SIGPIPE) }
+
+// onHangup calls f for each SIGHUP, which would kill the program otherwise, until stop returns.
+func onHangup(f func()) (stop func()) {
+	signals, ended := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(signals, syscall.SIGHUP)
-	defer signal.Stop(signals)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-signals:
-			reload()
+	go func() {
+		defer close(ended)
+		for range signals {
+			f()
 		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals) // Stop has returned, so nobody sends
+		<-ended
 	}
 }

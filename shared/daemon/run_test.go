@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -35,12 +36,6 @@ func programs() map[string]func(context.Context) error {
 			os.Stdout.WriteString("up\n")
 			<-ctx.Done()
 			return ctx.Err()
-		},
-		"hangups": func(ctx context.Context) error {
-			ctx, cancel := context.WithCancel(ctx)
-			defer cancel()
-			time.AfterFunc(10*time.Millisecond, func() { syscall.Kill(os.Getpid(), syscall.SIGHUP) })
-			return Hangups(ctx, cancel)
 		},
 	}
 }
@@ -100,10 +95,9 @@ func TestMainExitCodes(t *testing.T) {
 		code   int
 		stderr []string
 	}{
-		"fine":    {0, nil},
-		"fails":   {1, []string{"line one", "line two"}},
-		"panic":   {1, []string{"panic: oops"}},
-		"hangups": {0, nil},
+		"fine":  {0, nil},
+		"fails": {1, []string{"line one", "line two"}},
+		"panic": {1, []string{"panic: oops"}},
 	} {
 		cmd := exec.CommandContext(t.Context(), os.Args[0])
 		cmd.Env = append(os.Environ(), asProgram+"="+name)
@@ -118,6 +112,76 @@ func TestMainExitCodes(t *testing.T) {
 				t.Errorf("%s: %q not once in %s", name, text, stderr.String())
 			}
 		}
+	}
+}
+
+// TestR5_AHangupKillsNoWatchman: it goes on, says what to do instead, and still ends when told to.
+func TestR5_AHangupKillsNoWatchman(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), asProgram+"=waits")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 3)); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stderr)
+	for range 2 {
+		if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		if !lines.Scan() || !strings.Contains(lines.Text(), "restart the unit to read the configuration anew") {
+			t.Fatalf("it said %q", lines.Text())
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if lines.Scan() {
+		t.Errorf("it went on to say %q", lines.Text())
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+// TestR3_NobodyReadsTheLog: a watchman outlives journald.
+func TestR3_NobodyReadsTheLog(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), asProgram+"=waits")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader, stderr, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = stderr
+	if err := errors.Join(cmd.Start(), stderr.Close(), reader.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 3)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // each makes it log a line
+		if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it ended with %v", err)
 	}
 }
 

@@ -62,6 +62,20 @@ type Status struct {
 	LimitBattery *Seconds `json:"limit_on_battery_s,omitempty"` // MAXTIME; 0 is no limit
 }
 
+// Transfer names one transfer to the battery, as apcupsd counts and dates them.
+type Transfer struct {
+	Number *int   `json:"number,omitempty"` // NUMXFERS
+	At     string `json:"at,omitempty"`     // XONBATT
+}
+
+// Transfer is the last one that the answer tells of.
+func (s Status) Transfer() Transfer { return Transfer{s.Transfers, s.OnBatteryAt} }
+
+// Same reports whether both are known to be the same transfer.
+func (t Transfer) Same(o Transfer) bool {
+	return t.At != "" && t.At == o.At && (t.Number == nil || o.Number == nil || *t.Number == *o.Number)
+}
+
 // Bounds past which a number is a fault of the UPS or a forgery. Charge may read a
 // little over full on some units; no UPS for a home runs for a week.
 const (

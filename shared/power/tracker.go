@@ -94,7 +94,18 @@ type Tracker struct {
 	lostSince time.Time
 	mainsXfer *int   // NUMXFERS while last on mains
 	mainsXOn  string // XONBATT while last on mains
+	before    *outage
 }
+
+// outage is a time on battery that an earlier process saw the beginning of.
+type outage struct {
+	since time.Time
+	of    Transfer
+}
+
+// Resume is for a tracker that has observed nothing yet: if the first certain answer tells
+// of the same transfer still, the time on battery counts from since.
+func (t *Tracker) Resume(since time.Time, of Transfer) { t.before = &outage{since, of} }
 
 // Observe takes an answer that arrived at now.
 func (t *Tracker) Observe(now time.Time, s Status) Reading {
@@ -107,6 +118,11 @@ func (t *Tracker) Observe(now time.Time, s Status) Reading {
 	}
 	t.last = s
 	t.lostSince = time.Time{}
+	before := t.before
+	t.before = nil
+	if before != nil && s.Flags.Has(OnBattery) && before.of.Same(s.Transfer()) && before.since.Before(now) {
+		t.battSince = before.since
+	}
 	if s.Flags.Has(OnBattery) {
 		t.onBattery(now, s)
 	} else {

@@ -211,3 +211,36 @@ func TestU5_AgedAndLost(t *testing.T) {
 		t.Error("OnBattery is an outage, and nothing else")
 	}
 }
+
+// TestU2_TimeOnBatteryOutlivesTheProcess, if the UPS names the same transfer.
+func TestU2_TimeOnBatteryOutlivesTheProcess(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	seven, eight, at := 7, 8, "2026-11-21 19:02:11 +0000"
+	for name, c := range map[string]struct {
+		of, is Transfer
+		supply Flags
+		want   time.Duration
+	}{
+		"the same":               {Transfer{&seven, at}, Transfer{&seven, at}, OnBattery, 6 * time.Second},
+		"the count not told":     {Transfer{nil, at}, Transfer{&seven, at}, OnBattery, 6 * time.Second},
+		"another by its count":   {Transfer{&seven, at}, Transfer{&eight, at}, OnBattery, 0},
+		"another by its date":    {Transfer{&seven, at}, Transfer{&seven, "2026-11-21 19:02:14 +0000"}, OnBattery, 0},
+		"not named then":         {Transfer{&seven, ""}, Transfer{&seven, at}, OnBattery, 0},
+		"not named now":          {Transfer{&seven, at}, Transfer{&seven, ""}, OnBattery, 0},
+		"the mains are back now": {Transfer{&seven, at}, Transfer{&seven, at}, Online, 0},
+	} {
+		var tr Tracker
+		tr.Resume(now.Add(-6*time.Second), c.of)
+		tr.Silent(now) // says nothing of it
+		r := tr.Observe(now, Status{Flags: c.supply, Transfers: c.is.Number, OnBatteryAt: c.is.At})
+		if r.For.Duration() != c.want || (r.Supply == Battery) != (c.supply == OnBattery) {
+			t.Errorf("%s: %s for %v, want %v", name, r.Supply, r.For.Duration(), c.want)
+		}
+	}
+	var tr Tracker
+	tr.Resume(now.Add(-6*time.Second), Transfer{nil, at})
+	tr.Observe(now, Status{Flags: Online, OnBatteryAt: at})
+	if r := tr.Observe(now.Add(time.Second), Status{Flags: OnBattery, OnBatteryAt: at}); r.For != 0 {
+		t.Errorf("after mains it counts from %v ago", r.For.Duration())
+	}
+}

@@ -90,7 +90,7 @@ func Read(data []byte) (*Envelope, error) {
 		return nil, fmt.Errorf("%w envelope: keyid: %w", ErrMalformed, err)
 	}
 	if err := json.Unmarshal(body, &e.Header); err != nil {
-		return nil, fmt.Errorf("%w payload: %w", ErrMalformed, err)
+		return nil, fmt.Errorf("%w payload: %w", ErrMalformed, inWords(err, len(body)))
 	}
 	return &e, e.Header.validate()
 }
@@ -124,12 +124,13 @@ func (e *Envelope) Decode(kind Kind, into Message) error {
 	return nil
 }
 
-// Strict decodes one JSON value without unknown fields and with nothing behind it.
+// Strict decodes one JSON value without unknown fields and with nothing behind it. Its
+// errors are words for people.
 func Strict(data []byte, into any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
-		return err
+		return inWords(err, len(data))
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("something follows the JSON value")

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,21 +102,43 @@ func (k Key) GoString() string { return k.String() }
 const KeyFile = "key"
 
 // LoadKey reads the key of a state directory and makes one at the first start. The file
-// holds the 32-byte seed in base64, mode 0600.
+// holds the 32-byte seed in base64, mode 0600; one that others can read is taken, with a
+// warning to the default logger.
 func LoadKey(dir string) (Key, error) {
 	path := filepath.Join(dir, KeyFile)
-	text, err := os.ReadFile(path)
+	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return makeKey(path)
 	}
+	if err == nil && info.IsDir() {
+		return Key{}, fmt.Errorf("read the signing key: %s is a directory: remove it and a new key is made, which must then be written into cloud.yaml", path)
+	}
+	var text []byte
+	if err == nil {
+		text, err = os.ReadFile(path)
+	}
 	if err != nil {
 		return Key{}, fmt.Errorf("read the signing key: %w", err)
+	}
+	if exposed(path, info) { // and yet a watchman must run
+		slog.Warn("the signing key can be read by others; make it the program's alone with chmod 600", "file", path, "mode", info.Mode().Perm())
 	}
 	seed, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
 	if err != nil || len(seed) != ed25519.SeedSize {
 		return Key{}, fmt.Errorf("read the signing key: %s is no key: remove it and a new one is made, which must then be written into cloud.yaml", path)
 	}
 	return keyOf(ed25519.NewKeyFromSeed(seed)), nil
+}
+
+// exposed reports whether others may read or write a key. A credential's mode is systemd's,
+// and its directory is the unit's alone.
+func exposed(path string, info fs.FileInfo) bool {
+	if info.Mode().Perm()&0o077 == 0 {
+		return false
+	}
+	real, err := filepath.EvalSymlinks(path)
+	dir := os.Getenv("CREDENTIALS_DIRECTORY")
+	return err != nil || dir == "" || filepath.Dir(real) != filepath.Clean(dir)
 }
 
 // makeKey writes a key so that two programs that start at once end with the same one:

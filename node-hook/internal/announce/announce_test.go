@@ -110,6 +110,28 @@ func TestA2_SlowRouteIsTriedAgain(t *testing.T) {
 	})
 }
 
+// TestA2_APortalInBetweenEndsNoRoute: it is asked until the receiver itself answers.
+func TestA2_APortalInBetweenEndsNoRoute(t *testing.T) {
+	for _, status := range []int{http.StatusFound, http.StatusNoContent} {
+		synctest.Test(t, func(t *testing.T) {
+			n := rig.NewNetwork()
+			pi := rig.Start(t, "pi", n.Listen("p:7777"))
+			tries := 0
+			pi.SetMood(func(w http.ResponseWriter, _ *http.Request, _ *wire.Answer) bool {
+				if tries++; tries < 3 {
+					w.Header().Set("Location", "http://portal.example/")
+					w.WriteHeader(status)
+				}
+				return tries < 3
+			})
+			by, took, err := timed(t, sender(t, n, pi.To()))
+			if err != nil || !slices.Equal(by, []string{"pi"}) || took != 2*tryGap {
+				t.Errorf("%d: %v, %v after %v", status, by, err, took)
+			}
+		})
+	}
+}
+
 // TestA2_NobodyAnswers: the shutdown goes on after 4.5 s.
 func TestA2_NobodyAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

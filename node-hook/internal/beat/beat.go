@@ -26,6 +26,9 @@ const Timeout = 3 * time.Second
 // interval.
 const feedEvery = time.Second
 
+// sayAgain is the least time until another cause of the same trouble is told.
+const sayAgain = time.Minute
+
 // Poster posts an envelope and returns the verified answer; courier.Client is one.
 type Poster interface {
 	Post(ctx context.Context, to courier.Receiver, path string, h wire.Header, envelope []byte) (*wire.Answer, error)
@@ -127,7 +130,7 @@ func (l *Loop) offer(workers map[courier.Receiver]*worker) error {
 
 // serve posts to one receiver and says when it becomes reachable or ceases to be.
 func (l *Loop) serve(ctx context.Context, to courier.Receiver, next <-chan message) {
-	said := ""
+	var said told
 	for {
 		select {
 		case <-ctx.Done():
@@ -155,17 +158,24 @@ func (l *Loop) post(ctx context.Context, to courier.Receiver, m message) error {
 	return err
 }
 
-// tell logs a change of how it stands with a receiver and returns what was said.
-func (l *Loop) tell(to courier.Receiver, said string, err error) string {
-	now := "reachable"
+// told is how it stands with a receiver, as it was last said.
+type told struct {
+	state, cause string
+	at           time.Time
+}
+
+// tell logs a change of how it stands with a receiver and returns what was said. Trouble
+// that goes on for another reason is told too: the first one would lead astray.
+func (l *Loop) tell(to courier.Receiver, said told, err error) told {
+	now := told{state: "reachable", at: time.Now()}
 	var no *courier.Refusal
 	switch {
 	case errors.As(err, &no):
-		now = fmt.Sprintf("refusing with %d", no.Status)
+		now.state, now.cause = fmt.Sprintf("refusing with %d", no.Status), no.Error()
 	case err != nil:
-		now = "unreachable"
+		now.state, now.cause = "unreachable", root(err)
 	}
-	if now == said {
+	if now.state == said.state && (now.cause == said.cause || now.at.Sub(said.at) < sayAgain) {
 		return said
 	}
 	switch {
@@ -177,4 +187,12 @@ func (l *Loop) tell(to courier.Receiver, said string, err error) string {
 		l.Log.Info("receiver is reachable", "receiver", to.Name, "url", to.URL)
 	}
 	return now
+}
+
+// root is the innermost cause, which names no port that differs each time.
+func root(err error) string {
+	for inner := err; inner != nil; inner = errors.Unwrap(err) {
+		err = inner
+	}
+	return err.Error()
 }

@@ -231,6 +231,26 @@ func TestLogsTellChangesOnly(t *testing.T) {
 	})
 }
 
+// TestAnotherCauseIsToldToo: a receiver that stays out of reach for another reason than at
+// first is told of again, each minute at most.
+func TestAnotherCauseIsToldToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := rig.NewNetwork()
+		pi := rig.Start(t, "pi", n.Listen("p:7777"))
+		fail := func(w http.ResponseWriter, _ *http.Request, _ *wire.Answer) bool { w.WriteHeader(500); return true }
+		pi.SetMood(fail)
+		h := start(t, n, pi.To())
+		time.Sleep(10500 * time.Millisecond)
+		pi.SetMood(rig.Hang)
+		time.Sleep(5 * time.Minute)
+		h.stop()
+		lines := strings.Split(strings.TrimSpace(h.log.String()), "\n")
+		if len(lines) != 2 || !strings.Contains(lines[0], "500") || !strings.Contains(lines[1], "deadline") {
+			t.Errorf("log:\n%s", h.log.String())
+		}
+	})
+}
+
 func TestLongIntervalStillFeedsTheWatchdog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &heart{}

@@ -21,7 +21,8 @@ const (
 	lookupGap   = 5 * time.Second // between two look-ups that failed posts ask for
 )
 
-// Finder looks the brains up every 30 s and when it is nudged.
+// Finder looks the brains up every 30 s and when it is nudged, and every 5 s while there is
+// none: a machine that has just joined the tailnet is not to wait.
 type Finder struct {
 	lookup func(ctx context.Context) ([]wire.Peer, error)
 	found  func(brains []wire.Peer, err error)
@@ -52,13 +53,13 @@ func (f *Finder) Run(ctx context.Context) error {
 		}
 		f.found(brains, err)
 		f.tell(brains, err)
-		if !f.wait(ctx) {
+		if !f.wait(ctx, len(brains) == 0) {
 			return nil
 		}
 	}
 }
 
-func (f *Finder) wait(ctx context.Context) bool {
+func (f *Finder) wait(ctx context.Context, none bool) bool {
 	gap, due := time.NewTimer(lookupGap), time.NewTimer(lookupEvery)
 	defer gap.Stop()
 	defer due.Stop()
@@ -66,6 +67,9 @@ func (f *Finder) wait(ctx context.Context) bool {
 	case <-gap.C:
 	case <-ctx.Done():
 		return false
+	}
+	if none {
+		return true
 	}
 	select {
 	case <-due.C:

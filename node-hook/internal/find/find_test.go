@@ -14,7 +14,7 @@ import (
 	"sentinel.home.arpa/shared/wire"
 )
 
-func TestFinderLooksUpEvery30sAndWhenNudged(t *testing.T) {
+func TestFinderLooksUpEvery30sWhenNudgedAndSoonWhileThereIsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -44,7 +44,7 @@ func TestFinderLooksUpEvery30sAndWhenNudged(t *testing.T) {
 			t.Error(err)
 		}
 		s := time.Second
-		if diff := cmp.Diff([]time.Duration{0, 30 * s, 60 * s, 65 * s}, at); diff != "" {
+		if diff := cmp.Diff([]time.Duration{0, 5 * s, 35 * s, 61 * s, 66 * s}, at); diff != "" {
 			t.Error(diff)
 		}
 		if n := strings.Count(log.String(), "\n"); n != 2 {

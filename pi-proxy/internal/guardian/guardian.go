@@ -32,6 +32,8 @@ type Orders struct {
 type Event struct {
 	Epoch shutdown.Epoch `json:"epoch"`
 	Event shutdown.Event `json:"event"`
+	// Transfer is which one it is about, for OnBattery.
+	Transfer *power.Transfer `json:"transfer,omitempty"`
 }
 
 // The events of an outage, beside those of the Pi's own run.
@@ -58,14 +60,14 @@ type Guardian struct {
 	Run   *shutdown.Run
 	Epoch shutdown.Epoch
 
-	seen     shutdown.Epoch       // the highest that the brain has named
-	readings map[string]heard     // of each UPS whose supply was heard since Resumed
-	out      map[string]time.Time // UPSes that were on battery when last heard, by since when
-	silent   time.Time            // since when nothing is heard of those of out without a reading; zero: they must be heard first
-	turned   time.Time            // the last Tick
-	holds    time.Time            // since when S2's reason has held; zero: it does not
-	brain    time.Time            // the brain's last word that it acts; good if not earlier than holds
-	done     bool                 // a run of this outage was begun here, or is over at the brain's
+	seen     shutdown.Epoch    // the highest that the brain has named
+	readings map[string]heard  // of each UPS whose supply was heard since Resumed
+	out      map[string]Outage // UPSes that were on battery when last heard
+	silent   time.Time         // since when nothing is heard of those of out without a reading; zero: they must be heard first
+	turned   time.Time         // the last Tick
+	holds    time.Time         // since when S2's reason has held; zero: it does not
+	brain    time.Time         // the brain's last word that it acts; good if not earlier than holds
+	done     bool              // a run of this outage was begun here, or is over at the brain's
 	wake     time.Time
 }
 
@@ -77,14 +79,18 @@ type heard struct {
 
 // New makes a guardian that holds no plan and does nothing.
 func New(self string) *Guardian {
-	return &Guardian{self: self, readings: map[string]heard{}, out: map[string]time.Time{}}
+	return &Guardian{self: self, readings: map[string]heard{}, out: map[string]Outage{}}
 }
 
 // Restore replays an event of an earlier process.
 func (g *Guardian) Restore(e Event) {
 	switch {
 	case e.Event.Type == OnBattery:
-		g.out[e.Event.Target] = e.Event.At
+		o := Outage{Since: e.Event.At}
+		if e.Transfer != nil {
+			o.Transfer = *e.Transfer
+		}
+		g.out[e.Event.Target] = o
 	case e.Event.Type == OnMains:
 		delete(g.out, e.Event.Target)
 	case e.Event.Type == EpochSeen:
@@ -266,7 +272,7 @@ func (g *Guardian) begin(now time.Time, v power.Verdict) []Event {
 		Reason: v.Reason + " and the brain has not said that it acts",
 	}})
 	for _, ups := range slices.Sorted(maps.Keys(g.out)) { // a run's record begins anew, and must hold these
-		es = append(es, g.note(epoch, shutdown.Event{Type: OnBattery, Target: ups, At: g.out[ups]})...)
+		es = append(es, g.onBattery(epoch, ups, g.out[ups])...)
 	}
 	return es
 }

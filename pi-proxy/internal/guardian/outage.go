@@ -17,13 +17,25 @@ const awayAtMost = 5 * time.Minute
 // upses are those that it watches. lived is when the process before it was last alive;
 // zero if that was in another boot of the Pi, or is not known.
 func (g *Guardian) Restarted(now, lived time.Time, upses []string) []Event {
-	maps.DeleteFunc(g.out, func(ups string, _ time.Time) bool { return !slices.Contains(upses, ups) })
+	maps.DeleteFunc(g.out, func(ups string, _ Outage) bool { return !slices.Contains(upses, ups) })
 	g.silent, g.turned = lived, lived
 	return g.Resumed(now)
 }
 
 // Out are the UPSes that were on battery when they were last heard, by whatever process.
 func (g *Guardian) Out() []string { return slices.Sorted(maps.Keys(g.out)) }
+
+// Outage is a UPS's time on battery.
+type Outage struct {
+	Since    time.Time
+	Transfer power.Transfer // as far as the UPS has named it
+}
+
+// Outage is the one that a UPS was in when it was last heard, by whatever process.
+func (g *Guardian) Outage(ups string) (Outage, bool) {
+	o, ok := g.out[ups]
+	return o, ok
+}
 
 // listen begins to wait for the UPSes that were on battery. Their silence counts from when
 // somebody last listened, but this process itself hears nothing for patience first:
@@ -40,14 +52,29 @@ func (g *Guardian) listen(now time.Time) {
 
 // mark notes that a UPS has changed between mains and battery.
 func (g *Guardian) mark(now time.Time, ups string, r power.Reading) []Event {
-	_, was := g.out[ups]
+	before, was := g.out[ups]
+	o := Outage{now, r.Transfer()}
+	if r.OnBattery() {
+		o.Since = now.Add(-r.For.Duration())
+	}
 	switch {
 	case r.Supply == power.Mains && was:
 		return g.note(g.Epoch, shutdown.Event{Type: OnMains, Target: ups, At: now})
 	case (r.OnBattery() || r.LowFor != nil && r.Supply != power.Mains) && !was:
-		return g.note(g.Epoch, shutdown.Event{Type: OnBattery, Target: ups, At: now})
+		return g.onBattery(g.Epoch, ups, o)
+	case r.OnBattery() && r.LostFor == nil && o.Transfer.At != "" && !o.Transfer.Same(before.Transfer): // only now named, or another one
+		return g.onBattery(g.Epoch, ups, o)
 	}
 	return nil
+}
+
+func (g *Guardian) onBattery(epoch shutdown.Epoch, ups string, o Outage) []Event {
+	es := []Event{{Epoch: epoch, Event: shutdown.Event{Type: OnBattery, Target: ups, At: o.Since}}}
+	if o.Transfer != (power.Transfer{}) {
+		es[0].Transfer = &o.Transfer
+	}
+	g.Restore(es[0])
+	return es
 }
 
 // mains reports whether every UPS that was heard is on mains, and none has been on battery
@@ -124,7 +151,7 @@ func (g *Guardian) decide(now time.Time) (v power.Verdict, onBattery bool) {
 			weigh(power.Verdict{In: in})
 			continue
 		}
-		r := power.Reading{Supply: power.Battery, For: power.InSeconds(now.Sub(g.out[ups]))}
+		r := power.Reading{Supply: power.Battery, For: power.InSeconds(now.Sub(g.out[ups].Since))}
 		weigh(g.orders.Policy.Decide(r.Lost(now.Sub(g.silent)), need))
 	}
 	return v, onBattery

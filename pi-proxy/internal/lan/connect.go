@@ -35,6 +35,8 @@ type Relay struct {
 	// Mains reports whether the mains are known to be there; nothing is shut down then.
 	Mains func() bool
 	Dial  func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Refused counts what was refused, by one of a few reasons.
+	Refused func(reason string)
 
 	mu    sync.Mutex
 	open  int
@@ -87,7 +89,7 @@ func (c *Relay) Wait() { c.wg.Wait() }
 // ServeHTTP implements http.Handler.
 func (c *Relay) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	refuse := func(status int, reason string, err error) {
-		courier.Fail(w, &courier.Fault{Status: status, Reason: reason, Err: err})
+		c.Refused(courier.Fail(w, &courier.Fault{Status: status, Reason: reason, Err: err}))
 		c.Log.Warn("connect refused", "from", r.RemoteAddr, "to", r.Host, "reason", reason, "err", err)
 	}
 	if err := c.Brain(r); err != nil {

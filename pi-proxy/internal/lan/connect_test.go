@@ -32,7 +32,7 @@ type relay struct {
 
 func newRelay(t *testing.T, allowed ...string) *relay {
 	t.Helper()
-	r := &relay{Relay: &lan.Relay{Log: slog.New(slog.DiscardHandler), Brain: func(*http.Request) error { return nil }, Mains: func() bool { return false },
+	r := &relay{Relay: &lan.Relay{Log: slog.New(slog.DiscardHandler), Refused: func(string) {}, Brain: func(*http.Request) error { return nil }, Mains: func() bool { return false },
 		Allowed: func(addr string) bool {
 			for _, a := range allowed {
 				if a == addr {
@@ -331,7 +331,7 @@ func (p pipes) Addr() net.Addr { return &net.UnixAddr{Name: "memory"} }
 func TestConnectEndsAnIdleTunnel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		far, machine := net.Pipe()
-		r := &lan.Relay{Log: slog.New(slog.DiscardHandler), Brain: func(*http.Request) error { return nil }, Mains: func() bool { return false },
+		r := &lan.Relay{Log: slog.New(slog.DiscardHandler), Refused: func(string) {}, Brain: func(*http.Request) error { return nil }, Mains: func() bool { return false },
 			Allowed: func(string) bool { return true },
 			Dial:    func(context.Context, string, string) (net.Conn, error) { return far, nil }}
 		ln, server := make(pipes), &http.Server{Handler: r, WriteTimeout: 30 * time.Second}

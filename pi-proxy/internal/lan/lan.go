@@ -1,6 +1,7 @@
 package lan
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -18,10 +19,13 @@ const (
 	heardFor = time.Minute
 	// heardMost bounds what one heartbeat of the Pi carries.
 	heardMost = 250
-	// maxAnnouncement bounds the envelope of one, which has some 700 bytes: anybody may
+	// MaxAnnouncement bounds the envelope of one, which has some 700 bytes: anybody may
 	// send them, and a relay carries up to 32.
-	maxAnnouncement = 4 << 10
+	MaxAnnouncement = 4 << 10
 )
+
+// errNotKept is all that the LAN hears of a full or broken disk; the log says more.
+var errNotKept = errors.New("the Pi's disk takes nothing")
 
 // Listener takes what nodes say on the LAN. All its fields must be set.
 type Listener struct {
@@ -38,12 +42,17 @@ type Listener struct {
 	Tell func(a *wire.Answer) // adds what nodes should know
 	// NewBoot is told when a node is heard from a boot that it was not heard from before.
 	NewBoot func()
+	// Refused counts what changed nothing, by one of a few reasons.
+	Refused func(reason string)
 
 	seen wire.Sequence
 	lags wire.Lags
 	mu   sync.Mutex
 	last map[string]heard
 }
+
+// repeated counts what was answered and yet changed nothing.
+const repeated = "repeated"
 
 type heard struct {
 	wire.Heard
@@ -64,6 +73,7 @@ func (l *Listener) serve(take func(e *wire.Envelope, raw []byte) error) http.Han
 		}
 		if err != nil {
 			reason := courier.Fail(w, err)
+			l.Refused(reason)
 			l.Log.Warn("message refused", "path", r.URL.Path, "from", r.RemoteAddr, "reason", reason, "err", err)
 			return
 		}
@@ -86,6 +96,7 @@ func (l *Listener) heartbeat(e *wire.Envelope, _ []byte) error {
 		return err
 	}
 	if !l.seen.Fresh(m.Header, wire.KindHeartbeat) {
+		l.Refused(repeated)
 		return nil
 	}
 	if l.hear(m, l.lags.Of(m.Header, l.SinceBoot())) {
@@ -114,9 +125,9 @@ func (l *Listener) hear(m wire.Heartbeat, lag time.Duration) bool {
 // was overtaken, is acknowledged and changes nothing (rule A7). What a stranger says marks
 // nothing: its name may be another's.
 func (l *Listener) announcement(e *wire.Envelope, raw []byte) error {
-	if len(raw) > maxAnnouncement {
+	if len(raw) > MaxAnnouncement {
 		return &courier.Fault{Status: http.StatusRequestEntityTooLarge, Reason: "too-large",
-			Err: fmt.Errorf("the announcement is over %d bytes", maxAnnouncement)}
+			Err: fmt.Errorf("the announcement is over %d bytes", MaxAnnouncement)}
 	}
 	key, known := l.KeyOf(e.Header.Node)
 	stranger := ""
@@ -128,10 +139,12 @@ func (l *Listener) announcement(e *wire.Envelope, raw []byte) error {
 		return err
 	}
 	if known && !l.seen.Newer(m.Header, wire.KindAnnouncement) {
+		l.Refused(repeated)
 		return nil
 	}
 	if err := l.Keep(raw, stranger); err != nil {
-		return &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "spool", Err: err}
+		l.Log.Error("announcement not kept", "node", m.Node, "err", err)
+		return &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "spool", Err: errNotKept}
 	}
 	if known {
 		l.seen.Fresh(m.Header, wire.KindAnnouncement)

@@ -69,7 +69,23 @@ type pi struct {
 	now   time.Time
 	keep  func() error
 	kept  []kept
+
+	refused []string // the reasons that were counted
+	logged  bytes.Buffer
+
 	known map[string]wire.PublicKey
+}
+
+// locked is a log that tests may read.
+type locked struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (l *locked) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
 }
 
 func newPi(t testing.TB) *pi {
@@ -78,10 +94,11 @@ func newPi(t testing.TB) *pi {
 	p := &pi{key: newKey(t), node: newKey(t), now: started}
 	p.known = map[string]wire.PublicKey{"pve1": p.node.PublicKey()}
 	var seq wire.Counter
-	p.Listener = &lan.Listener{Log: slog.New(slog.DiscardHandler), Key: p.key,
+	p.Listener = &lan.Listener{Log: slog.New(slog.NewTextHandler(&locked{w: &p.logged, mu: &p.mu}, nil)), Key: p.key,
 		Now:       func() time.Time { p.mu.Lock(); defer p.mu.Unlock(); return p.now },
 		SinceBoot: func() time.Duration { p.mu.Lock(); defer p.mu.Unlock(); return p.now.Sub(started) + time.Hour },
 		NewBoot:   func() { p.mu.Lock(); defer p.mu.Unlock(); p.boots++ },
+		Refused:   func(reason string) { p.mu.Lock(); defer p.mu.Unlock(); p.refused = append(p.refused, reason) },
 		Self: func() wire.Header {
 			return wire.Header{V: wire.Version, Node: "pi", Boot: boot2, Seq: seq.Next(time.Hour)}
 		},
@@ -316,6 +333,60 @@ func TestA3_WhatIsNotOnDiskIsNotAcknowledged(t *testing.T) {
 	}
 	if len(p.kept) != 1 {
 		t.Errorf("kept %v", p.kept)
+	}
+}
+
+// TestR2_AFullDisksPathStaysInTheLog: whoever asks on the LAN hears that it is full.
+func TestR2_AFullDisksPathStaysInTheLog(t *testing.T) {
+	p := newPi(t)
+	p.keep = func() error { return errors.New("write /var/lib/sentinel-pi/spool/000000000007.json: no space left") }
+	body := seal(t, wire.KindAnnouncement, announcement("pve1", 1), p.node)
+	resp, err := p.server.Client().Post(p.server.URL+courier.PathAnnounce, "application/json", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var e courier.ErrorBody
+	if err := json.NewDecoder(resp.Body).Decode(&e); err != nil || resp.StatusCode != 503 || e.Error != "the Pi's disk takes nothing" {
+		t.Errorf("answered %d, %+v, %v", resp.StatusCode, e, err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if strings.Count(p.logged.String(), "000000000007.json: no space left") != 1 {
+		t.Errorf("logged %s", p.logged.String())
+	}
+}
+
+// TestR2_WhatChangesNothingIsCounted, by the reason for it.
+func TestR2_WhatChangesNothingIsCounted(t *testing.T) {
+	p := newPi(t)
+	good := seal(t, wire.KindAnnouncement, announcement("pve1", 1), p.node)
+	beat := seal(t, wire.KindHeartbeat, wire.Heartbeat{Header: header("pve1", 5)}, p.node)
+	for _, c := range []struct {
+		path   string
+		body   []byte
+		reason string // empty: it changes something
+	}{
+		{courier.PathAnnounce, good, ""},
+		{courier.PathAnnounce, good, "repeated"},
+		{courier.PathHeartbeat, beat, ""},
+		{courier.PathHeartbeat, beat, "repeated"},
+		{courier.PathHeartbeat, []byte("{}"), "malformed"},
+		{courier.PathHeartbeat, seal(t, wire.KindHeartbeat, wire.Heartbeat{Header: header("pve1", 6)}, newKey(t)), "forged"},
+		{courier.PathHeartbeat, seal(t, wire.KindHeartbeat, wire.Heartbeat{Header: header("pve9", 6)}, newKey(t)), "unknown"},
+		{courier.PathAnnounce, bytes.Repeat([]byte(" "), wire.MaxEnvelope+1), "too-large"},
+	} {
+		resp, err := p.server.Client().Post(p.server.URL+c.path, "application/json", bytes.NewReader(c.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		p.mu.Lock()
+		if got := strings.Join(p.refused, " "); got != c.reason {
+			t.Errorf("%s, %.60s: counted %q, want %q", c.path, c.body, got, c.reason)
+		}
+		p.refused = nil
+		p.mu.Unlock()
 	}
 }
 

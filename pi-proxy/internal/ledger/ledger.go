@@ -5,7 +5,6 @@
 package ledger
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -26,6 +25,7 @@ const (
 	bundleFile = "bundle.json"
 	runFile    = "run.jsonl"
 	maxLine    = 1 << 20
+	aside      = ".broken" // ends the name of a file that is kept for a person
 )
 
 // Stored is the bundle file.
@@ -113,7 +113,8 @@ func moment(c *daemon.Clock) *daemon.Moment {
 func (l *Ledger) Last() *daemon.Moment { return l.last }
 
 // Run gives the steps of the last run. A torn last line, from a power cut in the middle
-// of a write, is cut off: its step was not done yet.
+// of a write, is cut off: its step was not done yet. A file that is broken in another way is
+// kept aside, and what could be read of it begins a new one, which later steps follow.
 func (l *Ledger) Run(log *slog.Logger, each func(guardian.Event)) error {
 	path := filepath.Join(l.dir, runFile)
 	data, err := os.ReadFile(path)
@@ -123,26 +124,48 @@ func (l *Ledger) Run(log *slog.Logger, each func(guardian.Event)) error {
 	if err != nil {
 		return fmt.Errorf("read the run: %w", err)
 	}
-	whole := 0
-	scan := bufio.NewScanner(bytes.NewReader(data))
-	scan.Buffer(nil, maxLine)
-	for scan.Scan() {
-		var e line
-		err := json.Unmarshal(scan.Bytes(), &e)
-		if err == nil && e.Event.Event.Type == shutdown.Began && e.Event.Event.Run == nil {
-			err = errors.New("a run without a plan")
-		}
-		if err != nil || whole+len(scan.Bytes()) == len(data) {
+	for whole := 0; whole < len(data); {
+		text, _, ended := bytes.Cut(data[whole:], []byte("\n"))
+		e, err := step(text)
+		switch {
+		case !ended && len(text) <= maxLine:
 			log.Error("run ends in a broken step, cut off", "file", path, "byte", whole, "err", err)
 			return os.Truncate(path, int64(whole))
+		case err != nil:
+			log.Error("run ends in a broken step, the file is set aside", "file", path, "to", path+aside, "byte", whole, "err", err)
+			return setAside(path, data[:whole])
 		}
 		each(e.Event)
 		if e.Moment != nil {
 			l.last = e.Moment
 		}
-		whole += len(scan.Bytes()) + 1
+		whole += len(text) + 1
 	}
-	return scan.Err()
+	return nil
+}
+
+func step(text []byte) (e line, err error) {
+	if len(text) > maxLine {
+		return e, fmt.Errorf("a line of %d bytes, where %d are the most", len(text), maxLine)
+	}
+	if err = json.Unmarshal(text, &e); err == nil && e.Event.Event.Type == shutdown.Began && e.Event.Event.Run == nil {
+		err = errors.New("a run without a plan")
+	}
+	return e, err
+}
+
+// setAside keeps a file under another name, and its good part under its own. A link needs no
+// room on a full disk; where there can be none, the run goes on without the broken part.
+func setAside(path string, good []byte) error {
+	err := os.Remove(path + aside)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	err = errors.Join(err, os.Link(path, path+aside), daemon.WriteFile(path, good, 0o600))
+	if err != nil {
+		return fmt.Errorf("set the broken run aside: %w", err)
+	}
+	return nil
 }
 
 // Append puts steps on disk before anything comes of them. A new run begins a new file.

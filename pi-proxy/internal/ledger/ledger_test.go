@@ -230,8 +230,49 @@ func TestS9_BrokenLineEndsTheRun(t *testing.T) {
 			}
 			got, log := read(t, open(t, dir))
 			same(t, got, es[:3])
-			if !strings.Contains(log, "cut off") {
+			if !strings.Contains(log, "cut off") && !strings.Contains(log, "set aside") {
 				t.Errorf("logged %q", log)
+			}
+		})
+	}
+}
+
+// TestS9_StepsAfterABrokenOneAreNotLost: the broken file is kept for a person, and what
+// could be read of it is the beginning of what follows.
+func TestS9_StepsAfterABrokenOneAreNotLost(t *testing.T) {
+	es := steps(t)
+	more := guardian.Event{Event: shutdown.Event{Type: shutdown.Ended, At: at}}
+	for name, bad := range map[string]string{
+		"text":                   "what is this\n",
+		"a line of 10 MB":        strings.Repeat("x", 10<<20) + "\n",
+		"10 MB and no end of it": strings.Repeat("x", 10<<20),
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "run.jsonl")
+			appended(t, open(t, dir), es[:3]...)
+			good, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			whole := string(good) + bad
+			if err := errors.Join(os.WriteFile(path+".broken", []byte("of last time"), 0o600), os.WriteFile(path, []byte(whole), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			l := open(t, dir)
+			got, log := read(t, l)
+			same(t, got, es[:3])
+			if strings.Count(log, "\n") != 1 || !strings.Contains(log, path+".broken") {
+				t.Errorf("logged %q", log)
+			}
+			if aside, err := os.ReadFile(path + ".broken"); err != nil || string(aside) != whole {
+				t.Errorf("aside are %d bytes of %d, %v", len(aside), len(whole), err)
+			}
+			appended(t, l, more)
+			got, log = read(t, open(t, dir))
+			same(t, got, append(es[:3:3], more))
+			if log != "" {
+				t.Errorf("at the next start: %s", log)
 			}
 		})
 	}

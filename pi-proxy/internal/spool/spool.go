@@ -60,6 +60,7 @@ type Spool struct {
 	dir       string
 	boot      string
 	sinceBoot func() time.Duration
+	largest   int // an envelope
 
 	mu    sync.Mutex
 	held  []held // the oldest first
@@ -69,17 +70,19 @@ type Spool struct {
 	added chan struct{}
 }
 
-// Open reads what an earlier process left. A broken file is set aside, never lost and
-// never in the way.
-func Open(dir, boot string, sinceBoot func() time.Duration, log *slog.Logger) (*Spool, error) {
+// Open reads what an earlier process left. A file that is broken, or holds an envelope of
+// more than largest bytes, is set aside, never lost and never in the way. One that cannot be
+// read now stays for the next start.
+func Open(dir, boot string, sinceBoot func() time.Duration, largest int, log *slog.Logger) (*Spool, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open the spool: %w", err)
 	}
-	s := &Spool{dir: dir, boot: boot, sinceBoot: sinceBoot, added: make(chan struct{}, 1)}
+	s := &Spool{dir: dir, boot: boot, sinceBoot: sinceBoot, largest: largest, added: make(chan struct{}, 1)}
 	entries, err := os.ReadDir(dir) // sorted by name, which is the order of arrival
 	if err != nil {
 		return nil, fmt.Errorf("open the spool: %w", err)
 	}
+	var unread []error
 	for _, e := range entries {
 		number, ok := strings.CutSuffix(e.Name(), ".json")
 		var n int
@@ -87,19 +90,45 @@ func Open(dir, boot string, sinceBoot func() time.Duration, log *slog.Logger) (*
 			continue
 		}
 		s.next = max(s.next, n+1)
-		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		var r record
-		if err == nil {
-			err = json.Unmarshal(data, &r)
-		}
-		if err != nil || len(r.Envelope) == 0 {
+		r, err := s.read(e)
+		switch {
+		case errors.Is(err, errBroken):
 			log.Error("spooled message broken, set aside", "file", e.Name(), "err", err)
-			_ = os.Rename(filepath.Join(dir, e.Name()), filepath.Join(dir, e.Name()+".broken")) // the next start tries again
-			continue
+			_ = s.rename(e.Name()) // the next start tries again
+		case err != nil:
+			unread = append(unread, err)
+		default:
+			s.keep(held{e.Name(), r})
 		}
-		s.keep(held{e.Name(), r})
+	}
+	if len(unread) > 0 {
+		log.Error("spooled messages cannot be read now, they stay for the next start", "messages", len(unread), "err", unread[0])
 	}
 	return s, nil
+}
+
+// errBroken is of a file that no later attempt will read.
+var errBroken = errors.New("broken")
+
+func (s *Spool) read(e fs.DirEntry) (r record, err error) {
+	if !e.Type().IsRegular() {
+		return r, fmt.Errorf("%w: no file", errBroken)
+	}
+	data, err := os.ReadFile(filepath.Join(s.dir, e.Name()))
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(data, &r); err != nil {
+		return r, fmt.Errorf("%w: %w", errBroken, err)
+	}
+	if n := len(r.Envelope); n == 0 || n > s.largest {
+		return r, fmt.Errorf("%w: an envelope of %d bytes, where 1 to %d are right", errBroken, n, s.largest)
+	}
+	return r, nil
+}
+
+func (s *Spool) rename(name string) error {
+	return os.Rename(filepath.Join(s.dir, name), filepath.Join(s.dir, name+".broken"))
 }
 
 func (s *Spool) keep(h held) {
@@ -118,6 +147,9 @@ func (s *Spool) Put(envelope []byte, stranger string) error {
 	defer s.mu.Unlock()
 	if slices.ContainsFunc(s.held, func(h held) bool { return slices.Equal(h.Envelope, envelope) }) {
 		return nil
+	}
+	if len(envelope) == 0 || len(envelope) > s.largest {
+		return fmt.Errorf("spool a message: its %d bytes are not 1 to %d", len(envelope), s.largest)
 	}
 	if len(s.held) >= maxMessages || s.bytes+len(envelope) > maxBytes || stranger != "" && !s.roomFor(stranger, len(envelope)) {
 		return ErrFull
@@ -167,16 +199,36 @@ func (s *Spool) First(n int) []Message {
 func (s *Spool) Remove(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i := slices.IndexFunc(s.held, func(h held) bool { return h.name == name })
-	if i < 0 {
+	if !s.forget(name) {
 		return nil
 	}
-	s.bytes -= len(s.held[i].Envelope)
-	s.held = slices.Delete(s.held, i, i+1)
 	if err := os.Remove(filepath.Join(s.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove a spooled message: %w", err)
 	}
 	return nil
+}
+
+// SetAside takes a message out of the way that cannot be sent. Its file is kept.
+func (s *Spool) SetAside(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.forget(name) {
+		return nil
+	}
+	if err := s.rename(name); err != nil {
+		return fmt.Errorf("set a spooled message aside: %w", err)
+	}
+	return nil
+}
+
+func (s *Spool) forget(name string) bool {
+	i := slices.IndexFunc(s.held, func(h held) bool { return h.name == name })
+	if i < 0 {
+		return false
+	}
+	s.bytes -= len(s.held[i].Envelope)
+	s.held = slices.Delete(s.held, i, i+1)
+	return true
 }
 
 // Added has a value after messages were put.

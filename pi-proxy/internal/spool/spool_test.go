@@ -8,11 +8,14 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"sentinel.home.arpa/pi-proxy/internal/spool"
 )
@@ -20,6 +23,8 @@ import (
 const (
 	boot  = "9a3f0c12-0000-4000-8000-000000000001"
 	month = 30 * 24 * time.Hour // the highest age that a relay may name
+
+	largest = 16 << 20 // these tests have few and large messages
 )
 
 // clock is CLOCK_BOOTTIME.
@@ -34,7 +39,7 @@ func open(t testing.TB, dir string) *spool.Spool {
 
 func openAt(t testing.TB, dir, boot string, now func() time.Duration) *spool.Spool {
 	t.Helper()
-	s, err := spool.Open(dir, boot, now, slog.New(slog.DiscardHandler))
+	s, err := spool.Open(dir, boot, now, largest, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,6 +227,97 @@ func TestAnOutageDoesNotFillTheCard(t *testing.T) {
 	})
 }
 
+// TestA3_AnEnvelopeThatIsTooLargeIsSetAside: it could never be sent, and must hold up none.
+func TestA3_AnEnvelopeThatIsTooLargeIsSetAside(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, 1, boot, 0, time.Now(), bytes.Repeat([]byte("x"), 4<<10+1))
+	lay(t, dir, 2, boot, 0, time.Now(), bytes.Repeat([]byte("y"), 4<<10))
+	s, err := spool.Open(dir, boot, (&clock{}).now, 4<<10, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	holds(t, s, strings.Repeat("y", 4<<10))
+	if _, err := os.Stat(filepath.Join(dir, "000000000001.json.broken")); err != nil {
+		t.Errorf("it is lost: %v", err)
+	}
+	if err := s.Put(bytes.Repeat([]byte("z"), 4<<10+1), ""); err == nil {
+		t.Error("what the next start sets aside is taken")
+	}
+}
+
+func TestSetAside(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	put(t, s, "a", "")
+	put(t, s, "b", "")
+	name := s.First(1)[0].Name
+	for range 2 { // again is no error
+		if err := s.SetAside(name); err != nil {
+			t.Fatal(err)
+		}
+		holds(t, s, "b")
+	}
+	if _, err := os.Stat(filepath.Join(dir, name+".broken")); err != nil {
+		t.Errorf("it is lost: %v", err)
+	}
+	holds(t, open(t, dir), "b")
+}
+
+// TestR3_WhatCannotBeReadNowIsNotLost: the card has trouble, the message has none.
+func TestR3_WhatCannotBeReadNowIsNotLost(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // for asNobody
+		t.Fatal(err)
+	}
+	s := open(t, dir)
+	for _, e := range []string{"a", "b", "c"} {
+		put(t, s, e, "")
+	}
+	var log bytes.Buffer
+	again := func() *spool.Spool {
+		defer asNobody(t)()
+		s, err := spool.Open(dir, boot, (&clock{}).now, largest, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	for i, m := range s.First(3) {
+		if err := os.Chmod(filepath.Join(dir, m.Name), map[bool]os.FileMode{false: 0o644, true: 0}[i < 2]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = again()
+	holds(t, s, "c")
+	if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), "messages=2") || !strings.Contains(log.String(), "000000000000.json") {
+		t.Errorf("logged %s", log.String())
+	}
+	put(t, s, "d", "")
+	for name := range 4 {
+		if err := os.Chmod(filepath.Join(dir, fmt.Sprintf("%012d.json", name)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	holds(t, again(), "a", "b", "c", "d")
+}
+
+// asNobody lets this thread read as a user who is not root, who may read everything.
+func asNobody(t *testing.T) (back func()) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return func() {}
+	}
+	runtime.LockOSThread()
+	if _, err := unix.SetfsuidRetUid(65534); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if _, err := unix.SetfsuidRetUid(0); err == nil {
+			runtime.UnlockOSThread() // else the thread ends with its goroutine
+		}
+	}
+}
+
 func TestBrokenFilesAreSetAside(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
@@ -244,7 +340,7 @@ func TestBrokenFilesAreSetAside(t *testing.T) {
 		}
 	}
 	var log bytes.Buffer
-	s, err := spool.Open(dir, boot, (&clock{}).now, slog.New(slog.NewTextHandler(&log, nil)))
+	s, err := spool.Open(dir, boot, (&clock{}).now, largest, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

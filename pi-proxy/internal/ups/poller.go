@@ -44,6 +44,10 @@ func NewPoller(client *Client, interval time.Duration, report func(Observation))
 	return &Poller{client: client, interval: interval, report: report, poke: make(chan struct{}, 1)}
 }
 
+// Resume is for a poller that does not run yet: an earlier process saw that transfer to
+// the battery at since, and if it lasts still, it counts from then.
+func (p *Poller) Resume(since time.Time, of power.Transfer) { p.tracker.Resume(since, of) }
+
 // Poke asks for a poll at once, or for one more right after the one that is under way:
 // that one may have been answered before the change. It never blocks.
 func (p *Poller) Poke() {
