@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,6 +64,9 @@ type Brain struct {
 	unwritten  []journal.Entry
 	writing    *writing // nil: the disk is free
 	broken     bool     // the last write failed, or hangs
+	dropped    int      // facts that memory had no room for either
+	notices    []string // what the start found, for the first turn
+	warnings   []string // and what of it stands on the page
 	timeline   []journal.Entry
 	performers map[string]*performer
 	guests     map[string]*int // by site, as last surveyed; nil: not known
@@ -89,13 +91,14 @@ func newBrain(ctx context.Context, cfg Config, log *slog.Logger, m machine) (*Br
 	if err = os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the state directory: %w", err)
 	}
+	before := ranBefore(cfg.StateDir)
 	if b.key, err = wire.LoadKey(cfg.StateDir); err != nil {
 		return nil, err
 	}
 	if err := b.connect(); err != nil {
 		return nil, err
 	}
-	if err := b.replay(ctx); err != nil {
+	if err := b.replay(ctx, before); err != nil {
 		return nil, err
 	}
 	b.uplink = &uplink{anchors: cfg.Anchors, dial: m.dial, log: log, asked: make(chan struct{}, 1),
@@ -208,53 +211,6 @@ func (b *Brain) connectPhone() error {
 		},
 	}, b.log)
 	return nil
-}
-
-// replay gives the state back that the facts made, and goes on with their time.
-func (b *Brain) replay(ctx context.Context) error {
-	boot, err := daemon.BootID(b.cfg.BootIDFile)
-	if err != nil {
-		return err
-	}
-	if b.journal, err = journal.Open(ctx, filepath.Join(b.cfg.StateDir, "journal.db")); err != nil {
-		return err
-	}
-	b.state = sentinel.New(b.core)
-	var last *journal.Entry
-	err = b.journal.Replay(ctx, func(e journal.Entry) {
-		b.state.Evolve(e.At, e.Fact)
-		if sentinel.Sentence(e.Fact) != "" {
-			b.timeline = append(b.timeline, e)
-		}
-		last = &e
-	})
-	if err != nil {
-		return errors.Join(err, b.journal.Close())
-	}
-	if over := len(b.timeline) - timelineKept; over > 0 {
-		b.timeline = append(b.timeline[:0:0], b.timeline[over:]...)
-	}
-	for _, k := range b.state.Keys {
-		b.learn(k)
-	}
-	var moment *daemon.Moment
-	if last != nil {
-		moment = &daemon.Moment{At: last.At, Wall: last.Wall, Boot: last.Boot, SinceBoot: last.SinceBoot}
-	}
-	b.boot, b.clock = boot, daemon.NewClock(boot, b.machine.sinceBoot, b.machine.wall, moment)
-	return nil
-}
-
-// learn takes a key that the journal knows, unless the configuration has another for the
-// name, or has made a Pi of a node or the other way round since it was bound.
-func (b *Brain) learn(k sentinel.KeyBound) {
-	site, isPi := b.identities.Pis[k.Name]
-	if isPi != (k.Role == sentinel.Pi) || isPi && site != k.Site || !slices.Contains(b.identities.Sites, k.Site) {
-		return
-	}
-	if key := b.identities.Configured[k.Name]; key == "" || key == wire.PublicKey(k.Key) {
-		b.identities.Learn(ingest.Known{Name: k.Name, Site: k.Site, Role: k.Role, Key: wire.PublicKey(k.Key), StableID: k.StableID})
-	}
 }
 
 // header begins an answer or request of the brain's own; its seq rises with each.

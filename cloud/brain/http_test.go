@@ -3,6 +3,7 @@ package brain
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -66,6 +67,59 @@ func TestR1_ButtonsFromAfar(t *testing.T) {
 				h.Errorf("by the control socket it answered %d", w.code)
 			}
 			pressed = false
+		}
+	})
+}
+
+// TestR1_ButtonsByAnotherName: a page whose name somebody made to point at this machine is
+// the browser's own site there, and still another's page.
+func TestR1_ButtonsByAnotherName(t *testing.T) {
+	in(t, func(h *home) { h.withPlan() }, func(h *home) {
+		handler := h.brain.button(func(context.Context, *http.Request) error { return nil })
+		for name, code := range map[string]int{
+			"127.0.0.1:8080": 204, "127.8.9.1": 204, "[::1]:8080": 204, "[::1]": 204, "localhost:8080": 204, "LocalHost": 204,
+			"evil.example:8080": 403, "evil.example": 403, "": 403, "localhost.evil.example": 403, "127.0.0.1.evil.example:80": 403,
+			"192.168.1.2:8080": 403, "0.0.0.0:8080": 403, "evil.example:127.0.0.1": 403,
+		} {
+			w := &answer{header: http.Header{}}
+			r, err := http.NewRequest(http.MethodPost, "/x", nil)
+			if err != nil {
+				h.Fatal(err)
+			}
+			r.RemoteAddr, r.Host = "127.0.0.1:1234", name
+			r.Header.Set("Origin", "http://"+name)
+			r.Header.Set("Sec-Fetch-Site", "same-origin")
+			handler(w, r)
+			if w.code != code {
+				h.Errorf("%q: answered %d", name, w.code)
+			}
+			asAdmin(handler).ServeHTTP(w, r)
+			if w.code != http.StatusNoContent {
+				h.Errorf("by the control socket it answered %d", w.code)
+			}
+		}
+	})
+}
+
+// TestR2_ErrorsAreShortJSON: what nobody answers reads as every error, and none gives back
+// all that it was asked.
+func TestR2_ErrorsAreShortJSON(t *testing.T) {
+	in(t, nil, func(h *home) {
+		long := strings.Repeat("x", 10<<10)
+		for _, tt := range []struct {
+			method, path string
+			code         int
+		}{
+			{http.MethodGet, "/wp-login.php", 404}, {http.MethodGet, "/v1/heartbeat", 405}, {http.MethodDelete, "/api/v1/plan/arm", 405},
+			{http.MethodPost, "/api/v1/incidents/" + long + "/ack", 404},
+			{http.MethodPost, "/api/v1/nodes/" + long + "/approve", 404},
+			{http.MethodPost, "/api/v1/nodes/x/approve?site=" + long, 404},
+		} {
+			code, text := h.request(tt.method, tt.path, nil, nil)
+			var body courier.ErrorBody
+			if err := json.Unmarshal([]byte(text), &body); err != nil || body.Error == "" || code != tt.code || len(text) > 400 {
+				h.Errorf("%s %.40s: answered %d %.400s (%v)", tt.method, tt.path, code, text, err)
+			}
 		}
 	})
 }

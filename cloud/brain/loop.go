@@ -20,9 +20,13 @@ const (
 	appendWithin = 2 * time.Second
 	// hangsAfter is how much longer the loop waits for a write than that has for itself:
 	// one that fails says why.
-	hangsAfter   = 500 * time.Millisecond
-	batch        = 256
-	timelineKept = 300
+	hangsAfter = 500 * time.Millisecond
+	batch      = 256
+	// writtenAtOnce is how many facts one write may take, within appendWithin.
+	writtenAtOnce = 2000
+	// unwrittenMost is how many facts wait in memory for a disk; past it the oldest go.
+	unwrittenMost = 20_000
+	timelineKept  = 300
 )
 
 // submission is an input on its way to the loop; done is closed once what follows from it
@@ -60,7 +64,7 @@ func (b *Brain) loop(ctx context.Context) error {
 	defer close(b.stopped)
 	last := b.clock.Now()
 	b.table.Restart(last, b.wereUp())
-	b.turn(ctx, []submission{{in: sentinel.Started{Version: b.version}}})
+	b.turn(ctx, []submission{{in: sentinel.Started{Version: b.version, Notices: b.notices}}})
 	b.resume(ctx)
 	b.notifier.Ready()
 	timer := time.NewTimer(0)
@@ -170,6 +174,7 @@ var errDiskHangs = errors.New("the disk hangs")
 // memory, says so, and tries again.
 func (b *Brain) append(ctx context.Context, entries []journal.Entry) {
 	b.unwritten = append(b.unwritten, entries...)
+	defer b.bound()
 	for b.writing != nil || len(b.unwritten) > 0 {
 		if b.writing == nil {
 			b.write(ctx)
@@ -187,6 +192,10 @@ func (b *Brain) append(ctx context.Context, entries []journal.Entry) {
 			b.notWritten(err)
 			b.write(ctx) // again, while the loop goes on
 			return
+		}
+		if b.dropped > 0 {
+			b.log.Error("the journal is written again, and lacks facts", "facts", b.dropped)
+			b.dropped = 0
 		}
 	}
 }
@@ -217,13 +226,27 @@ func (b *Brain) written() (known bool, err error) {
 
 // write begins to write what is unwritten.
 func (b *Brain) write(ctx context.Context) {
-	w := &writing{batch: b.unwritten, done: make(chan error, 1)}
-	b.unwritten, b.writing = nil, w
+	n := min(len(b.unwritten), writtenAtOnce)
+	w := &writing{batch: b.unwritten[:n:n], done: make(chan error, 1)}
+	b.unwritten, b.writing = b.unwritten[n:], w
 	b.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendWithin)
 		defer cancel()
 		w.done <- b.journal.Append(ctx, w.batch)
 	})
+}
+
+// bound keeps what waits for the disk from filling the memory.
+func (b *Brain) bound() {
+	over := len(b.unwritten) - unwrittenMost
+	if over <= 0 {
+		return
+	}
+	if b.dropped == 0 {
+		b.log.Error("too many facts wait for the journal, the oldest are dropped", "most", unwrittenMost)
+	}
+	b.dropped += over
+	b.unwritten = append(b.unwritten[:0:0], b.unwritten[over:]...)
 }
 
 func (b *Brain) notWritten(err error) {

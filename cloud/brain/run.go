@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 
 	"sentinel.home.arpa/cloud/internal/ingest"
 	"sentinel.home.arpa/cloud/internal/sentinel"
@@ -24,6 +25,7 @@ func (b *Brain) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	routes := courier.JSONErrors(mux)
 	tasks := []daemon.Task{{Name: "loop", Run: b.loop}, {Name: "uplink", Run: b.uplink.Run}}
 	serve := func(name string, listen func(ctx context.Context) (net.Listener, error), h http.Handler) daemon.Task {
 		return daemon.Task{Name: name, Run: func(ctx context.Context) error {
@@ -35,19 +37,19 @@ func (b *Brain) Run(ctx context.Context) error {
 		}}
 	}
 	if b.tailnet == nil {
-		tasks = append(tasks, serve("http", func(context.Context) (net.Listener, error) { return b.machine.listen("tcp", b.cfg.Listen) }, mux))
+		tasks = append(tasks, serve("http", func(context.Context) (net.Listener, error) { return b.machine.listen("tcp", b.cfg.Listen) }, routes))
 	} else {
 		// The tailnet goes last: listeners and connections die with it.
 		on, off := context.WithCancel(context.WithoutCancel(ctx))
 		defer off()
-		pages := serve("http", func(ctx context.Context) (net.Listener, error) { return b.tailnet.Listen(ctx, ":80") }, mux)
+		pages := serve("http", func(ctx context.Context) (net.Listener, error) { return b.tailnet.Listen(ctx, ":80") }, routes)
 		tasks = append(tasks, daemon.Task{Name: "keys", Run: b.nodeKeys().Run}, daemon.Task{Name: "tailnet", Run: func(context.Context) error { return b.tailnet.Run(on) }},
 			daemon.Task{Name: pages.Name, Run: func(ctx context.Context) error { defer off(); return pages.Run(ctx) }})
 	}
 	if ln, err := daemon.ControlSocket(b.cfg.ControlSocket, 0o600); err != nil {
 		b.log.Warn("no control socket, so the command line cannot reach this brain", "err", err)
 	} else {
-		tasks = append(tasks, serve("control", func(context.Context) (net.Listener, error) { return ln, nil }, asAdmin(mux)))
+		tasks = append(tasks, serve("control", func(context.Context) (net.Listener, error) { return ln, nil }, asAdmin(routes)))
 	}
 	err = daemon.Run(ctx, tasks...)
 	b.notifier.Stopping()
@@ -117,7 +119,7 @@ func (b *Brain) remind(in *ingest.Handler) {
 
 func (b *Brain) acknowledge(ctx context.Context, id string) error {
 	if v := b.view.Load(); v != nil && !v.open[id] {
-		return &courier.Fault{Status: http.StatusNotFound, Reason: "unknown", Err: fmt.Errorf("no incident %q is open", id)}
+		return &courier.Fault{Status: http.StatusNotFound, Reason: "unknown", Err: fmt.Errorf("no incident %.80q is open", id)}
 	}
 	return b.submit(ctx, sentinel.Acknowledge{Incident: id, By: "the operator"})
 }
@@ -163,8 +165,8 @@ func asAdmin(h http.Handler) http.Handler {
 	})
 }
 
-// button is a change that a person makes: by the control socket or from loopback, never
-// from another site's page, answered once it is on disk.
+// button is a change that a person makes: by the control socket, or from loopback and by
+// a name that means it, never from another site's page, answered once it is on disk.
 func (b *Brain) button(do func(ctx context.Context, r *http.Request) error) http.HandlerFunc {
 	press := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 2*appendWithin)
@@ -187,11 +189,29 @@ func (b *Brain) button(do func(ctx context.Context, r *http.Request) error) http
 	}))
 	protected := guard.Handler(press)
 	return func(w http.ResponseWriter, r *http.Request) {
-		if r.Context().Value(adminKey{}) == nil && !loopback(r.RemoteAddr) {
+		no := &courier.Fault{Status: http.StatusForbidden, Reason: "forbidden"}
+		switch {
+		case r.Context().Value(adminKey{}) != nil: // root's socket has no name
+		case !loopback(r.RemoteAddr):
+			no.Err = errNotAdmin
+		case !loopbackName(r.Host): // another site's name, made to point here
+			no.Err, no.Hint = errOtherPage, "open the page by the address 127.0.0.1, or as localhost"
+		}
+		if no.Err != nil {
 			b.metrics.refused.WithLabelValues("forbidden").Inc()
-			courier.Fail(w, &courier.Fault{Status: http.StatusForbidden, Reason: "forbidden", Err: errNotAdmin})
+			courier.Fail(w, no)
 			return
 		}
 		protected.ServeHTTP(w, r)
 	}
+}
+
+// loopbackName reports whether a request's Host, with or without a port, can mean nothing
+// but this machine.
+func loopbackName(name string) bool {
+	if host, _, err := net.SplitHostPort(name); err == nil {
+		name = host
+	}
+	ip := net.ParseIP(strings.Trim(name, "[]"))
+	return strings.EqualFold(name, "localhost") || ip != nil && ip.IsLoopback()
 }

@@ -63,7 +63,7 @@ func supplyOf(site *sentinel.Site) power.Supply {
 }
 
 func (b *Brain) pageView(now time.Time) *web.View {
-	v := &web.View{At: b.machine.wall(), Calls: map[string]int{}, Waiting: b.waiting()}
+	v := &web.View{At: b.machine.wall(), Calls: map[string]int{}, Waiting: b.waiting(), Warnings: slices.Clone(b.warnings)}
 	if b.broken { // rule R3: act, and say so
 		v.Warnings = append(v.Warnings, "The journal cannot be written; a restart now would forget what has happened since.")
 	}

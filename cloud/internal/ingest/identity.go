@@ -3,7 +3,6 @@ package ingest
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -121,7 +120,7 @@ func (ids *Identities) Direct(r *http.Request, e *wire.Envelope) (Known, error) 
 		return Known{}, ids.refuse(e, s, setUpAnew)
 	}
 	if err := e.Verify(e.Signer); err != nil { // or a name would be bound to a key that nobody holds
-		return Known{}, &courier.Fault{Status: http.StatusForbidden, Reason: "forged", Err: err}
+		return Known{}, &courier.Fault{Status: http.StatusForbidden, Reason: forged, Err: err}
 	}
 	if err := ids.Bind(r.Context(), s.Known, ""); err != nil {
 		return Known{}, &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "journal", Err: err}
@@ -140,10 +139,7 @@ func (ids *Identities) byKey(r *http.Request, e *wire.Envelope, known Known, ok 
 		return known, nil
 	}
 	s := ids.caller(Machine{}, e)
-	s.From = r.RemoteAddr
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		s.From = host
-	}
+	s.From = host(r.RemoteAddr)
 	s.Why = "nobody has said that it belongs here"
 	if ok {
 		s.Why = "it is known by another key"

@@ -38,6 +38,9 @@ type Handler struct {
 	untold  sync.Map // of liveness.Key: transitions that the loop did not take
 	unsaved unsaved
 	telling sync.Mutex
+
+	forgeries   forgeries
+	repetitions repetitions
 }
 
 // Remember notes a message that an earlier process took: it is a repetition now.
@@ -68,11 +71,14 @@ type request struct {
 
 func (h *Handler) serve(take func(*request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		a, err := h.take(w, r, take)
+		a, e, err := h.take(w, r, take)
 		if err != nil {
 			reason := courier.Fail(w, err)
 			h.Refused(reason)
 			h.Log.Warn("message refused", "path", r.URL.Path, "from", r.RemoteAddr, "reason", reason, "err", err)
+			if reason == forged {
+				h.forged(r.Context(), e.Header.Node, host(r.RemoteAddr))
+			}
 			return
 		}
 		if err := courier.Reply(w, *a, h.Key); err != nil {
@@ -81,26 +87,27 @@ func (h *Handler) serve(take func(*request) error) http.HandlerFunc {
 	}
 }
 
-func (h *Handler) take(w http.ResponseWriter, r *http.Request, take func(*request) error) (*wire.Answer, error) {
+// take answers a post. The envelope is returned with an error too, if it could be read.
+func (h *Handler) take(w http.ResponseWriter, r *http.Request, take func(*request) error) (*wire.Answer, *wire.Envelope, error) {
 	e, _, err := courier.Receive(w, r)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	caller, err := h.Identities.Direct(r, e)
 	if err != nil {
-		return nil, err
+		return nil, e, err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), submitWithin)
 	defer cancel()
 	req := &request{ctx: ctx, e: e, caller: caller, answer: &wire.Answer{To: e.Header.Node, ToBoot: e.Header.Boot, ToSeq: e.Header.Seq}}
 	if err := take(req); err != nil {
-		return nil, err
+		return nil, e, err
 	}
 	h.telling.Lock() // what is told is never older than in an answer with a lower seq
 	defer h.telling.Unlock()
 	req.answer.Header = h.Self()
 	h.Tell(caller, req.bundle, req.answer)
-	return req.answer, nil
+	return req.answer, e, nil
 }
 
 // open verifies and decodes the request's message. A repeated one is false: it is
@@ -111,7 +118,7 @@ func (h *Handler) open(r *request, kind wire.Kind, into wire.Message) (fresh boo
 	}
 	if !h.seen.Fresh(r.e.Header, kind) {
 		if kind != wire.KindRelay { // which is refused for it, and so counted
-			h.Refused("repeated")
+			h.repeated(r.e.Header, kind)
 		}
 		return false, nil
 	}
@@ -241,26 +248,33 @@ func (h *Handler) relay(r *request) error {
 	}
 	for i, msg := range m.Messages {
 		age := time.Duration(msg.AgeMS)*time.Millisecond + r.lag
-		switch err := h.relayed(r, msg.Envelope, age); {
+		e, err := wire.Read(msg.Envelope)
+		if err == nil {
+			err = h.relayed(r, e, age)
+		}
+		var no *courier.Fault
+		switch {
 		case errors.Is(err, errLater):
 			continue
 		case err != nil:
 			h.Refused("relayed")
 			h.Log.Warn("relayed message refused", "pi", r.caller.Name, "err", err)
+			if errors.As(err, &no) && no.Reason == forged {
+				h.forged(r.ctx, e.Header.Node, "the LAN of "+r.caller.Name)
+			}
 		}
 		r.answer.Taken = append(r.answer.Taken, i)
 	}
 	return nil
 }
 
+// forged is the reason of a wrong signature.
+const forged = "forged"
+
 // errLater leaves a relayed message with the Pi.
 var errLater = errors.New("not now")
 
-func (h *Handler) relayed(r *request, data []byte, age time.Duration) error {
-	e, err := wire.Read(data)
-	if err != nil {
-		return err
-	}
+func (h *Handler) relayed(r *request, e *wire.Envelope, age time.Duration) error {
 	k, ok := h.Identities.Lookup(e.Header.Node)
 	var m wire.Announcement
 	switch {

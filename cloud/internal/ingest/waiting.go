@@ -87,7 +87,7 @@ func (ids *Identities) Waiting() []Stranger {
 // refuse lists who sent a message as waiting, if it was really signed by the key it names.
 func (ids *Identities) refuse(e *wire.Envelope, s Stranger, todo string) error {
 	if err := e.Verify(e.Signer); err != nil {
-		return &courier.Fault{Status: http.StatusForbidden, Reason: "forged", Err: err}
+		return &courier.Fault{Status: http.StatusForbidden, Reason: forged, Err: err}
 	}
 	ids.mu.Lock()
 	defer ids.mu.Unlock()
@@ -130,9 +130,9 @@ func (ids *Identities) Approve(ctx context.Context, a Approval) error {
 	case k.Site == "":
 		return conflict(fmt.Sprintf("%s does not say at which site it is", s.Name), "say --site, one of "+strings.Join(ids.Sites, ", "))
 	case a.Site != "" && a.Site != k.Site:
-		return conflict(fmt.Sprintf("%s is at %s, not at %s", s.Name, k.Site, a.Site), "a node's site: stands in its node.yaml")
+		return conflict(fmt.Sprintf("%s is at %s, not at %.80s", s.Name, k.Site, a.Site), "a node's site: stands in its node.yaml")
 	case !slices.Contains(ids.Sites, k.Site):
-		return conflict(fmt.Sprintf("there is no site %q", k.Site), "say --site, one of "+strings.Join(ids.Sites, ", "))
+		return conflict(fmt.Sprintf("there is no site %.80q", k.Site), "say --site, one of "+strings.Join(ids.Sites, ", "))
 	}
 	if err := ids.Bind(ctx, k, a.By); err != nil {
 		return &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "journal", Err: err}
@@ -157,7 +157,7 @@ func (ids *Identities) awaited(a Approval) (Stranger, error) {
 		if len(named) > 0 {
 			hint = which(named)
 		}
-		return Stranger{}, &courier.Fault{Status: http.StatusNotFound, Reason: "unknown", Err: fmt.Errorf("no such %s waits to be approved", a.Name), Hint: hint}
+		return Stranger{}, &courier.Fault{Status: http.StatusNotFound, Reason: "unknown", Err: fmt.Errorf("no such %.80s waits to be approved", a.Name), Hint: hint}
 	}
 	keys, machines := map[wire.PublicKey]bool{}, map[string]bool{}
 	best := found[0]

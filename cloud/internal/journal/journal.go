@@ -13,8 +13,6 @@ import (
 	"net/url"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver
-
 	"sentinel.home.arpa/cloud/internal/sentinel"
 )
 
@@ -29,9 +27,22 @@ type Entry struct {
 }
 
 // Journal is a database of facts. It is for one process and one writer.
-type Journal struct{ db *sql.DB }
+type Journal struct {
+	path string
+	db   *sql.DB // nil: not open for writing; the next Append tries
+	seed []Entry // facts of a damaged journal that this one is to begin with
+}
 
-// schema is version 1. Facts carry the version of their own shape.
+// ErrNewer is a journal that a newer version of the program has written: an older one must
+// not guess over it.
+var ErrNewer = errors.New("the journal is a newer version's")
+
+// layout is the version of the schema, and shape that of the facts' bodies.
+const (
+	layout = 1
+	shape  = 1
+)
+
 const schema = `
 CREATE TABLE IF NOT EXISTS facts (
 	n          INTEGER PRIMARY KEY,
@@ -49,71 +60,138 @@ PRAGMA user_version = 1;
 // Open opens or makes the journal. What Append has returned from is on disk, whatever
 // happens to the machine.
 func Open(ctx context.Context, path string) (*Journal, error) {
-	q := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(2000)"}}
+	j := &Journal{path: path}
+	if err := j.open(ctx); err != nil {
+		return nil, err
+	}
+	return j, nil
+}
+
+// open writes nothing to a journal that exists: it can be read on a full disk too.
+func (j *Journal) open(ctx context.Context) error {
+	db, err := connect(j.path, url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(2000)"}})
+	if err != nil {
+		return err
+	}
+	var version int
+	err = db.QueryRowContext(ctx, `PRAGMA user_version`).Scan(&version)
+	switch {
+	case err == nil && version > layout:
+		err = fmt.Errorf("its layout is version %d: %w", version, ErrNewer)
+	case err == nil && version < layout:
+		_, err = db.ExecContext(ctx, schema)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("open the journal %s: %w", j.path, err), db.Close())
+	}
+	j.db = db
+	return nil
+}
+
+func connect(path string, q url.Values) (*sql.DB, error) {
 	uri := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: q.Encode()}
 	db, err := sql.Open("sqlite", uri.String())
 	if err != nil {
 		return nil, fmt.Errorf("open the journal %s: %w", path, err)
 	}
 	db.SetMaxOpenConns(1)
-	if _, err := db.ExecContext(ctx, schema); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the journal %s: %w", path, err), db.Close())
-	}
-	return &Journal{db}, nil
+	return db, nil
 }
 
 // Close closes the journal.
-func (j *Journal) Close() error { return j.db.Close() }
+func (j *Journal) Close() error {
+	if j.db == nil {
+		return nil
+	}
+	return j.db.Close()
+}
 
-// Append writes facts in one transaction. The context must carry a deadline.
+// Append writes facts in one transaction, after opening the journal if that was not
+// possible before. The context must carry a deadline.
 func (j *Journal) Append(ctx context.Context, entries []Entry) error {
+	if j.db == nil {
+		if err := j.open(ctx); err != nil {
+			return err
+		}
+	}
+	for len(j.seed) > 0 {
+		n := min(len(j.seed), seedBatch)
+		if err := j.write(ctx, j.seed[:n]); err != nil {
+			return err
+		}
+		j.seed = j.seed[n:]
+	}
+	return j.write(ctx, entries)
+}
+
+// seedBatch is how many facts of a damaged journal are written at a time.
+const seedBatch = 1000
+
+func (j *Journal) write(ctx context.Context, entries []Entry) error {
+	err := j.insert(ctx, entries)
+	if err == nil {
+		return nil
+	}
+	if readOnly(err) { // what it was opened with stays so, whatever is mended
+		_ = j.db.Close()
+		j.db = nil
+	}
+	return fmt.Errorf("append to the journal: %w", err)
+}
+
+func (j *Journal) insert(ctx context.Context, entries []Entry) error {
 	tx, err := j.db.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("append to the journal: %w", err)
+		return err
 	}
 	defer tx.Rollback() // does nothing after Commit
 	for _, e := range entries {
 		body, err := json.Marshal(e.Fact)
 		if err != nil {
-			return fmt.Errorf("append %s to the journal: %w", e.Fact.FactName(), err)
+			return fmt.Errorf("%s: %w", e.Fact.FactName(), err)
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO facts (at, wall, boot, since_boot, name, body) VALUES (?, ?, ?, ?, ?, ?)`,
 			e.At.UnixNano(), e.Wall.UnixNano(), e.Boot, int64(e.SinceBoot), e.Fact.FactName(), string(body))
 		if err != nil {
-			return fmt.Errorf("append to the journal: %w", err)
+			return err
 		}
 	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("append to the journal: %w", err)
+	return tx.Commit()
+}
+
+// Replay gives all facts in their order. A fact that this version does not know is
+// ErrNewer.
+func (j *Journal) Replay(ctx context.Context, each func(Entry)) error {
+	if err := replay(ctx, j.db, each); err != nil {
+		return fmt.Errorf("read the journal: %w", err)
 	}
 	return nil
 }
 
-// Replay gives all facts in their order. A fact that this version does not know is an
-// error: an older program must not guess over a newer one's journal.
-func (j *Journal) Replay(ctx context.Context, each func(Entry)) error {
-	rows, err := j.db.QueryContext(ctx, `SELECT n, at, wall, boot, since_boot, name, body FROM facts ORDER BY n`)
+func replay(ctx context.Context, db *sql.DB, each func(Entry)) error {
+	rows, err := db.QueryContext(ctx, `SELECT n, at, wall, boot, since_boot, name, version, body FROM facts ORDER BY n`)
 	if err != nil {
-		return fmt.Errorf("read the journal: %w", err)
+		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var n, at, wall, sinceBoot int64
+		var version int
 		var boot, name, body string
-		if err := rows.Scan(&n, &at, &wall, &boot, &sinceBoot, &name, &body); err != nil {
-			return fmt.Errorf("read the journal: %w", err)
+		if err := rows.Scan(&n, &at, &wall, &boot, &sinceBoot, &name, &version, &body); err != nil {
+			return fmt.Errorf("%w: %w", errGarbled, err)
 		}
 		fact := sentinel.NewFact(name)
-		if fact == nil {
-			return fmt.Errorf("read the journal: fact %d is a %q, which this version does not know", n, name)
+		switch {
+		case fact == nil:
+			return fmt.Errorf("fact %d is a %q, which this version does not know: %w", n, name, ErrNewer)
+		case version > shape:
+			return fmt.Errorf("fact %d is version %d of %q, which this version does not know: %w", n, version, name, ErrNewer)
 		}
 		if err := json.Unmarshal([]byte(body), fact); err != nil {
-			return fmt.Errorf("read the journal: fact %d, %s: %w", n, name, err)
+			return fmt.Errorf("fact %d, %s: %w: %w", n, name, errGarbled, err)
 		}
 		each(Entry{At: time.Unix(0, at).UTC(), Wall: time.Unix(0, wall).UTC(), Boot: boot, SinceBoot: time.Duration(sinceBoot), Fact: fact})
 	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("read the journal: %w", err)
-	}
-	return nil
+	return rows.Err()
 }

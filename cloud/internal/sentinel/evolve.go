@@ -177,7 +177,7 @@ func (s *State) evolveIncident(at time.Time, f Fact) {
 		}
 	case *Noticed:
 		if f.About != "" {
-			s.Told[f.About] = f.As
+			s.Told[f.About], s.ToldAt[f.About] = f.As, at
 		}
 	case *IncidentResolved:
 		if i := s.Incidents[f.ID]; i != nil {

@@ -15,8 +15,12 @@ type Input interface{ input() }
 type (
 	// Tick is the passing of time.
 	Tick struct{}
-	// Started is the first input of a process.
-	Started struct{ Version string }
+	// Started is the first input of a process. Notices are what it found out of the
+	// ordinary while it started.
+	Started struct {
+		Version string
+		Notices []string
+	}
 	// Paused: the process was stopped or its machine asleep for a while.
 	Paused struct{ For time.Duration }
 
@@ -52,6 +56,13 @@ type (
 		At         time.Time     // when it expires, by the wall clock; zero: not known
 		Left       time.Duration // until then
 		Expired    bool          // the tailnet no longer lets the machine in
+	}
+
+	// Forged are so many messages in the last hour that were signed as Name with a key that
+	// is not its own, the last of them from From. An empty Name is none that is known.
+	Forged struct {
+		Site, Name, From string
+		Times            int
 	}
 
 	// UPSReported is a UPS as a Pi saw it, at Step's time less Lag.
@@ -104,6 +115,7 @@ func (SystemState) input()   {}
 func (Announced) input()     {}
 func (Bound) input()         {}
 func (KeyExpiring) input()   {}
+func (Forged) input()        {}
 func (UPSReported) input()   {}
 func (PiReported) input()    {}
 func (Uplink) input()        {}

@@ -1,6 +1,7 @@
 package sentinel_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +12,106 @@ import (
 
 func reported(supply power.Supply, seconds float64, lag time.Duration) sentinel.UPSReported {
 	return sentinel.UPSReported{Site: "home", Pi: "pi1", UPS: "apc1", Lag: lag, Reading: power.Reading{Supply: supply, For: power.Seconds(seconds)}}
+}
+
+// outage is one of so many seconds, of which the Pi has said so twice by now.
+func (w *world) outage(seconds float64) {
+	w.step(reported(power.Battery, seconds-1, 0))
+	w.now = w.now.Add(time.Second)
+	w.step(reported(power.Battery, seconds, 0))
+}
+
+// TestU6_HeldBackReports: after a start or a pause one report of an outage that reaches
+// back beyond what was heard since begins nothing, whoever sends it how often, until the
+// Pi itself says so again.
+func TestU6_HeldBackReports(t *testing.T) {
+	type report struct {
+		after  time.Duration
+		supply power.Supply
+		since  float64 // seconds
+		boot   string
+		seq    int64
+		takes  bool
+	}
+	for name, rs := range map[string][]report{
+		"one":                         {{0, power.Battery, 60, "a", 9, false}, {time.Minute, power.Mains, 90, "a", 10, true}},
+		"of an outage that had begun": {{0, power.Battery, 0.5, "a", 9, false}, {4 * time.Second, power.Mains, 90, "a", 10, true}},
+		"after a word of mains":       {{0, power.Mains, 600, "a", 8, true}, {3 * time.Second, power.Battery, 60, "a", 9, false}},
+		"the same again":              {{0, power.Battery, 60, "a", 9, false}, {time.Second, power.Battery, 60, "a", 9, false}},
+		"at the same moment":          {{0, power.Battery, 60, "a", 9, false}, {500 * time.Millisecond, power.Battery, 61, "a", 10, false}},
+		"of two boots":                {{0, power.Battery, 60, "a", 9, false}, {time.Second, power.Battery, 61, "b", 10, false}},
+		"with mains between":          {{0, power.Battery, 60, "a", 9, false}, {time.Second, power.Mains, 1, "a", 10, true}, {time.Second, power.Battery, 60, "a", 11, false}},
+		"a true outage":               {{0, power.Battery, 60, "a", 9, false}, {time.Second, power.Battery, 61, "a", 10, true}, {time.Second, power.Battery, 62, "a", 11, true}},
+		"one that is new":             {{0, power.Mains, 600, "a", 8, true}, {3 * time.Second, power.Battery, 0.5, "a", 9, true}},
+	} {
+		for what, again := range map[string]func(*world){
+			"a start": func(w *world) { w.restart(time.Second) },
+			"a pause": func(w *world) { w.pause(5 * time.Second) },
+		} {
+			t.Run(name+" after "+what, func(t *testing.T) {
+				w := newWorld(t, home())
+				w.step(sentinel.Started{})
+				w.step(sentinel.Arm{Site: "home", By: "alice"})
+				w.step(reported(power.Mains, 5, 0))
+				again(w)
+				for i, r := range rs {
+					w.pass(r.after)
+					in := reported(r.supply, r.since, 0)
+					in.Boot, in.Seq = r.boot, r.seq
+					w.now = w.now.Add(time.Millisecond)
+					w.step(in)
+					u := w.state.Sites["home"].UPSes["apc1"]
+					if now, _ := u.Reading(w.now, time.Hour); (now.Supply == r.supply && now.LostFor == nil) != r.takes {
+						t.Errorf("after report %d it is %s", i+1, now.Supply)
+					}
+				}
+				want := rs[len(rs)-1].supply == power.Battery && rs[len(rs)-1].takes && rs[len(rs)-1].since > 10
+				if run := w.state.Sites["home"].Run; (run != nil) != want {
+					t.Errorf("run %+v", run)
+				}
+				w.checkReplay()
+			})
+		}
+	}
+}
+
+// TestA7_ForgedMessagesAreANotice, once in an hour for each name, also over a restart.
+func TestA7_ForgedMessagesAreANotice(t *testing.T) {
+	w := newWorld(t, home())
+	w.step(sentinel.Started{})
+	told := func(name string, want int) {
+		t.Helper()
+		facts := w.step(sentinel.Forged{Site: "home", Name: name, From: "192.0.2.7", Times: 3})
+		if len(facts) != want {
+			t.Fatalf("%q: %d facts, not %d", name, len(facts), want)
+		}
+		if want == 0 {
+			return
+		}
+		n, _ := facts[0].(*sentinel.Noticed)
+		if n == nil || !strings.HasSuffix(n.Text, "with a wrong key: 3 messages in the hour, the last from 192.0.2.7") {
+			t.Errorf("told %+v", facts[0])
+		}
+	}
+	told("pve2", 1)
+	told("pve2", 0)
+	told("pve1", 1)
+	told("", 1)
+	told("", 0)
+	w.restart(time.Minute)
+	told("pve2", 0)
+	w.now = w.now.Add(time.Hour)
+	told("pve2", 1)
+	w.checkReplay()
+}
+
+// TestR3_NoticesOfTheStart stand in the timeline.
+func TestR3_NoticesOfTheStart(t *testing.T) {
+	w := newWorld(t, home())
+	facts := w.step(sentinel.Started{Notices: []string{"the journal was damaged"}})
+	if len(facts) != 2 || sentinel.Sentence(facts[1]) != "the journal was damaged" {
+		t.Errorf("%d facts", len(facts))
+	}
 }
 
 // TestU6_LateReportsAreHistory: what was long on its way, or was overtaken, changes
@@ -51,7 +152,7 @@ func TestU6_LateReportsAreHistory(t *testing.T) {
 // comes again, also of the Pi's boot before; newer reports count.
 func TestU6_OldReportsAfterARestart(t *testing.T) {
 	of := func(supply power.Supply, boot string, seq int64) sentinel.UPSReported {
-		r := reported(supply, 60, 0)
+		r := reported(supply, 1, 0)
 		r.Boot, r.Seq = boot, seq
 		return r
 	}
@@ -62,6 +163,7 @@ func TestU6_OldReportsAfterARestart(t *testing.T) {
 		w.step(r)
 	}
 	w.restart(time.Second)
+	w.now = w.now.Add(time.Second)
 	w.step(of(power.Mains, "b", 4))
 	for _, r := range []sentinel.UPSReported{of(power.Battery, "a", 10), of(power.Battery, "a", 11), of(power.Battery, "b", 3), of(power.Battery, "b", 2)} {
 		w.now = w.now.Add(time.Second)
@@ -107,7 +209,7 @@ func TestUnknownThingsDoNotPanic(t *testing.T) {
 func TestRunOfASiteThatIsGone(t *testing.T) {
 	w := newWorld(t, home())
 	w.step(sentinel.Arm{Site: "home", By: "alice"})
-	w.step(reported(power.Battery, 11, 0))
+	w.outage(11)
 	if run := w.state.Sites["home"].Run; run == nil || run.Over() {
 		t.Fatal("no run has begun")
 	}
@@ -136,7 +238,7 @@ func TestMandate(t *testing.T) {
 	want(0, shutdown.Disarmed, "")
 	w.step(sentinel.Arm{Site: "home", By: "alice"})
 	want(0, shutdown.None, "")
-	w.step(reported(power.Battery, 10, 0))
+	w.outage(10)
 	id := w.state.Sites["home"].Run.ID
 	want(1, shutdown.Begun, id)
 	w.step(sentinel.RunAnswered{Site: "home", Run: id, Target: "listing/pve1"})

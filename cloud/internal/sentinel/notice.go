@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -35,4 +36,16 @@ func saidExpiry(in KeyExpiring) string {
 	default:
 		return "expires on " + at
 	}
+}
+
+// forged says that somebody signs as another, once in the window that it was counted in
+// (rule A7).
+func (d *decider) forged(in Forged) {
+	who := cmp.Or(in.Name, "machines that are not known")
+	n := &Noticed{Site: in.Site, About: "forged as " + who, As: in.From}
+	if at, told := d.ToldAt[n.About]; told && d.now.Sub(at) < d.cfg.Times.Window {
+		return
+	}
+	n.Text = fmt.Sprintf("somebody signs as %s with a wrong key: %d messages in the hour, the last from %s", who, in.Times, in.From)
+	d.emit(n)
 }

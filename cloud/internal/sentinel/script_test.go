@@ -211,6 +211,10 @@ func (w *world) doSource(verb string, a args) error {
 		return err
 	case "ups":
 		return w.doUPS(a)
+	case "held-back": // a report of an outage that somebody kept, or one of two
+		d, err := a.duration("for")
+		w.step(sentinel.UPSReported{Site: "home", Pi: "pi1", UPS: "apc1", Reading: power.Reading{Supply: power.Battery, For: power.InSeconds(d)}})
+		return err
 	case "pi-run":
 		stage, _ := strconv.Atoi(a.set["stage"])
 		w.step(sentinel.PiReported{Site: "home", Pi: "pi1", Run: shutdown.Status{ID: "pi-run", State: shutdown.State(a.name()), Stage: stage,

@@ -14,9 +14,10 @@ type State struct {
 	cfg       Config
 	Sites     map[string]*Site
 	Incidents map[string]*Incident
-	Keys      map[string]KeyBound // by name
-	Told      map[string]string   // how what was noticed stood, by what it is about
-	Blind     time.Time           // since when the brain has had no uplink; zero: it has
+	Keys      map[string]KeyBound  // by name
+	Told      map[string]string    // how what was noticed stood, by what it is about
+	ToldAt    map[string]time.Time // and when it was told
+	Blind     time.Time            // since when the brain has had no uplink; zero: it has
 
 	wake time.Time // the next deadline, as of the last Step
 }
@@ -100,8 +101,10 @@ type UPS struct {
 	Shown  map[string][]Said // by Pi: its reports that changed the supply
 
 	reading power.Reading
-	at      time.Time // when the reading was true; zero: none ever
-	assumed bool      // the reading is what the journal knew, not yet heard anew
+	at      time.Time        // when the reading was true; zero: none ever
+	assumed bool             // the reading is what the journal knew, not yet heard anew
+	heard   time.Time        // since when it has been heard, after a start or pause; zero: not yet
+	claims  map[string]claim // by Pi
 }
 
 // Incident is something that is wrong, from its start to its end.
@@ -142,7 +145,7 @@ func (c *Call) Open() bool { return c.Ended.IsZero() }
 
 // New makes the state of a brain that has seen nothing.
 func New(cfg Config) *State {
-	s := &State{cfg: cfg, Sites: map[string]*Site{}, Incidents: map[string]*Incident{}, Keys: map[string]KeyBound{}, Told: map[string]string{}}
+	s := &State{cfg: cfg, Sites: map[string]*Site{}, Incidents: map[string]*Incident{}, Keys: map[string]KeyBound{}, Told: map[string]string{}, ToldAt: map[string]time.Time{}}
 	for _, sc := range cfg.Sites {
 		site := s.site(sc.Name)
 		for _, n := range sc.Nodes {

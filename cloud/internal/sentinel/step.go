@@ -61,6 +61,8 @@ func (s *State) Step(now time.Time, in Input) []Fact {
 		}
 	case KeyExpiring:
 		d.keyExpiring(in)
+	case Forged:
+		d.forged(in)
 	case UPSReported:
 		d.upsReported(in)
 	case PiReported:
@@ -115,6 +117,9 @@ func (d *decider) settle() {
 
 func (d *decider) started(in Started) {
 	d.emit(&BrainStarted{Version: in.Version})
+	for _, text := range in.Notices {
+		d.emit(&Noticed{Text: text})
+	}
 	d.restartClocks()
 	for _, site := range d.Sites { // what was under way is sent again
 		if r := site.Run; r != nil && !r.Over() {

@@ -19,6 +19,7 @@ const piPatience = 10 * time.Second
 
 // assume takes what the journal knew for the last report, with contact lost from now.
 func (u *UPS) assume(now time.Time) {
+	u.heard, u.claims = time.Time{}, nil
 	if u.Supply == "" {
 		return
 	}
@@ -32,6 +33,9 @@ func (d *decider) upsReported(in UPSReported) {
 	at := d.now.Add(-in.Lag)
 	if in.Lag > reportTooOld || !at.After(u.at) || u.overtaken(in) {
 		return
+	}
+	if !u.believes(in, at) {
+		return // the next report will say so too, within a second
 	}
 	u.reading, u.at, u.assumed = in.Reading, at, false
 	if in.Reading.Supply == power.Unknown || in.Reading.Supply == u.Supply {
@@ -53,6 +57,52 @@ func (u *UPS) overtaken(in UPSReported) bool {
 	shown := u.Shown[in.Pi]
 	i := slices.IndexFunc(shown, func(s Said) bool { return s.Boot == in.Boot })
 	return in.Seq != 0 && i >= 0 && (i < len(shown)-1 || in.Seq <= shown[i].Seq)
+}
+
+// claim is a report that something other than the mains supplies a UPS, not yet confirmed.
+type claim struct {
+	boot string
+	seq  int64
+	at   time.Time
+}
+
+const (
+	// confirmAfter is a little less than the second after which a Pi on battery says so again.
+	confirmAfter = 900 * time.Millisecond
+	// claimSlack is by how much two reports' ways may differ.
+	claimSlack = time.Second
+)
+
+// believes reports whether a report may be acted upon by itself. After a start or a pause
+// only the reports that made facts are known to be old: of an outage that began before its
+// UPS was heard since, one report may be somebody's who held it back, and begins nothing
+// until a newer one confirms it (rule U6). A Pi on battery sends that within a second.
+func (u *UPS) believes(in UPSReported, at time.Time) bool {
+	if in.Reading.Supply == power.Mains {
+		if u.heard.IsZero() {
+			u.heard = at
+		}
+		u.claims = nil
+		return true
+	}
+	goesOn := !u.assumed && u.Supply != "" && u.Supply != power.Mains
+	began := at.Add(-in.Reading.For.Duration())
+	if !u.heard.IsZero() && (goesOn || !began.Before(u.heard.Add(-claimSlack))) {
+		return true
+	}
+	first, ok := u.claims[in.Pi]
+	if !ok || first.boot != in.Boot {
+		if u.claims == nil {
+			u.claims = map[string]claim{}
+		}
+		u.claims[in.Pi] = claim{in.Boot, in.Seq, at}
+		return false
+	}
+	if at.Sub(first.at) < confirmAfter || in.Seq != 0 && in.Seq <= first.seq {
+		return false
+	}
+	u.heard, u.claims = first.at, nil
+	return true
 }
 
 // mainsBack ends what the outage began, unless another UPS of the site is still on

@@ -105,7 +105,7 @@ func (h *house) piRefuses() {
 	before := files(h.T, h.of("pi"))
 	r := send("tcp", h.lan, post(e.path, h.envelope(e)))
 	wrong := oneError(r)
-	if r.status != 503 || !strings.Contains(r.text(), "no space left") {
+	if r.status != 503 || !strings.Contains(r.text(), "disk takes nothing") {
 		wrong = append(wrong, "is not refused for want of space")
 	}
 	if after := files(h.T, h.of("pi")); fmt.Sprint(after) != fmt.Sprint(before) {

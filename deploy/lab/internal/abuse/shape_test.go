@@ -55,8 +55,6 @@ func (h *house) listener(target string) (network, addr string) {
 	}
 }
 
-const notJSON = "an unknown path or method is answered in plain text, where every error is to be JSON"
-
 // everywhere are shapes for all listeners.
 var everywhere = []shape{
 	{name: "a TLS hello", make: raw("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + strings.Repeat("\x00", 500)), status: []int{400}, plain: true},
@@ -72,11 +70,11 @@ var everywhere = []shape{
 	{name: "a path of 1 MB", make: line("GET /" + strings.Repeat("x", 1<<20)), status: []int{414, 431}, plain: true},
 	{name: "a header with NUL", make: line("GET /", "X: \x00"), status: []int{400}, plain: true},
 	{name: "a path that is none", make: line("GET /../../etc/passwd"), status: []int{404, 301, 307}, plain: true},
-	{name: "a path with %00 and %0a", make: line("GET /%00%0a%1b[31m"), status: []int{404}, known: notJSON},
-	{name: "an unknown path", make: line("GET /wp-login.php"), status: []int{404}, known: notJSON},
+	{name: "a path with %00 and %0a", make: line("GET /%00%0a%1b[31m"), status: []int{404}},
+	{name: "an unknown path", make: line("GET /wp-login.php"), status: []int{404}},
 	{name: "CONNECT to elsewhere", make: raw("CONNECT 192.0.2.1:22 HTTP/1.1\r\nHost: 192.0.2.1:22\r\n\r\n"), status: []int{403, 404, 405}, plain: true},
 	{name: "OPTIONS *", make: line("OPTIONS *"), status: []int{200, 404, 405, 400}, plain: true},
-	{name: "TRACE", make: line("TRACE /"), status: []int{404, 405}, known: notJSON},
+	{name: "TRACE", make: line("TRACE /"), status: []int{404, 405}},
 }
 
 // shapes are those for one listener.
@@ -84,7 +82,7 @@ var shapes = []shape{
 	{target: onBrain, name: "GET of a route for messages", make: line("GET /v1/heartbeat"), status: []int{405}},
 	{target: onBrain, name: "PUT of a route for messages", make: line("PUT /v1/ups", "Content-Length: 0"), status: []int{405}},
 	{target: onBrain, name: "a body cut off by its sender", make: raw("POST /v1/ups HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n{}}}x"), status: []int{400}, says: "malformed", reason: "malformed"},
-	{target: onBrain, name: "a length and chunks", make: raw("POST /v1/ups HTTP/1.1\r\nHost: x\r\nContent-Length: 60\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"), status: []int{400}, says: "EOF", reason: "malformed"},
+	{target: onBrain, name: "a length and chunks", make: raw("POST /v1/ups HTTP/1.1\r\nHost: x\r\nContent-Length: 60\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"), status: []int{400}, says: "there is nothing in it", reason: "malformed"},
 	{target: onBrain, name: "GET of the arm button", make: line("GET /api/v1/plan/arm"), status: []int{405}},
 	{target: onBrain, name: "arm from another site's page", make: line("POST /api/v1/plan/arm", "Origin: http://evil.example", "Content-Length: 0"), status: []int{403}, says: "own page", reason: "forbidden"},
 	{target: onBrain, name: "arm, cross-site says the browser", make: line("POST /api/v1/plan/arm", "Sec-Fetch-Site: cross-site", "Content-Length: 0"), status: []int{403}, says: "own page", reason: "forbidden"},
@@ -102,8 +100,8 @@ var shapes = []shape{
 	{target: onControl, name: "GET of the arm button", make: line("GET /api/v1/plan/arm"), status: []int{405}},
 	{target: onControl, name: "ack of an unknown incident", make: line("POST /api/v1/incidents/x/ack", "Content-Length: 0"), status: []int{404}, says: "is open"},
 	{target: onControl, name: "an empty heartbeat", make: line("POST /v1/heartbeat", "Content-Length: 0"), status: []int{400}, says: "malformed", reason: "malformed"},
-	{target: onLAN, name: "the brain's UPS route", make: line("POST /v1/ups", "Content-Length: 0"), status: []int{404}, known: notJSON},
-	{target: onLAN, name: "GET of a route for messages", make: line("GET /v1/announce"), status: []int{405}, known: notJSON},
+	{target: onLAN, name: "the brain's UPS route", make: line("POST /v1/ups", "Content-Length: 0"), status: []int{404}},
+	{target: onLAN, name: "GET of a route for messages", make: line("GET /v1/announce"), status: []int{405}},
 	{target: onLAN, name: "an announcement of 5 KB, signed", make: func(h *house) []byte {
 		e := endpoint{path: courier.PathAnnounce, kind: wire.KindAnnouncement, by: "pve1"}
 		return post(e.path, seal(e.kind, append(marshal(h.message(e)), strings.Repeat(" ", 5<<10)...), h.keys["pve1"]))
@@ -111,7 +109,7 @@ var shapes = []shape{
 	{target: onEvents, name: "an unknown event", make: line("POST /event/../../x", "Content-Length: 0"), status: []int{404, 307, 301}, plain: true},
 	{target: onEvents, name: "an event of control characters", make: line("POST /event/%0a%1b%5b31m", "Content-Length: 0"), status: []int{204}, plain: true},
 	{target: onEvents, name: "an event of 10 KB", make: line("POST /event/"+strings.Repeat("x", 10<<10), "Content-Length: 0"), status: []int{204}, plain: true},
-	{target: onEvents, name: "an event by GET", make: line("GET /event/onbattery"), status: []int{405}, known: notJSON},
+	{target: onEvents, name: "an event by GET", make: line("GET /event/onbattery"), status: []int{405}},
 	{target: onEvents, name: "an event with 10 MB", make: func(*house) []byte { return post("/event/onbattery", make([]byte, tenMB)) }, status: []int{204}, plain: true},
 	{target: onLAN, name: "CONNECT, unsigned", make: connect("", ""), status: []int{403}, says: "no Sentinel authorisation", reason: "forbidden"},
 	{target: onLAN, name: "CONNECT, Basic", make: connect("", "Basic YTpi"), status: []int{403}, says: "no Sentinel authorisation", reason: "forbidden"},
@@ -195,8 +193,7 @@ func TestR2_Shapes(t *testing.T) {
 func (h *house) shape(s shape) {
 	h.Helper()
 	onPi := s.target == onLAN || s.target == onEvents
-	mark := h.pi.log.mark()
-	before, counts := h.state(), h.count(onPi, mark)
+	before, counts := h.state(), h.count(onPi)
 	network, addr := h.listener(s.target)
 	r := send(network, addr, s.make(h))
 	var wrong []string
@@ -209,7 +206,7 @@ func (h *house) shape(s shape) {
 			wrong = append(wrong, fmt.Sprintf("does not say %q", s.says))
 		}
 	}
-	x := h.outcome(s.target, s.name, r, before, counts, mark, onPi, s.reason, &wrong)
+	x := h.outcome(s.target, s.name, r, before, counts, onPi, s.reason, &wrong)
 	x.known = s.known
 	judge(h.T, x, wrong)
 	if s.known != "" && r.status == http.StatusNoContent { // it was pressed: take it back

@@ -34,7 +34,7 @@ func TestR2_Slow(t *testing.T) {
 	h := newHouse(t)
 	rss := map[*program]float64{h.brain: h.brain.rss(), h.pi: h.pi.rss()}
 	before := h.state()
-	mark, counts := h.pi.log.mark(), h.refused()
+	mark, counts := h.pi.log.mark(), h.count(false)
 	var idle, slow sync.WaitGroup
 	for target, addr := range map[string]string{onBrain: h.page, onLAN: h.lan} {
 		h.crowd(&idle, target, addr)
@@ -76,7 +76,7 @@ func TestR2_Slow(t *testing.T) {
 	slow.Wait()
 	crowded := map[*program]float64{h.brain: h.brain.rss(), h.pi: h.pi.rss()}
 	idle.Wait()
-	if got := counted(counts, h.refused()); got != fmt.Sprintf("slow+%d", bodies[false]) {
+	if got := counted(counts, h.count(false)); got != fmt.Sprintf("slow+%d", bodies[false]) {
 		t.Errorf("the brain counted %s", got)
 	}
 	if got := counted(nil, h.pi.saidRefused(mark)); got != fmt.Sprintf("slow+%d", bodies[true]) {
