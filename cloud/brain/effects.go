@@ -38,9 +38,21 @@ func (b *Brain) effect(ctx context.Context, e journal.Entry) {
 	}
 }
 
-// resume takes up what an earlier process left: calls that may or may not have been
-// placed, none of which may be taken for another's, and the watch over a run.
-func (b *Brain) resume(ctx context.Context) {
+// leftovers are what an earlier process left: calls that may or may not have been placed,
+// none of which may be taken for another's, and the watch over a run. What this process
+// begins by itself before they are resumed is not among them.
+func (b *Brain) leftovers() (resume func(ctx context.Context)) {
+	calls := b.state.OpenCalls()
+	runs := map[string]*shutdown.Run{}
+	for _, site := range b.state.Sites {
+		if site.Run != nil && !site.Run.Over() {
+			runs[site.Name] = site.Run
+		}
+	}
+	return func(ctx context.Context) { b.resume(ctx, calls, runs) }
+}
+
+func (b *Brain) resume(ctx context.Context, calls []*sentinel.Call, runs map[string]*shutdown.Run) {
 	b.renewBundles()
 	for _, i := range b.state.Incidents {
 		for _, c := range i.Calls {
@@ -49,15 +61,18 @@ func (b *Brain) resume(ctx context.Context) {
 			}
 		}
 	}
-	for _, c := range b.state.OpenCalls() {
+	for _, c := range calls {
+		if !c.Open() {
+			continue
+		}
 		b.placeCall(ctx, b.clock.Shown(c.Requested), c, true)
 		if c.Dropped && b.caller != nil {
 			b.caller.Drop(c.ID)
 		}
 	}
-	for _, site := range b.state.Sites {
-		if site.Run != nil && !site.Run.Over() {
-			b.watchRun(ctx, site.Name, site.Run)
+	for site, run := range runs {
+		if b.state.Sites[site].Run == run && !run.Over() {
+			b.watchRun(ctx, site, run)
 		}
 	}
 }

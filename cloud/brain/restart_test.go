@@ -47,6 +47,22 @@ func TestC4_CrashWhileCalling(t *testing.T) {
 	}
 }
 
+// TestC4_ACallFallsDueWhileTheBrainIsDead: it is placed at the start, once.
+func TestC4_ACallFallsDueWhileTheBrainIsDead(t *testing.T) {
+	in(t, nil, func(h *home) {
+		h.x.Behave(alex, twiliosim.NoAnswer{})
+		h.nodes["pve2"].kill()
+		rest(95 * time.Second) // it rang in vain, and is tried again in 10 s
+		h.calls(1)
+		h.crash(20 * time.Second)
+		rest(50 * time.Second)
+		// No second one to Alex for this time, who is followed by Sam.
+		if calls := h.calls(3); calls[1].To != alex || calls[2].To == alex {
+			h.Errorf("called %s, %s, %s", calls[0].To, calls[1].To, calls[2].To)
+		}
+	})
+}
+
 // TestC4_TwoCallsToOneNumber: after a crash the one that was placed is not taken for the
 // one that waited, which would be lost.
 func TestC4_TwoCallsToOneNumber(t *testing.T) {

@@ -25,8 +25,9 @@ func (d *decider) announced(in Announced) {
 		}
 		return
 	}
-	unseen := src == nil || src.Condition == Pending
-	if unseen {
+	at := d.now.Add(-in.Age)
+	unheard := src == nil || src.Condition != Up // no heartbeat will end
+	if src == nil || src.Condition == Pending {
 		d.emit(&SourceAppeared{Site: in.Site, Name: in.Name, Role: Node, Boot: in.Boot, Via: in.Via})
 		src = site.Sources[in.Name]
 	}
@@ -34,9 +35,16 @@ func (d *decider) announced(in Announced) {
 		d.overtakes(in)
 		return // the same, by another route or from another process
 	}
-	at := d.now.Add(-in.Age)
 	explains := slices.ContainsFunc(src.Failures, func(f Failure) bool { return f.explainedBy(in.Boot, at) })
-	if src.Boot != in.Boot && !explains {
+	switch {
+	case src.Boot == in.Boot || explains:
+	case src.bootsAnew(in.Boot, at): // it overtook the first heartbeat of its boot
+		back := &SourceBack{Site: in.Site, Name: in.Name, Boot: in.Boot, Via: in.Via}
+		if unheard {
+			back.Away = at.Sub(src.Last)
+		}
+		d.emit(back)
+	default:
 		d.overtakes(in)
 		return // of a boot that is over: it explains nothing any more
 	}
@@ -45,10 +53,10 @@ func (d *decider) announced(in Announced) {
 		Returns: in.Returns, Via: in.Via, Age: in.Age, Seq: in.Seq})
 	if src.Boot == in.Boot {
 		switch {
-		case unseen: // no heartbeat will end
-			d.left(site, src, at)
 		case src.Condition != Up:
 			d.left(site, src, src.Last)
+		case unheard:
+			d.left(site, src, at)
 		default:
 			src.restartRunning(d.now)
 		}
@@ -56,6 +64,16 @@ func (d *decider) announced(in Announced) {
 	if explains && incident != nil {
 		d.withdraw(incident, src, in)
 	}
+}
+
+// bootsAnew reports whether an announcement made then tells of a boot that was not heard of
+// before: a Pi tells of one with its next heartbeat, but relays an announcement at once.
+func (src *Source) bootsAnew(boot string, at time.Time) bool {
+	last := src.Since
+	if src.Condition != Up {
+		last = src.Last
+	}
+	return at.After(last) && !slices.ContainsFunc(src.Said, func(s Said) bool { return s.Boot == boot })
 }
 
 // overtakes keeps an announcement that changes nothing now from counting later, when it
