@@ -164,6 +164,9 @@ func (g *Guardian) mandated(now time.Time, epoch shutdown.Epoch, run shutdown.St
 		es := g.apply(g.Run.Abort(now, "the brain's own run advances under a later epoch"))
 		return append(es, g.note(epoch, shutdown.Event{Type: Yielded, At: now})...)
 	}
+	if run == shutdown.Disarmed && epoch.Compare(g.seen) < 0 {
+		return g.Tick(now) // a brain that has lost its memory: only a bundle that a person disarmed counts
+	}
 	if g.open() && run == shutdown.Disarmed { // the bundle that says so may not be on disk
 		return g.apply(g.Run.Abort(now, "the plan was disarmed"))
 	}

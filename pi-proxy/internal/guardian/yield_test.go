@@ -74,3 +74,20 @@ func TestG2_ABrainThatWasYieldedToHasItsTenSecondsAlsoWhenTimeIsShort(t *testing
 		t.Errorf("epoch %v, want %v", h.g.Epoch, want)
 	}
 }
+
+// TestG5_ABrainThatForgotItsEpochDisarmsNothing: its journal is lost, and nobody has
+// disarmed the plan.
+func TestG5_ABrainThatForgotItsEpochDisarmsNothing(t *testing.T) {
+	h := newHouse(t, orders())
+	h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 3, Holder: "brain"}, shutdown.None))
+	h.cut()
+	h.pass(25)
+	h.note(h.g.Mandated(h.now, shutdown.Epoch{Holder: "brain"}, shutdown.Disarmed))
+	if h.g.Run == nil || h.g.Run.Stopped != "" {
+		t.Fatalf("the run is %+v", h.g.Run)
+	}
+	h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 3, Holder: "brain"}, shutdown.Disarmed))
+	if h.g.Run.Stopped == "" {
+		t.Error("one that remembers is not heeded")
+	}
+}

@@ -44,11 +44,10 @@ func (p Powerfail) Remove() error {
 	if err != nil {
 		return err
 	}
-	err = os.Remove(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil // asked first: in a directory that is read-only here, removing fails either way
 	}
-	if err != nil {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("take back the word to cut the output: %w", err)
 	}
 	dir, err := os.Open(filepath.Dir(path))
