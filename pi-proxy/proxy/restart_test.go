@@ -211,6 +211,25 @@ func TestA7_WhatTheBrainHasTakenIsNotRelayedAgainAfterARestart(t *testing.T) {
 	}
 }
 
+// TestA7_ABrokenBundleForgetsNothing: until the brain's comes nobody is known.
+func TestA7_ABrokenBundleForgetsNothing(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	n := h.node("pve1")
+	h.brain.storedHash(h.begin(wire.Bundle{Site: "home", Keys: map[string]wire.PublicKey{"pve1": n.key.PublicKey()}}))
+	eventually(t, "pve1 is heard", func() bool { _, err := n.beat(); return err == nil })
+	h.silence(true)
+	h.stop()
+	if err := os.WriteFile(filepath.Join(h.cfg.StateDir, "bundle.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.start()
+	h.stop()
+	if text, err := os.ReadFile(filepath.Join(h.cfg.StateDir, "seen.json")); err != nil || !strings.Contains(string(text), "pve1") {
+		t.Errorf("what is left: %s, %v", text, err)
+	}
+}
+
 func TestR1_AWordOfTheBrainIsNotTakenAgainAfterARestart(t *testing.T) {
 	t.Parallel()
 	r := newRack(t, pvesim.NodeConfig{Name: "pve1"})

@@ -51,7 +51,7 @@ func lastMoment(a, b *daemon.Moment) *daemon.Moment {
 func (p *Proxy) saveSeen() {
 	p.seenMu.Lock()
 	defer p.seenMu.Unlock()
-	seen := p.lan.Seen()
+	seen := p.lan.Seen(p.stored.Load() == nil) // without a bundle nobody is known, and all of it still holds
 	err := p.ledger.SetSeen(ledger.Seen{Moment: p.clock.Moment(), Marks: seen.Marks, Ways: seen.Ways, Connects: p.connects.Marks()})
 	if err != nil && p.seenSaved {
 		p.log.Error("what was seen is not stored, after a restart repetitions may pass for new", "err", err)

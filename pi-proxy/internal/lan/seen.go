@@ -18,11 +18,11 @@ type Seen struct {
 	Ways  []wire.Way  `json:"ways,omitempty"`
 }
 
-// Seen is what is remembered of the nodes that are known now.
-func (l *Listener) Seen() Seen {
+// Seen is what is remembered of all nodes, or of those that are known now.
+func (l *Listener) Seen(all bool) Seen {
 	return Seen{
-		Marks: slices.DeleteFunc(l.seen.Marks(), func(m wire.Mark) bool { return !l.knows(m.Node) }),
-		Ways:  slices.DeleteFunc(l.lags.Ways(), func(w wire.Way) bool { return !l.knows(w.Node) }),
+		Marks: slices.DeleteFunc(l.seen.Marks(), func(m wire.Mark) bool { return !all && !l.knows(m.Node) }),
+		Ways:  slices.DeleteFunc(l.lags.Ways(), func(w wire.Way) bool { return !all && !l.knows(w.Node) }),
 	}
 }
 

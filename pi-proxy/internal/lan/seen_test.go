@@ -67,7 +67,7 @@ func TestA7_AHeartbeatFromBeforeARestartIsNoSignOfLife(t *testing.T) {
 	send(p, 1_000_000)
 	p.later(time.Second)
 	send(p, 2_000_000)
-	saved := p.Seen()
+	saved := p.Seen(false)
 	p.later(time.Second)
 	send(p, 3_000_000) // not in what is saved: then the process crashed
 	p.later(40 * time.Second)
@@ -118,7 +118,7 @@ func TestA7_AnAnnouncementThatComesAgainIsAcknowledgedAndKeptOnce(t *testing.T) 
 
 	spooled := p.kept[1].envelope
 	for name, next := range map[string]*pi{
-		"it is in what was saved":        p.restarted(t, p.Seen()),
+		"it is in what was saved":        p.restarted(t, p.Seen(false)),
 		"it is in the spool":             p.restarted(t, lan.Seen{}),
 		"the spool holds a forgery also": p.restarted(t, lan.Seen{}),
 	} {
@@ -165,7 +165,7 @@ func TestSeenIsOfKnownNodesAlone(t *testing.T) {
 		}
 	}
 	delete(p.known, "pve2")
-	s := p.Seen()
+	s := p.Seen(false)
 	if len(s.Marks) != 1 || len(s.Ways) != 1 || s.Marks[0].Node != "pve1" || s.Ways[0].Node != "pve1" {
 		t.Errorf("seen is %+v", s)
 	}
