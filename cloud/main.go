@@ -31,7 +31,7 @@ type commands struct {
 	} `cmd:"" help:"Say that you know of an incident; nobody is called about it any more."`
 	Approve struct {
 		Node string `arg:"" optional:"" help:"The name of the machine, as the page lists it; without it those that wait are listed."`
-		Key  string `help:"Its key, if several wait under the name."`
+		Key  string `help:"Its key, as the page lists it; needed if several wait under the name, if a Pi relayed it, or if the name has another key already."`
 		Site string `help:"Its site, if it does not say so itself."`
 	} `cmd:"" help:"Let a machine in that waits, since it is not known or was set up anew."`
 	Version struct{} `cmd:"" help:"Print the version."`

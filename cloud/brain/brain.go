@@ -39,6 +39,8 @@ type Brain struct {
 	notifier *daemon.Notifier
 	metrics  *metrics
 
+	lock       *os.File // on the state directory
+	arming     *arming
 	journal    *journal.Journal
 	table      *liveness.Table
 	identities *ingest.Identities
@@ -91,15 +93,11 @@ func newBrain(ctx context.Context, cfg Config, log *slog.Logger, m machine) (*Br
 	if err = os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the state directory: %w", err)
 	}
-	before := ranBefore(cfg.StateDir)
-	if b.key, err = wire.LoadKey(cfg.StateDir); err != nil {
+	if b.lock, err = lock(ctx, cfg.StateDir); err != nil {
 		return nil, err
 	}
-	if err := b.connect(); err != nil {
-		return nil, err
-	}
-	if err := b.replay(ctx, before); err != nil {
-		return nil, err
+	if err := b.open(ctx); err != nil {
+		return nil, errors.Join(err, b.lock.Close())
 	}
 	b.uplink = &uplink{anchors: cfg.Anchors, dial: m.dial, log: log, asked: make(chan struct{}, 1),
 		tell: func(ctx context.Context, online bool) {
@@ -110,8 +108,21 @@ func newBrain(ctx context.Context, cfg Config, log *slog.Logger, m machine) (*Br
 	return b, nil
 }
 
+// open reads the state directory.
+func (b *Brain) open(ctx context.Context) (err error) {
+	before := ranBefore(b.cfg.StateDir)
+	b.arming = newArming(b.cfg.StateDir)
+	if b.key, err = wire.LoadKey(b.cfg.StateDir); err != nil {
+		return err
+	}
+	if err := b.connect(); err != nil {
+		return err
+	}
+	return b.replay(ctx, before)
+}
+
 // Close is for a brain that is not run.
-func (b *Brain) Close() error { return b.journal.Close() }
+func (b *Brain) Close() error { return errors.Join(b.journal.Close(), b.lock.Close()) }
 
 func coreConfig(cfg *Config) sentinel.Config {
 	times := sentinel.DefaultTimes()

@@ -64,11 +64,8 @@ func (b *Brain) tell(asker ingest.Known, has string, a *wire.Answer) {
 	if b.clock.Now().Sub(v.at) > pausedAfter {
 		m.Run = shutdown.None
 	}
-	m.Bundle = own.hash
+	m, a.Bundle = b.mandate(has, m, own)
 	a.Mandate = &m
-	if has != own.hash {
-		a.Bundle = &own.Bundle
-	}
 }
 
 // relay is a Pi as the way to a site's machines.

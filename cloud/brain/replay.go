@@ -26,7 +26,7 @@ func (b *Brain) replay(ctx context.Context, ranBefore bool) error {
 	if err != nil {
 		return err
 	}
-	r, err := journal.Restore(ctx, filepath.Join(b.cfg.StateDir, journalFile), b.machine.wall())
+	r, err := journal.Restore(ctx, filepath.Join(b.cfg.StateDir, journalFile), b.machine.wall(), b.armingLost)
 	if err != nil {
 		return err
 	}
@@ -55,6 +55,9 @@ func (b *Brain) replay(ctx context.Context, ranBefore bool) error {
 // the timeline, and what was forgotten stands on the page until somebody restarts the brain.
 func (b *Brain) judge(r *journal.Restored, ranBefore bool) {
 	path := filepath.Join(b.cfg.StateDir, journalFile)
+	if r.Lost || len(r.Facts) == 0 && ranBefore {
+		b.armingLost()
+	}
 	text := ""
 	switch {
 	case r.Aside != "":
@@ -65,7 +68,7 @@ func (b *Brain) judge(r *journal.Restored, ranBefore bool) {
 		b.log.Error("the journal cannot be opened for writing, acting from memory", "facts", len(r.Facts), "err", r.Trouble)
 		return
 	case len(r.Facts) == 0 && ranBefore:
-		text = "the journal is empty though there was a signing key: if this brain has run before, all that was decided is forgotten, and the plan is not armed"
+		text = "the journal is empty though there was a signing key: if this brain has run before, all that was decided is forgotten, also whether the plan is armed"
 		b.log.Warn("the journal is empty", "path", path, "notice", text)
 		b.notices = append(b.notices, text)
 		return

@@ -80,6 +80,7 @@ func TestR3_DamagedJournal(t *testing.T) {
 		h.nodes["pve2"].kill()
 		rest(40 * time.Second)
 		h.calls(1)
+		h.press("/api/v1/plan/arm") // now a person has looked
 		h.crash(time.Second)
 		rest(30 * time.Second)
 		h.calls(1)

@@ -19,7 +19,7 @@ import (
 // Run serves until the context ends. Nothing waits for the network: the loop, and with
 // it READY=1, comes first.
 func (b *Brain) Run(ctx context.Context) error {
-	defer b.journal.Close()
+	defer b.Close()
 	b.log.Info("starting", "name", b.cfg.Name, "key", b.key.PublicKey(), "version", b.version)
 	mux, err := b.routes()
 	if err != nil {
@@ -83,10 +83,10 @@ func (b *Brain) routes() (*http.ServeMux, error) {
 				return err
 			}
 		}
-		return b.forEachSite(ctx, func(site string) sentinel.Input { return sentinel.Arm{Site: site, By: "the operator"} })
+		return b.decideArming(ctx, func(site string) sentinel.Input { return sentinel.Arm{Site: site, By: "the operator"} })
 	}))
 	mux.HandleFunc("POST /api/v1/plan/disarm", b.button(func(ctx context.Context, r *http.Request) error {
-		return b.forEachSite(ctx, func(site string) sentinel.Input { return sentinel.Disarm{Site: site, By: "the operator"} })
+		return b.decideArming(ctx, func(site string) sentinel.Input { return sentinel.Disarm{Site: site, By: "the operator"} })
 	}))
 	mux.HandleFunc("POST /api/v1/incidents/{id}/ack", b.button(func(ctx context.Context, r *http.Request) error {
 		return b.acknowledge(ctx, r.PathValue("id"))
@@ -128,6 +128,15 @@ func (b *Brain) page() *web.View {
 	if v := b.view.Load(); v != nil {
 		return v.page
 	}
+	return nil
+}
+
+// decideArming is a person's word on whether the plan is armed.
+func (b *Brain) decideArming(ctx context.Context, in func(site string) sentinel.Input) error {
+	if err := b.forEachSite(ctx, in); err != nil {
+		return err
+	}
+	b.armingKnown()
 	return nil
 }
 

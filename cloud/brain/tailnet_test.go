@@ -160,7 +160,7 @@ func TestTailnet(t *testing.T) {
 	stranger := joins(t, control.BaseURL(), "pve9")
 	_, err = stranger.beat()
 	var no *courier.Refusal
-	if !errors.As(err, &no) || no.Status != http.StatusForbidden || no.Hint != "give it "+ingest.TagNode+"; or on the brain: sentinel-cloud approve pve9" {
+	if !errors.As(err, &no) || no.Status != http.StatusForbidden || no.Hint != "give it "+ingest.TagNode+"; or on the brain: sentinel-cloud approve pve9 --key "+string(stranger.key.PublicKey()) {
 		t.Errorf("the stranger was answered with %v", err)
 	}
 	thief := joins(t, control.BaseURL(), "laptop", ingest.TagNode)

@@ -22,6 +22,7 @@ type view struct {
 	mandates map[string]wire.Mandate
 	supply   map[string]power.Supply // mains only if no UPS of the site is on battery
 	open     map[string]bool         // the incidents that go on, by id
+	unsaved  bool                    // the journal is not written
 	run      map[string]string       // the id of the run that is under way
 	page     *web.View
 }
@@ -32,7 +33,7 @@ const incidentsShown = 20
 // publish makes a new view after each turn.
 func (b *Brain) publish() {
 	now := b.clock.Now()
-	v := &view{at: now, mandates: map[string]wire.Mandate{}, supply: map[string]power.Supply{}, run: map[string]string{}, open: map[string]bool{}}
+	v := &view{at: now, unsaved: b.broken, mandates: map[string]wire.Mandate{}, supply: map[string]power.Supply{}, run: map[string]string{}, open: map[string]bool{}}
 	for _, i := range b.state.OpenIncidents() {
 		v.open[i.ID] = true
 	}
@@ -64,6 +65,9 @@ func supplyOf(site *sentinel.Site) power.Supply {
 
 func (b *Brain) pageView(now time.Time) *web.View {
 	v := &web.View{At: b.machine.wall(), Calls: map[string]int{}, Waiting: b.waiting(), Warnings: slices.Clone(b.warnings)}
+	if b.armingUnknown() {
+		v.Warnings = append(v.Warnings, armingWarning)
+	}
 	if b.broken { // rule R3: act, and say so
 		v.Warnings = append(v.Warnings, "The journal cannot be written; a restart now would forget what has happened since.")
 	}

@@ -219,7 +219,7 @@ func TestR1_WithoutTailnet(t *testing.T) {
 	b.ids.Bind = func(context.Context, Known, string) error { t.Error("bound"); return nil }
 	b.send(courier.PathHeartbeat, b.heartbeat("pve1"))
 	body := b.refusedWith(b.post(courier.PathHeartbeat, bytes.NewReader(b.heartbeat("stranger"))), http.StatusForbidden)
-	if body.Hint != "add it to nodes: with its key; or on the brain: sentinel-cloud approve stranger" {
+	if body.Hint != "add it to nodes: with its key; or on the brain: sentinel-cloud approve stranger --key "+string(b.keys["stranger"].PublicKey()) {
 		t.Errorf("hint %q", body.Hint)
 	}
 	b.waits("stranger")

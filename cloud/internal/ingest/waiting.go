@@ -101,14 +101,14 @@ func (ids *Identities) refuse(e *wire.Envelope, s Stranger, todo string) error {
 	if !s.is(ids.known[s.Name]) { // or it was approved this instant
 		ids.waiting.add(s)
 	}
-	hint := cmp.Or(s.Hold, todo+"; or on the brain: sentinel-cloud approve "+s.Name)
+	hint := cmp.Or(s.Hold, todo+fmt.Sprintf("; or on the brain: sentinel-cloud approve %s --key %s", s.Name, s.Key))
 	return &courier.Fault{Status: http.StatusForbidden, Reason: "unknown", Err: fmt.Errorf("%s is not known here: %s", s.Name, s.Why), Hint: hint}
 }
 
 // Approval is an admin's word that a stranger may speak as its name from now on.
 type Approval struct {
 	Name string
-	Key  wire.PublicKey // empty: the only one that waits under the name
+	Key  wire.PublicKey // empty: the only one that waits under the name, if that is safe
 	Site string         // empty: the stranger's own
 	By   string
 }
@@ -118,6 +118,9 @@ type Approval struct {
 func (ids *Identities) Approve(ctx context.Context, a Approval) error {
 	s, err := ids.awaited(a)
 	if err != nil {
+		return err
+	}
+	if err := ids.nameless(a, s); err != nil {
 		return err
 	}
 	k := s.Known
@@ -175,6 +178,21 @@ func (ids *Identities) awaited(a Approval) (Stranger, error) {
 			"one is a copy of another; remove the key from the copy's state directory, and it makes one of its own")
 	}
 	return best, nil
+}
+
+// nameless refuses an approval that names no key where that is all that tells a machine from
+// somebody else on its LAN: who makes noise enough is the only one that waits.
+func (ids *Identities) nameless(a Approval, s Stranger) error {
+	bound, ok := ids.Lookup(s.Name)
+	switch {
+	case a.Key != "" || s.Hold != "":
+		return nil
+	case s.Via != "":
+		return conflict(fmt.Sprintf("%s was only heard through %s, so that its key must be named", s.Name, s.Via), which([]Stranger{s}))
+	case ok && bound.Key != s.Key:
+		return conflict(fmt.Sprintf("%s is known by another key, so that the new one must be named", s.Name), which([]Stranger{s}))
+	}
+	return nil
 }
 
 // which lists the keys to choose from.

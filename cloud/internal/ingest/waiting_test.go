@@ -102,7 +102,7 @@ func TestR8_ApprovedMachinesSpeak(t *testing.T) {
 			}
 			o.who = tt.who
 			o.refusedPost("pve1", "pve1")
-			if err := o.ids.Approve(t.Context(), Approval{Name: "pve1", Site: tt.site, By: "alex"}); err != nil {
+			if err := o.ids.Approve(t.Context(), Approval{Name: "pve1", Key: o.keys["pve1"].PublicKey(), Site: tt.site, By: "alex"}); err != nil {
 				t.Fatal(err)
 			}
 			want := []Known{{Name: "pve1", Site: "home", Role: sentinel.Node, Key: o.keys["pve1"].PublicKey(), StableID: "n9"}}
@@ -139,6 +139,10 @@ func TestR8_ApprovalsThatCannotBe(t *testing.T) {
 			o.who.StableID = "n10"
 			o.refusedPost("pve1", "pve1")
 		}, Approval{Name: "pve1"}, 409, "one is a copy of another"},
+		{"known by another key", func(o *onTailnet) {
+			o.refusedPost("pve1", "pve1")
+			o.ids.known = map[string]Known{"pve1": {Name: "pve1", Key: o.keys["pve2"].PublicKey()}}
+		}, Approval{Name: "pve1"}, 409, "pve1 is known by another key, so that the new one must be named; say which: --key ed25519:"},
 		{"no site", func(o *onTailnet) { o.ids.Sites = []string{"home", "office"}; o.refusedPost("pve1", "pve1") }, Approval{Name: "pve1"}, 409,
 			"say --site, one of home, office"},
 		{"a site that is none", func(o *onTailnet) { o.ids.Sites = []string{"home", "office"}; o.refusedPost("pve1", "pve1") },
@@ -160,7 +164,7 @@ func TestR8_ApprovalsThatCannotBe(t *testing.T) {
 			if !errors.As(err, &no) || no.Status != tt.status || !strings.Contains(no.Error()+"; "+no.Hint, tt.want) {
 				t.Errorf("got %+v", err)
 			}
-			if _, ok := o.ids.Lookup(tt.a.Name); ok || len(o.bound) > 0 {
+			if len(o.bound) > 0 {
 				t.Errorf("bound %v", o.bound)
 			}
 		})
@@ -189,7 +193,7 @@ func TestR8_PisThatComeWithANewKey(t *testing.T) {
 	o.ids.Learn(Known{Name: "pi", Site: "home", Role: sentinel.Pi, Key: o.keys["pve1"].PublicKey(), StableID: "p1"})
 	o.who = tagged("pi", "p2", TagPi)
 	o.refusedPost("pi", "pi")
-	if err := o.ids.Approve(t.Context(), Approval{Name: "pi"}); err != nil {
+	if err := o.ids.Approve(t.Context(), Approval{Name: "pi", Key: o.keys["pi"].PublicKey()}); err != nil {
 		t.Fatal(err)
 	}
 	o.send(courier.PathUPS, o.report("pi", onMains()))
@@ -213,7 +217,14 @@ func TestR8_RelayedKeysWait(t *testing.T) {
 	if diff := cmp.Diff([]Stranger{want}, b.ids.Waiting()); diff != "" {
 		t.Errorf("waiting (-want +got):\n%s", diff)
 	}
-	if err := b.ids.Approve(t.Context(), Approval{Name: "stranger"}); err != nil {
+	a := Approval{Name: "stranger"}
+	var no *courier.Fault
+	if err := b.ids.Approve(t.Context(), a); !errors.As(err, &no) || no.Status != http.StatusConflict ||
+		no.Hint != fmt.Sprintf("say which: --key %s (from the LAN of pi)", want.Key) || len(bound) > 0 {
+		t.Errorf("without its key: %+v, bound %v", err, bound)
+	}
+	a.Key = want.Key
+	if err := b.ids.Approve(t.Context(), a); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]Known{want.Known}, bound); diff != "" {

@@ -30,7 +30,8 @@ type Entry struct {
 type Journal struct {
 	path string
 	db   *sql.DB // nil: not open for writing; the next Append tries
-	seed []Entry // facts of a damaged journal that this one is to begin with
+	// replace is what is still to be done before this one takes the place of a damaged one.
+	replace *replacement
 }
 
 // ErrNewer is a journal that a newer version of the program has written: an older one must
@@ -109,23 +110,21 @@ func (j *Journal) Close() error {
 // Append writes facts in one transaction, after opening the journal if that was not
 // possible before. The context must carry a deadline.
 func (j *Journal) Append(ctx context.Context, entries []Entry) error {
+	if j.replace != nil {
+		long, cancel := context.WithTimeout(context.WithoutCancel(ctx), replaceWithin)
+		defer cancel()
+		if err := j.replace.do(long); err != nil {
+			return err
+		}
+		j.replace = nil
+	}
 	if j.db == nil {
 		if err := j.open(ctx); err != nil {
 			return err
 		}
 	}
-	for len(j.seed) > 0 {
-		n := min(len(j.seed), seedBatch)
-		if err := j.write(ctx, j.seed[:n]); err != nil {
-			return err
-		}
-		j.seed = j.seed[n:]
-	}
 	return j.write(ctx, entries)
 }
-
-// seedBatch is how many facts of a damaged journal are written at a time.
-const seedBatch = 1000
 
 func (j *Journal) write(ctx context.Context, entries []Entry) error {
 	err := j.insert(ctx, entries)
@@ -145,6 +144,13 @@ func (j *Journal) insert(ctx context.Context, entries []Entry) error {
 		return err
 	}
 	defer tx.Rollback() // does nothing after Commit
+	if err := insert(ctx, tx, entries); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+func insert(ctx context.Context, tx *sql.Tx, entries []Entry) error {
 	for _, e := range entries {
 		body, err := json.Marshal(e.Fact)
 		if err != nil {
@@ -156,7 +162,7 @@ func (j *Journal) insert(ctx context.Context, entries []Entry) error {
 			return err
 		}
 	}
-	return tx.Commit()
+	return nil
 }
 
 // Replay gives all facts in their order. A fact that this version does not know is

@@ -3,7 +3,6 @@ package journal
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
@@ -32,15 +31,30 @@ var errGarbled = errors.New("it is garbled")
 
 // Restore gives back what a journal holds, whatever state it is in: a program that must
 // act may not fail to start for it. One that cannot be written is read, and written later.
-// Of a damaged one the facts before the damage are kept; it is set aside, and a new one
-// begins with them. Only a newer version's journal is an error, ErrNewer.
+// Of a damaged one the facts before the damage are kept; a new one that begins with them
+// takes its place, and it is set aside. Only a newer version's journal is an error, ErrNewer.
 //
-// now names the damaged file.
-func Restore(ctx context.Context, path string, now time.Time) (Restored, error) {
+// now names the damaged file. losing is called before anything hides that facts are lost,
+// so that whoever must remember it can; after a kill it may be called again.
+func Restore(ctx context.Context, path string, now time.Time, losing func()) (Restored, error) {
 	j := &Journal{path: path}
-	facts, err := j.begin(ctx)
-	r := Restored{Journal: j, Facts: facts, Trouble: err}
+	aside, adopted, trouble := adopt(ctx, path, now)
 	switch {
+	case trouble != nil && !adopted: // an empty journal in its place would hide it
+		losing()
+		r := Restored{Journal: j, Trouble: errors.Join(errInterrupted, trouble), Lost: true}
+		r.Facts, _ = readWith(ctx, path+newEnd, url.Values{"mode": {"ro"}})
+		j.replace = &replacement{path: path, aside: aside, facts: r.Facts}
+		return r, nil
+	case adopted:
+		losing()
+	}
+	facts, err := j.begin(ctx)
+	r := Restored{Journal: j, Facts: facts, Trouble: errors.Join(trouble, err)}
+	switch {
+	case err == nil && adopted:
+		r.Lost, r.Aside, r.Trouble = true, aside, errors.Join(errInterrupted, trouble)
+		return r, nil
 	case err == nil:
 		return r, nil
 	case errors.Is(err, ErrNewer), ctx.Err() != nil:
@@ -53,12 +67,14 @@ func Restore(ctx context.Context, path string, now time.Time) (Restored, error) 
 		r.Trouble = errors.Join(r.Trouble, err)
 	}
 	j.db = nil
-	if r.Aside, err = setAside(path, now); err != nil {
-		r.Trouble = errors.Join(r.Trouble, fmt.Errorf("set the journal aside: %w", err))
+	losing()
+	j.replace = &replacement{path: path, aside: asideName(path, now), facts: r.Facts}
+	if err := j.replace.do(ctx); err != nil { // it is tried again with each Append
+		r.Trouble = errors.Join(r.Trouble, err)
 		return r, nil
 	}
-	j.seed = r.Facts
-	if err := j.Append(ctx, nil); err != nil { // or with the first fact
+	r.Aside, j.replace = j.replace.aside, nil
+	if err := j.open(ctx); err != nil { // or with the first fact
 		r.Trouble = errors.Join(r.Trouble, err)
 	}
 	return r, nil
@@ -93,6 +109,9 @@ func (r *Restored) readOnly(ctx context.Context) error {
 		if len(facts) >= len(r.Facts) {
 			r.Facts = facts
 		}
+		if busy(err) { // somebody writes: what lies in the file alone may be half of it
+			break
+		}
 		if err == nil {
 			log, _ := os.Stat(path + "-wal")
 			r.Lost = how.Has("immutable") && log != nil && log.Size() > 0
@@ -113,20 +132,6 @@ func readWith(ctx context.Context, path string, how url.Values) (facts []Entry, 
 	return facts, err
 }
 
-// setAside renames a journal and what lies beside it.
-func setAside(path string, now time.Time) (string, error) {
-	aside := path + ".broken-" + now.UTC().Format("20060102T150405.000Z")
-	if err := os.Rename(path, aside); err != nil {
-		return "", err
-	}
-	for _, end := range []string{"-wal", "-shm"} {
-		if err := os.Rename(path+end, aside+end); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return aside, err
-		}
-	}
-	return aside, nil
-}
-
 // damaged reports whether an error says that what stands in the file is no journal, or not
 // a whole one; not that it cannot be reached.
 func damaged(err error) bool {
@@ -138,6 +143,10 @@ func damaged(err error) bool {
 }
 
 func readOnly(err error) bool { return code(err) == sqlite3.SQLITE_READONLY }
+
+func busy(err error) bool {
+	return code(err) == sqlite3.SQLITE_BUSY || code(err) == sqlite3.SQLITE_LOCKED
+}
 
 // code is the primary result code of an error of SQLite's, or 0.
 func code(err error) int {

@@ -34,7 +34,7 @@ func written(t *testing.T, dir string, entries []journal.Entry) string {
 
 func restore(t *testing.T, path string) journal.Restored {
 	t.Helper()
-	r, err := journal.Restore(t.Context(), path, begin)
+	r, err := journal.Restore(t.Context(), path, begin, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func TestR3_NewerJournals(t *testing.T) {
 			dir := t.TempDir()
 			path := written(t, dir, sample())
 			spoil(t, path)
-			if _, err := journal.Restore(t.Context(), path, begin); !errors.Is(err, journal.ErrNewer) {
+			if _, err := journal.Restore(t.Context(), path, begin, func() {}); !errors.Is(err, journal.ErrNewer) {
 				t.Errorf("answered with %v", err)
 			}
 			if files, _ := filepath.Glob(filepath.Join(dir, "*broken*")); len(files) > 0 {

@@ -18,7 +18,7 @@ func (d *decider) announced(in Announced) {
 	if in.Kind == "cancelled" {
 		switch {
 		case src == nil:
-		case src.Announced != nil && src.Announced.Boot == in.Boot:
+		case src.Announced != nil && src.Announced.Boot == in.Boot, src.Ahead != nil && src.Ahead.Boot == in.Boot:
 			d.emit(&ShutdownCancelled{Site: in.Site, Name: in.Name, Boot: in.Boot, Why: "the node said so", Seq: in.Seq})
 		default:
 			d.overtakes(in)
@@ -38,12 +38,10 @@ func (d *decider) announced(in Announced) {
 	explains := slices.ContainsFunc(src.Failures, func(f Failure) bool { return f.explainedBy(in.Boot, at) })
 	switch {
 	case src.Boot == in.Boot || explains:
-	case src.bootsAnew(in.Boot, at): // it overtook the first heartbeat of its boot
-		back := &SourceBack{Site: in.Site, Name: in.Name, Boot: in.Boot, Via: in.Via}
-		if unheard {
-			back.Away = at.Sub(src.Last)
-		}
-		d.emit(back)
+	case src.mayBoot(in): // it may have overtaken the first heartbeat of its boot
+		d.emit(&ShutdownAnnounced{Site: in.Site, Name: in.Name, Boot: in.Boot, ID: in.ID, Kind: in.Kind,
+			Returns: in.Returns, Via: in.Via, Age: in.Age, Seq: in.Seq, Ahead: true})
+		return
 	default:
 		d.overtakes(in)
 		return // of a boot that is over: it explains nothing any more
@@ -66,14 +64,13 @@ func (d *decider) announced(in Announced) {
 	}
 }
 
-// bootsAnew reports whether an announcement made then tells of a boot that was not heard of
-// before: a Pi tells of one with its next heartbeat, but relays an announcement at once.
-func (src *Source) bootsAnew(boot string, at time.Time) bool {
-	last := src.Since
-	if src.Condition != Up {
-		last = src.Last
-	}
-	return at.After(last) && !slices.ContainsFunc(src.Said, func(s Said) bool { return s.Boot == boot })
+// mayBoot reports whether an announcement may be of a boot that is not heard of yet: a Pi
+// tells of one with its next heartbeat, but relays an announcement at once. It counts from
+// that heartbeat on, and explains nothing until then: it may as well be an old one that
+// somebody held back (rule A7).
+func (src *Source) mayBoot(in Announced) bool {
+	again := src.Ahead != nil && src.Ahead.Boot == in.Boot && src.Ahead.Kind == in.Kind
+	return in.Age <= aheadAtMost && !again && !slices.Contains(src.Left, in.Boot)
 }
 
 // overtakes keeps an announcement that changes nothing now from counting later, when it

@@ -15,9 +15,21 @@ const incidentsKept = 24 * time.Hour
 // announcement of an older one explains nothing any more.
 const bootsKept = 16
 
+// aheadAtMost is how long an announcement waits for the first heartbeat of its boot. A Pi
+// tells of one within a second or two; what is older was not overtaken but held back.
+const aheadAtMost = time.Minute
+
+// rememberedFor is for how long nobody may have watched for a remembered outage to be
+// taken as still going on.
+const rememberedFor = 5 * time.Minute
+
 // Evolve is the only writer of durable state. It decides nothing.
 func (s *State) Evolve(at time.Time, f Fact) {
 	switch f := f.(type) {
+	case *BrainStarted:
+		s.unwatched(at.Sub(s.last))
+	case *BrainPaused:
+		s.unwatched(f.For)
 	case *BlindBegan:
 		s.Blind = at
 	case *BlindEnded:
@@ -28,7 +40,7 @@ func (s *State) Evolve(at time.Time, f Fact) {
 		s.evolveSource(at, f)
 	case *SupplyChanged:
 		u := s.ups(f.Site, f.UPS)
-		u.Supply, u.Since = f.Supply, f.Since
+		u.Supply, u.Since, u.Stale = f.Supply, f.Since, false
 		if f.Seq != 0 {
 			u.Shown[f.Pi] = said(u.Shown[f.Pi], f.Boot, f.Seq)
 		}
@@ -53,6 +65,19 @@ func (s *State) Evolve(at time.Time, f Fact) {
 	default:
 		s.evolveIncident(at, f)
 	}
+	s.last = at
+}
+
+// unwatched notes that nobody watched for so long, at most.
+func (s *State) unwatched(away time.Duration) {
+	if away <= rememberedFor {
+		return
+	}
+	for _, site := range s.Sites {
+		for _, u := range site.UPSes {
+			u.Stale = true
+		}
+	}
 }
 
 func (s *State) evolveSource(at time.Time, f Fact) {
@@ -62,20 +87,19 @@ func (s *State) evolveSource(at time.Time, f Fact) {
 	switch f := f.(type) {
 	case *SourceAppeared:
 		src := s.site(f.Site).source(f.Name)
-		src.Role, src.Boot, src.Via = f.Role, f.Boot, f.Via
+		src.boots(at, f.Boot)
+		src.Role, src.Via = f.Role, f.Via
 		become(src, Up)
 	case *SourceBack:
 		site := s.site(f.Site)
 		src := site.source(f.Name)
-		if src.Boot != f.Boot { // the shutdown that was announced is over
-			src.Announced = nil
-		}
+		src.boots(at, f.Boot)
 		if src.Announced == nil {
 			delete(site.watched, f.Name)
 		} else {
 			site.watched[f.Name] = true
 		}
-		src.Boot, src.Via = f.Boot, f.Via
+		src.Via = f.Via
 		become(src, Up)
 	case *SourceFailed:
 		src := s.site(f.Site).source(f.Name)
@@ -97,20 +121,44 @@ func (s *State) evolveSource(at time.Time, f Fact) {
 		if src.Boot == "" {
 			src.Boot = f.Boot
 		}
-		if src.Boot == f.Boot {
-			src.Announced = &Announcement{ID: f.ID, Boot: f.Boot, Kind: f.Kind, Via: f.Via, Returns: f.Returns, At: at.Add(-f.Age)}
+		said := &Announcement{ID: f.ID, Boot: f.Boot, Kind: f.Kind, Via: f.Via, Returns: f.Returns, At: at.Add(-f.Age)}
+		switch {
+		case f.Ahead:
+			src.Ahead = said
+		case src.Boot == f.Boot:
+			src.Announced = said
 			src.running = time.Time{}
 			site.watched[f.Name] = true
 		}
 	case *ShutdownCancelled:
 		src := s.site(f.Site).source(f.Name)
 		src.Said = said(src.Said, f.Boot, f.Seq)
+		if src.Ahead != nil && src.Ahead.Boot == f.Boot {
+			src.Ahead = nil
+			return
+		}
 		src.Announced = nil
 		delete(s.site(f.Site).watched, f.Name)
 	case *AnnouncementSeen:
 		src := s.site(f.Site).source(f.Name)
 		src.Said = said(src.Said, f.Boot, f.Seq)
 	}
+}
+
+// boots lets a source be of a boot. With another boot begins what was announced of it
+// shortly before, and ends what was announced of the last.
+func (src *Source) boots(at time.Time, boot string) {
+	if src.Boot == boot {
+		return
+	}
+	if src.Boot != "" {
+		src.Left = append(slices.Clone(src.Left[max(len(src.Left)+1-bootsKept, 0):]), src.Boot)
+	}
+	src.Boot, src.Announced = boot, nil
+	if a := src.Ahead; a != nil && a.Boot == boot && at.Sub(a.At) <= aheadAtMost {
+		src.Announced = a
+	}
+	src.Ahead = nil
 }
 
 // said is the list with a message noted: the highest seq of each of the last boots.

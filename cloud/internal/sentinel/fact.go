@@ -82,6 +82,7 @@ type (
 		Via                        string
 		Age                        time.Duration
 		Seq                        int64 // of the announcement; 0: from before it was kept
+		Ahead                      bool  // no heartbeat of that boot was heard yet
 	}
 	ShutdownCancelled struct {
 		Site, Name, Boot, Why string

@@ -20,6 +20,7 @@ type State struct {
 	Blind     time.Time            // since when the brain has had no uplink; zero: it has
 
 	wake time.Time // the next deadline, as of the last Step
+	last time.Time // when the last fact was written
 }
 
 // Site is one home or office as it stands.
@@ -64,7 +65,9 @@ type Source struct {
 	Incident  string    // that explains its silence
 	BackBy    time.Time // while off: when it must be back; zero: never
 	Announced *Announcement
-	Said      []Said // by its last boots, the newest last
+	Ahead     *Announcement // of a boot that no heartbeat has told of yet
+	Left      []string      // the last boots that are over, the newest last
+	Said      []Said        // by its last boots, the newest last
 	Failures  []Failure
 
 	system  string    // systemd's state
@@ -98,6 +101,7 @@ type UPS struct {
 	Supply power.Supply
 	Since  time.Time
 	Lost   bool
+	Stale  bool              // nobody watched for so long that the supply may be another by now
 	Shown  map[string][]Said // by Pi: its reports that changed the supply
 
 	reading power.Reading

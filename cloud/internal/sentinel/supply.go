@@ -17,7 +17,8 @@ const reportTooOld = 10 * time.Second
 // piPatience is how long the brain waits for the Pi's run to advance.
 const piPatience = 10 * time.Second
 
-// assume takes what the journal knew for the last report, with contact lost from now.
+// assume takes what the journal knew for the last report, with contact lost from now. What
+// it knew too long ago says nothing: the UPS must be heard before anything is begun.
 func (u *UPS) assume(now time.Time) {
 	u.heard, u.claims = time.Time{}, nil
 	if u.Supply == "" {
@@ -26,6 +27,9 @@ func (u *UPS) assume(now time.Time) {
 	lost := power.Seconds(0)
 	u.at, u.assumed = now, true
 	u.reading = power.Reading{Supply: u.Supply, For: power.InSeconds(now.Sub(u.Since)), LostFor: &lost}
+	if u.Stale {
+		u.reading = power.Reading{Supply: power.Unknown, LostFor: &lost}
+	}
 }
 
 func (d *decider) upsReported(in UPSReported) {
@@ -34,11 +38,15 @@ func (d *decider) upsReported(in UPSReported) {
 	if in.Lag > reportTooOld || !at.After(u.at) || u.overtaken(in) {
 		return
 	}
+	if in.Reading.Supply == power.Unknown {
+		u.unsure(in.Reading, at)
+		return
+	}
 	if !u.believes(in, at) {
 		return // the next report will say so too, within a second
 	}
 	u.reading, u.at, u.assumed = in.Reading, at, false
-	if in.Reading.Supply == power.Unknown || in.Reading.Supply == u.Supply {
+	if in.Reading.Supply == u.Supply {
 		return
 	}
 	was := u.Supply
@@ -48,6 +56,15 @@ func (d *decider) upsReported(in UPSReported) {
 	if was == power.Battery || in.Reading.Supply == power.Mains {
 		d.mainsBack(d.site(in.Site))
 	}
+}
+
+// unsure takes a report that does not know the supply, as of a Pi that started while its
+// UPS is out of reach. What was last known stays, without contact since then (rule U5).
+func (u *UPS) unsure(r power.Reading, at time.Time) {
+	if !u.at.IsZero() && u.reading.Supply != power.Unknown {
+		r = u.reading.Lost(at.Sub(u.at))
+	}
+	u.reading, u.at = r, at
 }
 
 // overtaken reports whether a report is older than one that changed the supply, or of a

@@ -56,6 +56,9 @@ func Sentence(f Fact) string {
 		if f.Age.Seconds() >= 2 {
 			text += fmt.Sprintf(" %s ago", power.Spell(f.Age))
 		}
+		if f.Ahead {
+			text += "; it counts once a heartbeat of that boot is heard"
+		}
 		return text
 	case *ShutdownCancelled:
 		return because(f.Name+" does not shut down after all", f.Why)

@@ -1,0 +1,96 @@
+package brain
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"sentinel.home.arpa/shared/shutdown"
+	"sentinel.home.arpa/shared/wire"
+)
+
+// armingFile lies in the state directory for as long as it is not known whether the plan is
+// armed.
+const armingFile = "arming-unknown"
+
+const armingWarning = "Whether the plan is armed is not known, since the journal has lost facts: arm or disarm it. Until then the Pis keep what they were told before."
+
+// arming tells whether it is known if the plan is armed: a brain that has lost facts may
+// have forgotten that it is, and must not disarm the Pis, until a person says which (rules
+// R3, S10). It outlives the process as a file, since the journal is what was lost.
+type arming struct {
+	path string
+	lost atomic.Bool
+}
+
+func newArming(dir string) *arming {
+	a := &arming{path: filepath.Join(dir, armingFile)}
+	_, err := os.Lstat(a.path)
+	a.lost.Store(!errors.Is(err, fs.ErrNotExist))
+	return a
+}
+
+// write puts the file on disk, before the journal looks whole again.
+func (a *arming) write() error {
+	if err := os.WriteFile(a.path, []byte(armingWarning+"\n"), 0o600); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(a.path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+func (b *Brain) armingLost() {
+	if b.arming.lost.Swap(true) {
+		return
+	}
+	if err := b.arming.write(); err != nil {
+		b.log.Error("a restart will forget that the plan's arming is not known", "err", err)
+	}
+}
+
+// armingKnown is for after a person has armed or disarmed the plan. While that is not on
+// disk the file stays.
+func (b *Brain) armingKnown() {
+	if !b.arming.lost.Swap(false) {
+		return
+	}
+	if v := b.view.Load(); v == nil || v.unsaved {
+		return
+	}
+	if err := os.Remove(b.arming.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		b.log.Error("a restart will ask again whether the plan is armed", "err", err)
+	}
+}
+
+// armingUnknown reports whether the brain must not say that a plan is disarmed; a brain
+// without a plan has nothing to say about it.
+func (b *Brain) armingUnknown() bool {
+	for _, s := range b.core.Sites {
+		if s.Plan != nil {
+			return b.arming.lost.Load()
+		}
+	}
+	return false
+}
+
+// mandate is what a Pi is told: the bundle that it has is as good as the brain's own while
+// that may be wrong.
+func (b *Brain) mandate(has string, m wire.Mandate, own bundle) (wire.Mandate, *wire.Bundle) {
+	if b.armingUnknown() {
+		if m.Run == shutdown.Disarmed {
+			m.Run = shutdown.None
+		}
+		m.Bundle = has
+		return m, nil
+	}
+	m.Bundle = own.hash
+	if has == own.hash {
+		return m, nil
+	}
+	return m, &own.Bundle
+}
