@@ -24,6 +24,7 @@ import (
 	"sentinel.home.arpa/node-hook/hook"
 	"sentinel.home.arpa/pi-proxy/proxy"
 	"sentinel.home.arpa/shared/courier"
+	"sentinel.home.arpa/shared/sim/freeport"
 	"sentinel.home.arpa/shared/sim/tailnetsim"
 	"sentinel.home.arpa/shared/tailnet"
 	"sentinel.home.arpa/shared/wire"
@@ -369,22 +370,20 @@ func (g *guest) beat(name string) error {
 
 func freeTCP(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeport.TCP()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return addr
 }
 
 func freeUDP(t *testing.T) int {
 	t.Helper()
-	conn, err := net.ListenUDP("udp", nil)
+	port, err := freeport.UDP()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	return conn.LocalAddr().(*net.UDPAddr).Port
+	return port
 }
 
 // anchor only has to take a connection.

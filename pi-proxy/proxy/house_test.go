@@ -22,6 +22,7 @@ import (
 	"sentinel.home.arpa/shared/daemon"
 	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/shutdown"
+	"sentinel.home.arpa/shared/sim/freeport"
 	"sentinel.home.arpa/shared/sim/pvesim"
 	"sentinel.home.arpa/shared/sim/upssim"
 	"sentinel.home.arpa/shared/wire"
@@ -63,12 +64,11 @@ func (l *log) String() string              { l.mu.Lock(); defer l.mu.Unlock(); r
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeport.TCP()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return addr
 }
 
 // newHouse makes all but starts no Pi.

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"sentinel.home.arpa/shared/sim/freeport"
 	"sentinel.home.arpa/shared/wire"
 )
 
@@ -175,12 +176,11 @@ func (p *program) says(mark int, what string, within time.Duration) {
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeport.TCP()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return addr
 }
 
 // accept serves a listener on loopback until the test ends; each connection is closed

@@ -2,9 +2,7 @@ package home
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os/exec"
 	"sync"
@@ -13,6 +11,7 @@ import (
 	"time"
 
 	"sentinel.home.arpa/deploy/lab/internal/edge"
+	"sentinel.home.arpa/shared/sim/freeport"
 )
 
 // restartAfter is the units' RestartSec.
@@ -124,25 +123,12 @@ func (p *process) revive(turn int, away time.Duration) {
 // anyAddr wishes for any port of loopback.
 const anyAddr = "127.0.0.1:0"
 
-// Ports that the system gives to nobody by itself: they stay free while their program is
-// dead. By default those that it gives begin at 32768.
-const (
-	firstPort = 20000
-	lastPort  = 32000
-)
-
-// listen is net.Listen, but any port is one that stays free.
-func listen(addr string) (ln net.Listener, err error) {
-	if addr != anyAddr {
-		return net.Listen("tcp", addr)
+// listen is net.Listen, but any port is one that stays free while its program is dead.
+func listen(addr string) (net.Listener, error) {
+	if addr == anyAddr {
+		return freeport.Listen()
 	}
-	for range 100 {
-		ln, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", firstPort+rand.IntN(lastPort-firstPort)))
-		if !errors.Is(err, syscall.EADDRINUSE) {
-			return ln, err
-		}
-	}
-	return nil, err
+	return net.Listen("tcp", addr)
 }
 
 // life is the program's process as it runs now.
