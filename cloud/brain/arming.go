@@ -79,14 +79,16 @@ func (b *Brain) armingUnknown() bool {
 }
 
 // mandate is what a Pi is told: the bundle that it has is as good as the brain's own while
-// that may be wrong.
+// that may be wrong. One that has none gets the brain's, and with it the nodes' keys.
 func (b *Brain) mandate(has string, m wire.Mandate, own bundle) (wire.Mandate, *wire.Bundle) {
 	if b.armingUnknown() {
 		if m.Run == shutdown.Disarmed {
 			m.Run = shutdown.None
 		}
-		m.Bundle = has
-		return m, nil
+		if has != "" {
+			m.Bundle = has
+			return m, nil
+		}
 	}
 	m.Bundle = own.hash
 	if has == own.hash {

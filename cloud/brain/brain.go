@@ -112,10 +112,10 @@ func newBrain(ctx context.Context, cfg Config, log *slog.Logger, m machine) (*Br
 func (b *Brain) open(ctx context.Context) (err error) {
 	before := ranBefore(b.cfg.StateDir)
 	b.arming = newArming(b.cfg.StateDir)
-	if err := b.connect(); err != nil { // before there is a key: a start that failed is no first run
+	if b.key, err = wire.LoadKey(b.cfg.StateDir); err != nil {
 		return err
 	}
-	if b.key, err = wire.LoadKey(b.cfg.StateDir); err != nil {
+	if err := b.connect(); err != nil {
 		return err
 	}
 	return b.replay(ctx, before)

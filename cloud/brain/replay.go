@@ -48,6 +48,9 @@ func (b *Brain) replay(ctx context.Context, ranBefore bool) error {
 	}
 	b.boot, b.clock = boot, daemon.NewClock(boot, b.machine.sinceBoot, b.machine.wall, last)
 	b.judge(&r, ranBefore)
+	if !ranBefore {
+		b.ran()
+	}
 	return nil
 }
 
@@ -68,7 +71,7 @@ func (b *Brain) judge(r *journal.Restored, ranBefore bool) {
 		b.log.Error("the journal cannot be opened for writing, acting from memory", "facts", len(r.Facts), "err", r.Trouble)
 		return
 	case len(r.Facts) == 0 && ranBefore:
-		text = "the journal is empty though there was a signing key: if this brain has run before, all that was decided is forgotten, also whether the plan is armed"
+		text = "the journal is empty though this brain has run before: all that was decided is forgotten, also whether the plan is armed"
 		b.log.Warn("the journal is empty", "path", path, "notice", text)
 		b.notices = append(b.notices, text)
 		return
@@ -89,10 +92,20 @@ func (b *Brain) forgotten(r *journal.Restored) string {
 	return what + "; check whether the plan is armed"
 }
 
-// ranBefore reports whether a state directory has a signing key: the first start makes it.
+// ranFile lies in the state directory of a brain that has run. The signing key says less:
+// it may have been put there for the first start.
+const ranFile = "has-run"
+
 func ranBefore(dir string) bool {
-	_, err := os.Stat(filepath.Join(dir, wire.KeyFile))
+	_, err := os.Stat(filepath.Join(dir, ranFile))
 	return err == nil
+}
+
+// ran notes it, so that a journal that is missing is missed.
+func (b *Brain) ran() {
+	if err := daemon.WriteFile(filepath.Join(b.cfg.StateDir, ranFile), nil, 0o600); err != nil {
+		b.log.Error("a journal that is lost later will not be missed", "err", err)
+	}
 }
 
 // learn takes a key that the journal knows, unless the configuration has another for the

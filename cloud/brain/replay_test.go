@@ -3,6 +3,7 @@ package brain
 import (
 	"database/sql"
 	"errors"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -129,7 +130,7 @@ func TestR3_EmptyJournal(t *testing.T) {
 			}
 			h.must(os.Truncate(path, 0))
 		})
-		h.mustTell("the journal is empty though there was a signing key")
+		h.mustTell("the journal is empty though this brain has run before")
 		h.ready(http.StatusOK)
 	})
 }
@@ -200,3 +201,29 @@ func TestU6_HeldBackReportAfterARestart(t *testing.T) {
 type unheardOf struct{}
 
 func (unheardOf) FactName() string { return "moon_fell" }
+
+// TestR3_AKeyThatWasPutThere for the first start is no sign of an earlier one: nothing is
+// missed, and a Pi is handed its bundle.
+func TestR3_AKeyThatWasPutThere(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.StateDir, cfg.Listen = t.TempDir(), "127.0.0.1:0"
+	cfg.Sites = []Site{{Name: "home", Pis: []Peer{{Name: "pi"}}}}
+	if _, err := wire.LoadKey(cfg.StateDir); err != nil {
+		t.Fatal(err)
+	}
+	for _, first := range []bool{true, false} {
+		b, err := New(t.Context(), cfg, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if unknown := b.arming.lost.Load(); unknown == first || (len(b.notices) == 0) != first {
+			t.Errorf("first start %t: arming unknown %t, notices %q", first, unknown, b.notices)
+		}
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(filepath.Join(cfg.StateDir, journalFile)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -51,7 +51,7 @@ func TestTortureNoticesWhatIsBroken(t *testing.T) {
 	}{
 		{"a call is placed again after a crash", "cloud/internal/notify/caller.go",
 			"doubtful, since := o.Doubtful, time.Now()", "doubtful, since := false, time.Now()",
-			"node failure", home.CallAfter, "a second call about the same failure"},
+			"node failure", home.CallDone, "a second call about the same failure"},
 		{"announcements are acknowledged before they are on disk", "pi-proxy/internal/lan/lan.go",
 			"if err := l.Keep(raw, stranger); err != nil {",
 			"if err := func() error { go func() { time.Sleep(300 * time.Millisecond); _ = l.Keep(raw, stranger) }(); return nil }(); err != nil {",

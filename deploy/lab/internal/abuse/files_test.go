@@ -185,7 +185,7 @@ var ready = map[string]string{"cloud": "the brain started", "pi-proxy": `"msg":"
 
 // others are the files that one program has.
 var others = []broken{
-	{program: "cloud", file: "journal.db", name: "zero bytes", spoil: closed(text("")), says: []string{"the journal is empty", "not armed"}},
+	{program: "cloud", file: "journal.db", name: "zero bytes", spoil: closed(text("")), says: []string{"the journal is empty", "whether the plan is armed"}},
 	{program: "cloud", file: "journal.db", name: "no database", spoil: closed(huge), says: []string{"journal.db"}},
 	{program: "cloud", file: "journal.db", name: "cut in half", spoil: closed(cutFile), says: []string{"journal.db"}},
 	{program: "cloud", file: "journal.db", name: "a garbled page", spoil: closed(garbled), says: []string{"journal"}},
