@@ -205,7 +205,7 @@ func TestA8_RunUnderSystemd(t *testing.T) {
 // refuses its configuration and says which takes it.
 func TestTsnetBuild(t *testing.T) {
 	if testing.Short() {
-		t.Skip("links the whole of tsnet")
+		t.Skip("-short: the build with its own tailnet is NOT TESTED, it links the whole of tsnet")
 	}
 	path := filepath.Join(t.TempDir(), "sentinel-node-tsnet")
 	build := exec.CommandContext(t.Context(), "go", "build", "-tags", "tsnet", "-trimpath", "-ldflags", "-s -w", "-o", path, ".")

@@ -68,7 +68,7 @@ var may = map[string][]string{
 	"cloud/internal/cli":            {},
 	"cloud/internal/escalation":     {},
 	"cloud/internal/ingest":         {"cloud/internal/liveness", "cloud/internal/sentinel", "shared/courier", "shared/wire"},
-	"cloud/internal/journal":        {"cloud/internal/sentinel"},
+	"cloud/internal/journal":        {"cloud/internal/sentinel", "shared/daemon"},
 	"cloud/internal/liveness":       {"cloud/internal/cause"},
 	"cloud/internal/notify":         {},
 	"cloud/internal/sentinel":       {"cloud/internal/cause", "cloud/internal/escalation", "shared/power", "shared/shutdown"},

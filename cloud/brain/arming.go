@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 
+	"sentinel.home.arpa/shared/daemon"
 	"sentinel.home.arpa/shared/shutdown"
 	"sentinel.home.arpa/shared/wire"
 )
@@ -32,23 +33,12 @@ func newArming(dir string) *arming {
 	return a
 }
 
-// write puts the file on disk, before the journal looks whole again.
-func (a *arming) write() error {
-	if err := os.WriteFile(a.path, []byte(armingWarning+"\n"), 0o600); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(a.path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
+// armingLost is on disk before the journal looks whole again.
 func (b *Brain) armingLost() {
 	if b.arming.lost.Swap(true) {
 		return
 	}
-	if err := b.arming.write(); err != nil {
+	if err := daemon.WriteFile(b.arming.path, []byte(armingWarning+"\n"), 0o600); err != nil {
 		b.log.Error("a restart will forget that the plan's arming is not known", "err", err)
 	}
 }

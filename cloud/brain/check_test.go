@@ -77,7 +77,7 @@ func TestR5_CheckConfigReadsTheSecrets(t *testing.T) {
 // TestR5_SecretsOfAnotherUser: the operator is told that the brain's user may see more.
 func TestR5_SecretsOfAnotherUser(t *testing.T) {
 	if os.Geteuid() == 0 {
-		t.Skip("root may read everything")
+		t.Skip("root may read everything: what another user is told is NOT TESTED")
 	}
 	dir := t.TempDir()
 	secret, path := filepath.Join(dir, "secret"), filepath.Join(dir, "cloud.yaml")

@@ -66,6 +66,7 @@ func (b *Brain) loop(ctx context.Context) error {
 	b.table.Restart(last, b.wereUp())
 	resume := b.leftovers()
 	b.turn(ctx, []submission{{in: sentinel.Started{Version: b.version, Notices: b.notices}}})
+	b.ran()
 	resume(ctx)
 	b.notifier.Ready()
 	timer := time.NewTimer(0)

@@ -48,9 +48,6 @@ func (b *Brain) replay(ctx context.Context, ranBefore bool) error {
 	}
 	b.boot, b.clock = boot, daemon.NewClock(boot, b.machine.sinceBoot, b.machine.wall, last)
 	b.judge(&r, ranBefore)
-	if !ranBefore {
-		b.ran()
-	}
 	return nil
 }
 
@@ -101,8 +98,12 @@ func ranBefore(dir string) bool {
 	return err == nil
 }
 
-// ran notes it, so that a journal that is missing is missed.
+// ran notes it, once there are facts in the journal, so that a journal that is missing is
+// missed.
 func (b *Brain) ran() {
+	if b.broken || ranBefore(b.cfg.StateDir) {
+		return // or with the next start
+	}
 	if err := daemon.WriteFile(filepath.Join(b.cfg.StateDir, ranFile), nil, 0o600); err != nil {
 		b.log.Error("a journal that is lost later will not be missed", "err", err)
 	}

@@ -219,6 +219,10 @@ func TestR3_AKeyThatWasPutThere(t *testing.T) {
 		if unknown := b.arming.lost.Load(); unknown == first || (len(b.notices) == 0) != first {
 			t.Errorf("first start %t: arming unknown %t, notices %q", first, unknown, b.notices)
 		}
+		if _, err := os.Stat(filepath.Join(cfg.StateDir, ranFile)); first && err == nil {
+			t.Error("a brain that has decided nothing yet has run")
+		}
+		b.ran()
 		if err := b.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -14,12 +14,12 @@ import (
 	"testing"
 	"time"
 
-	"sentinel.home.arpa/deploy/e2e/internal/forge"
 	"sentinel.home.arpa/deploy/e2e/internal/ground"
 	"sentinel.home.arpa/deploy/e2e/internal/guest"
 	"sentinel.home.arpa/deploy/e2e/internal/layers"
 	"sentinel.home.arpa/deploy/e2e/internal/network"
 	"sentinel.home.arpa/deploy/e2e/internal/tap"
+	"sentinel.home.arpa/deploy/internal/forge"
 	"sentinel.home.arpa/shared/wire"
 )
 
@@ -50,7 +50,7 @@ type house struct {
 // openHouse builds the programs and lays the network. Nothing is booted yet.
 func openHouse(t *testing.T) *house {
 	if os.Geteuid() != 0 {
-		t.Skip("booting machines needs root")
+		t.Skip("booting machines needs root: what happens on a real machine is NOT TESTED")
 	}
 	missingTools(t)
 	h := &house{t: t, ctx: t.Context(), forge: forge.New(), keys: map[string]wire.PublicKey{}}

@@ -7,10 +7,14 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"time"
 
 	"sentinel.home.arpa/shared/courier"
 	"sentinel.home.arpa/shared/daemon"
 )
+
+// answersWithin is longer than any announcement waits for its answer.
+const answersWithin = 5 * time.Second
 
 // Forward takes announcements of other processes on a socket, which is root's, until ctx
 // ends, and posts each to the brain that it is for. Without a socket the agent goes on.
@@ -25,7 +29,7 @@ func (n *Network) Forward(ctx context.Context, socket string, isBrain func(addr 
 
 func (n *Network) routes(isBrain func(addr string) bool) http.Handler {
 	forward := &httputil.ReverseProxy{
-		Transport: &http.Transport{DialContext: n.Dial, DisableKeepAlives: true},
+		Transport: &http.Transport{DialContext: n.Dial, DisableKeepAlives: true, ResponseHeaderTimeout: answersWithin},
 		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: r.In.Host}) },
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			courier.Fail(w, &courier.Fault{Status: http.StatusBadGateway, Err: err})

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"sentinel.home.arpa/shared/daemon"
 )
 
 // replaceWithin bounds the replacement of a damaged journal from within Append, whose own
@@ -43,7 +45,7 @@ func (r *replacement) steps(ctx context.Context) []func() error {
 		func() error { return missingIsFine(os.Rename(r.path, r.aside)) },
 		func() error { return moveBeside(r.path, r.aside) },
 		func() error { return os.Rename(r.path+newEnd, r.path) },
-		func() error { return syncDir(filepath.Dir(r.path)) },
+		func() error { return daemon.SyncDir(filepath.Dir(r.path)) },
 	}
 }
 
@@ -101,7 +103,7 @@ func adopt(ctx context.Context, path string, now time.Time) (aside string, adopt
 	if err := os.Rename(path+newEnd, path); err != nil {
 		return aside, false, err
 	}
-	return aside, true, syncDir(filepath.Dir(path))
+	return aside, true, daemon.SyncDir(filepath.Dir(path))
 }
 
 func whole(ctx context.Context, path string) bool {
@@ -150,13 +152,4 @@ func missingIsFine(err error) error {
 		return nil
 	}
 	return err
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

@@ -200,7 +200,7 @@ func small(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=2m"); err != nil {
-		t.Skipf("a small disk cannot be mounted: %v", err)
+		t.Skipf("a small disk cannot be mounted, so a full one is NOT TESTED: %v", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
 	return dir

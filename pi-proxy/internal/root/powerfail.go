@@ -50,11 +50,10 @@ func (p Powerfail) Remove() error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("take back the word to cut the output: %w", err)
 	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
+	if err := daemon.SyncDir(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("take back the word to cut the output: %w", err)
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return nil
 }
 
 func (p Powerfail) path() (string, error) {

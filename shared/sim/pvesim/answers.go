@@ -32,7 +32,7 @@ func (c *Cluster) listNodes(call) (any, *failure) {
 	for _, n := range c.nodes {
 		o := object{
 			"id": "node/" + n.cfg.Name, "node": n.cfg.Name, "type": "node", "status": "offline", "level": "",
-			"ssl_fingerprint": fingerprint(n.cert.Certificate[0]),
+			"ssl_fingerprint": Fingerprint(n.cert.Certificate[0]),
 		}
 		if n.on != nil {
 			maps.Copy(o, object{"status": "online", "uptime": uptime(n.on.since),

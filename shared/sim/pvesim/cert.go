@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// newCert makes a node's self-signed certificate, valid for ten years.
-func newCert(name string) (tls.Certificate, error) {
+// NewCert makes a node's self-signed certificate, valid for ten years.
+func NewCert(name string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err
@@ -49,8 +49,8 @@ func newCert(name string) (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
 }
 
-// fingerprint writes the SHA-256 of a certificate the way Proxmox shows it.
-func fingerprint(der []byte) string {
+// Fingerprint writes the SHA-256 of a certificate the way Proxmox shows it.
+func Fingerprint(der []byte) string {
 	sum := sha256.Sum256(der)
 	return strings.ReplaceAll(fmt.Sprintf("% X", sum[:]), " ", ":")
 }

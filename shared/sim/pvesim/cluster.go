@@ -152,7 +152,7 @@ func (c *Cluster) Fault(name string, f Fault) {
 // Fingerprint is the SHA-256 of a node's certificate, "5C:1E:...".
 func (c *Cluster) Fingerprint(name string) string {
 	if n := c.node(name); n != nil {
-		return fingerprint(n.cert.Certificate[0])
+		return Fingerprint(n.cert.Certificate[0])
 	}
 	return ""
 }
@@ -244,7 +244,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 func newNode(cfg NodeConfig) (*node, error) {
-	cert, err := newCert(cfg.Name)
+	cert, err := NewCert(cfg.Name)
 	if err != nil {
 		return nil, err
 	}

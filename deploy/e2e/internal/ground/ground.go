@@ -18,7 +18,7 @@ import (
 	"syscall"
 	"time"
 
-	"sentinel.home.arpa/deploy/e2e/internal/forge"
+	"sentinel.home.arpa/deploy/internal/forge"
 )
 
 // prefix begins the name of everything.

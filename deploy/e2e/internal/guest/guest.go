@@ -17,8 +17,8 @@ import (
 	"syscall"
 	"time"
 
-	"sentinel.home.arpa/deploy/e2e/internal/forge"
 	"sentinel.home.arpa/deploy/e2e/internal/network"
+	"sentinel.home.arpa/deploy/internal/forge"
 )
 
 // poll is how often a condition is looked at.

@@ -14,7 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"sentinel.home.arpa/deploy/e2e/internal/forge"
+	"sentinel.home.arpa/deploy/internal/forge"
 )
 
 // Base is a release of Debian with what every machine needs.

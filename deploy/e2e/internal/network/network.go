@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"os/exec"
 
-	"sentinel.home.arpa/deploy/e2e/internal/forge"
+	"sentinel.home.arpa/deploy/internal/forge"
 )
 
 // The bridges, and the addresses that the test has on the internet.

@@ -29,7 +29,7 @@ func mount(t *testing.T, path string) *disk {
 		t.Fatal(err)
 	}
 	if err := syscall.Mount("tmpfs", path, "tmpfs", 0, "size=2m"); err != nil {
-		t.Skipf("a small disk cannot be mounted: %v", err)
+		t.Skipf("a small disk cannot be mounted, so a full one is NOT TESTED: %v", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(path, syscall.MNT_DETACH) })
 	return &disk{t, path}

@@ -122,7 +122,7 @@ func (h *Home) nodeStopping(name, kind string) {
 	defer cancel()
 	h.announcing(name)
 	h.rec.Add(time.Now(), edge.Entry{Edge: edge.Lab, Node: name, What: Announces + " " + kind})
-	err := h.forge.once(ctx, h.bin("node-hook"), h.env(), "announce", kind, "--config", h.configOf(name))
+	err := h.toItsEnd(ctx, h.bin("node-hook"), "announce", kind, "--config", h.configOf(name))
 	what := Acknowledged
 	if err != nil {
 		what = Unheard

@@ -133,7 +133,7 @@ func (h *Home) traced(ctx context.Context, args []string, ended <-chan struct{})
 	cmd := exec.Command("strace", args...)
 	var said bytes.Buffer
 	cmd.Stderr = &said
-	if err := h.forge.start(cmd); err != nil {
+	if err := h.forge.Start(cmd); err != nil {
 		return false, fmt.Errorf("%w: %w", errNoTrace, err)
 	}
 	gone := make(chan error, 1)

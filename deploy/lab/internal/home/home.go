@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"sentinel.home.arpa/deploy/internal/forge"
 	"sentinel.home.arpa/deploy/lab/internal/edge"
 	"sentinel.home.arpa/deploy/lab/internal/link"
 	"sentinel.home.arpa/shared/sim/pvesim"
@@ -67,7 +68,7 @@ type Home struct {
 	cluster *pvesim.Cluster
 	phone   *twiliosim.Server
 
-	forge *forge
+	forge *forge.Forge
 	brain *process
 	pi    *process
 	nodes map[string]*process
@@ -82,7 +83,7 @@ type Home struct {
 
 // Open builds the programs and starts everything. say is told what happens, for people.
 func Open(ctx context.Context, opts Options, rec *edge.Recorder, say func(who, what string)) (*Home, error) {
-	h := &Home{opts: opts, rec: rec, say: say, links: map[string]*link.Link{}, nodes: map[string]*process{}, armed: make(chan struct{}), forge: newForge()}
+	h := &Home{opts: opts, rec: rec, say: say, links: map[string]*link.Link{}, nodes: map[string]*process{}, armed: make(chan struct{}), forge: forge.New()}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	if err := h.open(ctx); err != nil {
 		return nil, errors.Join(err, h.Close())
@@ -289,6 +290,6 @@ func (h *Home) Close() error {
 		h.overlay.close()
 	}
 	h.wg.Wait()
-	h.forge.close()
+	h.forge.Close()
 	return errors.Join(err, os.RemoveAll(h.dir))
 }

@@ -4,50 +4,19 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
+
+	"sentinel.home.arpa/deploy/internal/forge"
 )
 
 // stopWithin is how long a program is given to end by itself.
 const stopWithin = 5 * time.Second
-
-// forge starts processes from one thread that lives as long as the lab: the kernel kills
-// them when that thread ends, however the lab ends.
-type forge struct {
-	jobs chan func()
-	done chan struct{}
-}
-
-func newForge() *forge {
-	f := &forge{jobs: make(chan func()), done: make(chan struct{})}
-	go func() { // Close waits for it
-		runtime.LockOSThread()
-		defer close(f.done)
-		for job := range f.jobs {
-			job()
-		}
-	}()
-	return f
-}
-
-func (f *forge) start(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	started := make(chan error)
-	f.jobs <- func() { started <- cmd.Start() }
-	return <-started
-}
-
-func (f *forge) close() {
-	close(f.jobs)
-	<-f.done
-}
 
 // process is one of the three programs under way. It can be started again.
 type process struct {
@@ -58,7 +27,7 @@ type process struct {
 	log  func(line logLine) // what it says
 	raw  io.Writer
 
-	forge *forge
+	forge *forge.Forge
 	mu    sync.Mutex
 	cmd   *exec.Cmd
 	ended chan struct{}
@@ -87,7 +56,7 @@ func (p *process) start() error {
 	cmd.Env = p.env
 	out, err := cmd.StderrPipe()
 	if err == nil {
-		err = p.forge.start(cmd)
+		err = p.forge.Start(cmd)
 	}
 	if err != nil {
 		return fmt.Errorf("start %s: %w", p.name, err)
@@ -148,20 +117,10 @@ func (p *process) end(s os.Signal) {
 	}
 }
 
-// once runs a program to its end and gives what it said if it failed.
-func (f *forge) once(ctx context.Context, path string, env []string, args ...string) error {
+// toItsEnd runs a program to its end; the error says what it said if it failed.
+func (h *Home) toItsEnd(ctx context.Context, path string, args ...string) error {
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = env
-	out, err := cmd.StderrPipe()
-	if err == nil {
-		err = f.start(cmd)
-	}
-	if err != nil {
-		return err
-	}
-	text, _ := io.ReadAll(io.LimitReader(out, 64<<10))
-	if err := cmd.Wait(); err != nil {
-		return errors.Join(err, errors.New(string(text)))
-	}
-	return nil
+	cmd.Env = h.env()
+	_, err := h.forge.Output(cmd)
+	return err
 }

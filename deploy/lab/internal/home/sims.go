@@ -47,7 +47,7 @@ func (h *Home) upsEvent(event string) {
 	h.say("ups", upsWords(event, h.ups.State()))
 	ctx, cancel := context.WithTimeout(h.ctx, 3*time.Second)
 	defer cancel()
-	if err := h.forge.once(ctx, h.bin("pi-proxy"), h.env(), "event", event, "--socket", h.piSocket()); err != nil && h.ctx.Err() == nil {
+	if err := h.toItsEnd(ctx, h.bin("pi-proxy"), "event", event, "--socket", h.piSocket()); err != nil && h.ctx.Err() == nil {
 		h.say("ups", "the Pi was not told of "+event)
 	}
 }

@@ -3,19 +3,13 @@ package link
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"fmt"
-	"math/big"
 	"net"
-	"strings"
 	"sync"
 	"time"
+
+	"sentinel.home.arpa/shared/sim/pvesim"
 )
 
 // handshakeWithin bounds both handshakes of a connection through a Glass.
@@ -53,25 +47,15 @@ func ReadHello(b []byte) (h Hello, ok bool) {
 // NewGlass makes the glass of one machine, at an address; tap makes what looks at one
 // connection.
 func NewGlass(name, addr string, tap func(Hello) Tap) (*Glass, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	now := time.Now()
-	template := x509.Certificate{SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: name}, NotBefore: now.Add(-time.Hour),
-		NotAfter: now.AddDate(1, 0, 0), DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
-	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &key.PublicKey, key)
+	cert, err := pvesim.NewCert(name)
 	if err != nil {
 		return nil, fmt.Errorf("make the certificate of %s: %w", name, err)
 	}
-	return &Glass{cert: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, tap: tap, addr: addr}, nil
+	return &Glass{cert: cert, tap: tap, addr: addr}, nil
 }
 
 // Fingerprint is the SHA-256 of the certificate that it shows, "5C:1E:...".
-func (g *Glass) Fingerprint() string {
-	sum := sha256.Sum256(g.cert.Certificate[0])
-	return strings.ReplaceAll(fmt.Sprintf("% X", sum[:]), " ", ":")
-}
+func (g *Glass) Fingerprint() string { return pvesim.Fingerprint(g.cert.Certificate[0]) }
 
 // Listen opens the port and gives the machine what it is to serve: a listener that has
 // the port's address. Closing that closes the port and all connections through it.

@@ -1,5 +1,5 @@
-// Package forge starts processes that never outlive the test: the kernel kills them when
-// the thread ends that started them, however the test ends.
+// Package forge starts processes that never outlive the program: the kernel kills them
+// when the thread ends that started them, however the program ends.
 //
 // It knows nothing of what it starts.
 package forge
