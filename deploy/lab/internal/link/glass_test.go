@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // machine is an HTTPS server behind a glass.
@@ -69,6 +70,7 @@ func TestAGlassShowsWhatPassesAndWhose(t *testing.T) {
 	var mu sync.Mutex
 	var seen []string
 	var of Hello
+	passed := make(chan struct{}, 8) // the client may have its answer before the tap hears that it passed
 	note := func(way string) func([]byte) bool {
 		return func(b []byte) bool {
 			mu.Lock()
@@ -80,7 +82,7 @@ func TestAGlassShowsWhatPassesAndWhose(t *testing.T) {
 	}
 	g, ln := machine(t, func(h Hello) Tap {
 		of = h
-		return Tap{Up: note("> "), Down: note("< "), Passed: func() { note("passed")(nil) }}
+		return Tap{Up: note("> "), Down: note("< "), Passed: func() { note("passed")(nil); passed <- struct{}{} }}
 	})
 	var mine Hello
 	resp, err := client(t, g.Fingerprint(), &mine).Post("https://"+ln.Addr().String()+"/x", "text/plain", strings.NewReader("hello"))
@@ -91,6 +93,11 @@ func TestAGlassShowsWhatPassesAndWhose(t *testing.T) {
 	resp.Body.Close()
 	if string(body) != "POST hello" {
 		t.Errorf("the answer is %q", body)
+	}
+	select {
+	case <-passed:
+	case <-time.After(10 * time.Second):
+		t.Error("the tap was not told that the answer passed")
 	}
 	mu.Lock()
 	defer mu.Unlock()
