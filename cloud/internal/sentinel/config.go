@@ -17,7 +17,17 @@ type Config struct {
 	Escalation escalation.Policy
 	Times      Times
 	Threshold  int // distinct failed nodes within the window that make an incident
+	// WorseCharge and WorseRuntime are the battery's ratio and time under which an outage
+	// has become worse (rule H5).
+	WorseCharge  float64
+	WorseRuntime time.Duration
 }
+
+// The contract's defaults of a battery that runs low.
+const (
+	DefaultWorseCharge  = 0.3
+	DefaultWorseRuntime = 5 * time.Minute
+)
 
 // SiteConfig is one home or office.
 type SiteConfig struct {
@@ -26,6 +36,8 @@ type SiteConfig struct {
 	Pis    []string
 	Plan   *shutdown.Plan // nil: there is none
 	Policy power.Policy
+	// Feeds are the nodes that each UPS feeds; nil: it is not known, and each may feed all.
+	Feeds map[string][]string
 }
 
 // Times are the contract's durations.
@@ -43,6 +55,15 @@ type Times struct {
 	Continue     time.Duration // H6, N9: the same again within this is the same incident
 	DoubtAtMost  time.Duration // N6
 	KeyNotice    time.Duration // N10: how long before a node key expires it is said
+
+	Reminder       time.Duration // H5: from one round of calls that nobody answered to the next
+	RemindFor      time.Duration // H5: no reminder after that long
+	PendingNotice  time.Duration // H7
+	StoppingNotice time.Duration // A5
+	PiNotice       time.Duration // N5: a Pi silent while nodes live
+	PiCall         time.Duration // N5: the site's last Pi silent
+	SwitchedOff    time.Duration // U8: nodes on no UPS, from the switch to battery
+	RecordWithin   time.Duration // N9: how long the Pi's record is waited for
 }
 
 // DefaultTimes are those of the contract.
@@ -61,6 +82,15 @@ func DefaultTimes() Times {
 		Continue:     time.Hour,
 		DoubtAtMost:  3 * time.Second,
 		KeyNotice:    14 * 24 * time.Hour,
+
+		Reminder:       30 * time.Minute,
+		RemindFor:      6 * time.Hour,
+		PendingNotice:  10 * time.Minute,
+		StoppingNotice: 30 * time.Minute,
+		PiNotice:       time.Minute,
+		PiCall:         5 * time.Minute,
+		SwitchedOff:    time.Minute,
+		RecordWithin:   5 * time.Minute,
 	}
 }
 

@@ -38,6 +38,8 @@ func (s *State) Evolve(at time.Time, f Fact) {
 		s.Keys[f.Name] = *f
 	case *SourceAppeared, *SourceBack, *SourceFailed, *SourceLeft, *ShutdownAnnounced, *ShutdownCancelled, *AnnouncementSeen:
 		s.evolveSource(at, f)
+	case *Muted, *Unmuted, *MaintenanceBegan, *MaintenanceEnded, *SourceDeleted, *SourceExpected, *SourceForgotten, *SiteForgotten, *DirectLost, *DirectBack, *CloneSeen:
+		s.evolveWatch(f)
 	case *SupplyChanged:
 		u := s.ups(f.Site, f.UPS)
 		u.Supply, u.Since, u.Stale = f.Supply, f.Since, false
@@ -191,73 +193,6 @@ func (f Failure) explainedBy(boot string, announced time.Time) bool {
 
 func keepRecent(fs []Failure, at time.Time, window time.Duration) []Failure {
 	return slices.DeleteFunc(fs, func(f Failure) bool { return at.Sub(f.At) > window })
-}
-
-func (s *State) evolveIncident(at time.Time, f Fact) {
-	switch f := f.(type) {
-	case *IncidentOpened:
-		s.Incidents[f.ID] = &Incident{ID: f.ID, Site: f.Site, Kind: f.Kind, Since: f.Since, Opened: at,
-			Nodes: slices.Clone(f.Nodes), UPS: f.UPS, Why: f.Why}
-		s.tell(f.Site, f.Kind, f.Nodes)
-		s.forgetOld(at)
-	case *IncidentReopened:
-		if i := s.Incidents[f.ID]; i != nil {
-			i.Reopened, i.Resolved, i.Outcome = at, time.Time{}, ""
-			s.tell(i.Site, i.Kind, i.Nodes)
-		}
-	case *IncidentJoined:
-		if i := s.Incidents[f.ID]; i != nil {
-			if !slices.Contains(i.Nodes, f.Node) {
-				i.Nodes = append(i.Nodes, f.Node)
-			}
-			s.tell(i.Site, i.Kind, []string{f.Node})
-			if src := s.site(i.Site).Sources[f.Node]; src != nil && i.Kind != NodeFailure {
-				src.Incident = i.ID
-			}
-		}
-	case *IncidentLeft:
-		if i := s.Incidents[f.ID]; i != nil {
-			i.Nodes = slices.DeleteFunc(i.Nodes, func(n string) bool { return n == f.Node })
-		}
-	case *IncidentAnswered:
-		if i := s.Incidents[f.ID]; i != nil {
-			i.Answered = f.By
-		}
-	case *Noticed:
-		if f.About != "" {
-			s.Told[f.About], s.ToldAt[f.About] = f.As, at
-		}
-	case *IncidentResolved:
-		if i := s.Incidents[f.ID]; i != nil {
-			i.Resolved, i.Outcome = at, f.Why
-		}
-	case *IncidentWithdrawn:
-		if i := s.Incidents[f.ID]; i != nil {
-			i.Resolved, i.Outcome, i.Nodes = at, f.Why, nil
-		}
-	}
-}
-
-// tell marks the failures of nodes as told: they don't count again (rule H3).
-func (s *State) tell(site string, kind IncidentKind, nodes []string) {
-	if kind != NodeFailure {
-		return
-	}
-	for _, n := range nodes {
-		if src := s.site(site).Sources[n]; src != nil {
-			for i := range src.Failures {
-				src.Failures[i].Told = true
-			}
-		}
-	}
-}
-
-func (s *State) forgetOld(at time.Time) {
-	for id, i := range s.Incidents {
-		if !i.Open() && at.Sub(i.Resolved) > incidentsKept {
-			delete(s.Incidents, id)
-		}
-	}
 }
 
 func (s *State) evolveCall(at time.Time, f Fact) {

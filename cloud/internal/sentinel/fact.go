@@ -29,6 +29,11 @@ const (
 	NodeFailure    IncidentKind = "node_failure"
 	PowerOutage    IncidentKind = "power_outage"
 	InternetOutage IncidentKind = "internet_outage"
+	// Unwatched: no Pi of the site is heard, so nobody watches the power (rule N5).
+	Unwatched IncidentKind = "power_unwatched"
+	// TailnetDown: the tailnet itself is out of reach, and the houses may be fine (rule N10).
+	// It is of no site.
+	TailnetDown IncidentKind = "tailnet_down"
 )
 
 // The facts about the brain itself.
@@ -96,6 +101,39 @@ type (
 	}
 )
 
+// The facts about how nodes are watched.
+type (
+	Muted struct {
+		Site, Name, By string
+		Until          time.Time
+	}
+	Unmuted struct{ Site, Name, Why string }
+	// MaintenanceBegan is of a node, or with an empty Name of the whole site.
+	MaintenanceBegan struct {
+		Site, Name, By string
+		Until          time.Time
+	}
+	MaintenanceEnded struct{ Site, Name, Why string }
+	SourceDeleted    struct{ Site, Name, By string }
+	// SourceExpected is a source that the configuration names from now on.
+	SourceExpected struct {
+		Site, Name string
+		Role       Role
+	}
+	// SourceForgotten was never heard, and is no longer expected.
+	SourceForgotten struct{ Site, Name string }
+	// SiteForgotten is no longer configured.
+	SiteForgotten struct{ Site string }
+	// DirectLost is a node that only a Pi hears (rule H10).
+	DirectLost struct {
+		Site, Name, Via string
+		Since           time.Time
+	}
+	DirectBack struct{ Site, Name string }
+	// CloneSeen is a second machine under one name; it is watched as As (rule H11).
+	CloneSeen struct{ Site, Name, As string }
+)
+
 // The facts about power.
 type (
 	SupplyChanged struct {
@@ -108,6 +146,15 @@ type (
 	}
 	ContactLost struct{ Site, UPS, Why string }
 	ContactBack struct{ Site, UPS string }
+	// RecordTaken is what a Pi saw while the brain could not be reached (rule N7).
+	RecordTaken struct {
+		Site, Pi string
+		At       time.Time // when the Pi saw it, by the brain's time
+		UPS      string    // empty: it is about a node
+		Reading  power.Reading
+		Node     string
+		Heard    bool
+	}
 )
 
 // The facts about incidents.
@@ -126,6 +173,20 @@ type (
 	IncidentAnswered  struct{ ID, By, Why string } // acknowledged
 	IncidentResolved  struct{ ID, Why string }
 	IncidentWithdrawn struct{ ID, Why string }
+	// IncidentWorse calls once more, whoever has answered (rule H5). What is each kind of
+	// worsening, which happens once.
+	IncidentWorse struct{ ID, What, Why string }
+	// IncidentReminded calls once more, since nobody has answered (rule H5).
+	IncidentReminded struct{ ID, Why string }
+	// IncidentBecame is another kind than it was taken for (rule N11); with Calls it calls anew.
+	IncidentBecame struct {
+		ID    string
+		Kind  IncidentKind
+		UPS   string
+		Since time.Time
+		Calls bool
+		Why   string
+	}
 	// Noticed is told on the quiet channels and stands in the timeline. What it is About is
 	// told again only when it stands differently.
 	Noticed struct {
@@ -173,8 +234,9 @@ func NewFact(name string) Fact {
 	for _, f := range []Fact{
 		&BrainStarted{}, &BrainPaused{}, &BlindBegan{}, &BlindEnded{}, &KeyBound{},
 		&SourceAppeared{}, &SourceBack{}, &SourceFailed{}, &SourceLeft{}, &ShutdownAnnounced{}, &ShutdownCancelled{}, &AnnouncementSeen{},
-		&SupplyChanged{}, &ContactLost{}, &ContactBack{},
-		&IncidentOpened{}, &IncidentReopened{}, &IncidentJoined{}, &IncidentLeft{}, &IncidentAnswered{}, &IncidentResolved{}, &IncidentWithdrawn{}, &Noticed{},
+		&Muted{}, &Unmuted{}, &MaintenanceBegan{}, &MaintenanceEnded{}, &SourceDeleted{}, &SourceExpected{}, &SourceForgotten{}, &SiteForgotten{}, &DirectLost{}, &DirectBack{}, &CloneSeen{},
+		&SupplyChanged{}, &ContactLost{}, &ContactBack{}, &RecordTaken{},
+		&IncidentOpened{}, &IncidentReopened{}, &IncidentJoined{}, &IncidentLeft{}, &IncidentAnswered{}, &IncidentResolved{}, &IncidentWithdrawn{}, &IncidentWorse{}, &IncidentReminded{}, &IncidentBecame{}, &Noticed{},
 		&CallRequested{}, &CallPlaced{}, &CallEnded{}, &CallDropped{},
 		&PlanArmed{}, &PlanDisarmed{}, &RunStepped{}, &PiRunSeen{},
 	} {
@@ -198,6 +260,21 @@ func (*SourceLeft) FactName() string        { return "source_left" }
 func (*ShutdownAnnounced) FactName() string { return "shutdown_announced" }
 func (*ShutdownCancelled) FactName() string { return "shutdown_cancelled" }
 func (*AnnouncementSeen) FactName() string  { return "announcement_seen" }
+func (*Muted) FactName() string             { return "muted" }
+func (*Unmuted) FactName() string           { return "unmuted" }
+func (*MaintenanceBegan) FactName() string  { return "maintenance_began" }
+func (*MaintenanceEnded) FactName() string  { return "maintenance_ended" }
+func (*SourceDeleted) FactName() string     { return "source_deleted" }
+func (*SourceExpected) FactName() string    { return "source_expected" }
+func (*SourceForgotten) FactName() string   { return "source_forgotten" }
+func (*SiteForgotten) FactName() string     { return "site_forgotten" }
+func (*DirectLost) FactName() string        { return "direct_lost" }
+func (*DirectBack) FactName() string        { return "direct_back" }
+func (*CloneSeen) FactName() string         { return "clone_seen" }
+func (*RecordTaken) FactName() string       { return "record_taken" }
+func (*IncidentWorse) FactName() string     { return "incident_worse" }
+func (*IncidentReminded) FactName() string  { return "incident_reminded" }
+func (*IncidentBecame) FactName() string    { return "incident_became" }
 func (*SupplyChanged) FactName() string     { return "supply_changed" }
 func (*ContactLost) FactName() string       { return "contact_lost" }
 func (*ContactBack) FactName() string       { return "contact_back" }

@@ -80,6 +80,10 @@ func (d *decider) dropCalls(i *Incident, why string) {
 	if site.RunIncident == i.ID && site.Run != nil && !site.Run.DryRun && site.Run.Told() {
 		return
 	}
+	d.dropAll(i, why)
+}
+
+func (d *decider) dropAll(i *Incident, why string) {
 	for _, c := range i.Calls {
 		if c.Open() && !c.Dropped {
 			d.emit(&CallDropped{Call: c.ID, Why: why})

@@ -37,6 +37,24 @@ type (
 		Site, Name string
 		Last       time.Time
 		Up         []cause.Source
+		Elsewhere  map[string][]cause.Source // the same of the other sites, if there are any
+	}
+	// Indirect is a node that the brain heard directly before, and that now only a Pi
+	// hears; Direct is its next direct word.
+	Indirect struct {
+		Site, Name, Via string
+		Since           time.Time // its last direct word
+	}
+	Direct struct{ Site, Name string }
+	// Cloned is a second machine under one name: their boots come in turn. As is what the
+	// one that came later is called from now on.
+	Cloned struct{ Site, Name, As, Boot string }
+	// Recorded is what a Pi noted while the brain could not be reached, oldest first, and
+	// how many such entries it still has.
+	Recorded struct {
+		Site, Pi string
+		Entries  []Record
+		Left     int
 	}
 	// SystemState is what systemd says of a node, when it changes.
 	SystemState struct{ Site, Name, Boot, State string }
@@ -78,8 +96,15 @@ type (
 		Site, Pi string
 		Run      shutdown.Status
 	}
-	// Uplink is what the brain found out about its own internet.
-	Uplink struct{ Online bool }
+	// Uplink is what the brain found out about its own internet, and about the tailnet's
+	// control server and relay.
+	Uplink struct {
+		Online      bool
+		TailnetGone bool // neither of the two answers
+	}
+
+	// Configured is a configuration that takes the place of the one before.
+	Configured struct{ Config Config }
 
 	CallWasPlaced struct{ Call, SID string }
 	CallHasEnded  struct {
@@ -89,6 +114,21 @@ type (
 	}
 	// Acknowledge is a person's word that the incident is known.
 	Acknowledge struct{ Incident, By string }
+	// Mute keeps a node's failures from calling anybody for so long; Unmute ends that.
+	Mute struct {
+		Site, Name, By string
+		For            time.Duration
+	}
+	Unmute struct{ Site, Name, By string }
+	// Maintain lets a node, or with an empty Name a whole site, come and go for so long;
+	// Maintained ends that.
+	Maintain struct {
+		Site, Name, By string
+		For            time.Duration
+	}
+	Maintained struct{ Site, Name, By string }
+	// Delete forgets a source, until it is heard again.
+	Delete struct{ Site, Name, By string }
 	// Arm lets the plan's commands out; Disarm holds them back.
 	Arm    struct{ Site, By string }
 	Disarm struct{ Site, By string }
@@ -106,6 +146,15 @@ type (
 	}
 )
 
+// Record is one entry of a Pi's record: a change of a UPS, or of whether the Pi hears a node.
+type Record struct {
+	Ago     time.Duration // before Step's time
+	UPS     string        // empty: it is about a node
+	Reading power.Reading
+	Node    string
+	Heard   bool // the node is heard again; else it fell silent
+}
+
 func (Tick) input()          {}
 func (Started) input()       {}
 func (Paused) input()        {}
@@ -122,6 +171,16 @@ func (Uplink) input()        {}
 func (CallWasPlaced) input() {}
 func (CallHasEnded) input()  {}
 func (Acknowledge) input()   {}
+func (Indirect) input()      {}
+func (Direct) input()        {}
+func (Cloned) input()        {}
+func (Recorded) input()      {}
+func (Configured) input()    {}
+func (Mute) input()          {}
+func (Unmute) input()        {}
+func (Maintain) input()      {}
+func (Maintained) input()    {}
+func (Delete) input()        {}
 func (Arm) input()           {}
 func (Disarm) input()        {}
 func (RunAnswered) input()   {}

@@ -31,6 +31,8 @@ type Site struct {
 	Armed   bool
 	Epoch   shutdown.Epoch // of the brain's own last run
 
+	MaintainedUntil time.Time // the whole site; zero: it is not in maintenance
+
 	Run         *shutdown.Run // the last one
 	RunIncident string
 	PiRun       *shutdown.Status // the last one that a Pi told of
@@ -69,6 +71,11 @@ type Source struct {
 	Left      []string      // the last boots that are over, the newest last
 	Said      []Said        // by its last boots, the newest last
 	Failures  []Failure
+
+	MutedUntil      time.Time // zero: it is not muted
+	MaintainedUntil time.Time // zero: it is not in maintenance
+	OnlyBy          string    // the Pi that alone hears it; empty: the brain does, or nobody
+	CloneOf         string    // the name that another machine has too
 
 	system  string    // systemd's state
 	running time.Time // since when it has said running, after an announcement
@@ -123,6 +130,9 @@ type Incident struct {
 	Why      string
 	Calls    []*Call
 	Answered string // by whom
+	Known    string // who had answered before it became worse
+	Worse    []string
+	Alarmed  time.Time // since when people are to be called anew; zero: since it was opened
 	Resolved time.Time
 	Outcome  string // why it is over
 

@@ -79,6 +79,26 @@ func (s *State) Step(now time.Time, in Input) []Fact {
 		if i := d.Incidents[in.Incident]; i != nil && i.Open() && i.Answered == "" {
 			d.answer(i, in.By, in.By+" said so")
 		}
+	case Mute:
+		d.mute(in)
+	case Unmute:
+		d.unmute(in)
+	case Maintain:
+		d.maintain(in)
+	case Maintained:
+		d.maintained(in)
+	case Delete:
+		d.deleted(in)
+	case Indirect:
+		d.indirect(in)
+	case Direct:
+		d.direct(in)
+	case Cloned:
+		d.cloned(in)
+	case Recorded:
+		d.recorded(in)
+	case Configured:
+		d.configured(in)
 	case Arm:
 		if !d.site(in.Site).Armed {
 			d.emit(&PlanArmed{Site: in.Site, By: in.By})
@@ -120,6 +140,7 @@ func (d *decider) started(in Started) {
 	for _, text := range in.Notices {
 		d.emit(&Noticed{Text: text})
 	}
+	d.forgetSites()
 	d.restartClocks()
 	for _, site := range d.Sites { // what was under way is sent again
 		if r := site.Run; r != nil && !r.Over() {

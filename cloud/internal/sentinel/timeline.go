@@ -68,7 +68,12 @@ func Sentence(f Fact) string {
 		return because("contact with "+f.UPS+" is lost", f.Why)
 	case *ContactBack:
 		return f.UPS + " is heard again"
+	case *RecordTaken:
+		return saidRecord(f)
 	default:
+		if text := sentenceOfWatch(f, because); text != "" {
+			return text
+		}
 		return sentenceOfIncident(f, because)
 	}
 }
@@ -89,6 +94,12 @@ func sentenceOfIncident(f Fact, because func(what, why string) string) string {
 		return because(f.ID+" is over", f.Why)
 	case *IncidentWithdrawn:
 		return f.ID + " withdrawn: " + f.Why
+	case *IncidentWorse:
+		return because(f.ID+" got worse", f.Why)
+	case *IncidentReminded:
+		return because("a reminder of "+f.ID, f.Why)
+	case *IncidentBecame:
+		return because(fmt.Sprintf("%s is a %s", f.ID, saidKind(f.Kind)), f.Why)
 	case *Noticed:
 		return f.Text
 	case *CallRequested:
@@ -191,6 +202,10 @@ func saidKind(k IncidentKind) string {
 		return "power outage"
 	case InternetOutage:
 		return "internet outage"
+	case Unwatched:
+		return "nobody watches the power"
+	case TailnetDown:
+		return "Tailscale out of reach"
 	default:
 		return "failure"
 	}
@@ -220,45 +235,4 @@ func saidBattery(r power.Reading) string {
 		text += ", " + power.Spell(r.Runtime.Duration())
 	}
 	return text
-}
-
-// SiteOf is the site that a fact is about; empty if it does not say so itself.
-func SiteOf(f Fact) string {
-	switch f := f.(type) {
-	case *BlindBegan:
-		return f.Site
-	case *KeyBound:
-		return f.Site
-	case *SourceAppeared:
-		return f.Site
-	case *SourceBack:
-		return f.Site
-	case *SourceFailed:
-		return f.Site
-	case *SourceLeft:
-		return f.Site
-	case *ShutdownAnnounced:
-		return f.Site
-	case *ShutdownCancelled:
-		return f.Site
-	case *SupplyChanged:
-		return f.Site
-	case *ContactLost:
-		return f.Site
-	case *ContactBack:
-		return f.Site
-	case *IncidentOpened:
-		return f.Site
-	case *Noticed:
-		return f.Site
-	case *PlanArmed:
-		return f.Site
-	case *PlanDisarmed:
-		return f.Site
-	case *RunStepped:
-		return f.Site
-	case *PiRunSeen:
-		return f.Site
-	}
-	return ""
 }

@@ -1,0 +1,97 @@
+package sentinel
+
+import (
+	"slices"
+	"time"
+)
+
+func (s *State) evolveIncident(at time.Time, f Fact) {
+	switch f := f.(type) {
+	case *IncidentOpened:
+		s.Incidents[f.ID] = &Incident{ID: f.ID, Site: f.Site, Kind: f.Kind, Since: f.Since, Opened: at,
+			Nodes: slices.Clone(f.Nodes), UPS: f.UPS, Why: f.Why}
+		s.tell(f.Site, f.Kind, f.Nodes)
+		s.forgetOld(at)
+	case *IncidentReopened:
+		if i := s.Incidents[f.ID]; i != nil {
+			i.Reopened, i.Alarmed, i.Resolved, i.Outcome = at, at, time.Time{}, ""
+			s.tell(i.Site, i.Kind, i.Nodes)
+		}
+	case *IncidentJoined:
+		if i := s.Incidents[f.ID]; i != nil {
+			if !slices.Contains(i.Nodes, f.Node) {
+				i.Nodes = append(i.Nodes, f.Node)
+			}
+			s.tell(i.Site, i.Kind, []string{f.Node})
+			if src := s.site(i.Site).Sources[f.Node]; src != nil && i.Kind != NodeFailure {
+				src.Incident = i.ID
+			}
+		}
+	case *IncidentLeft:
+		if i := s.Incidents[f.ID]; i != nil {
+			i.Nodes = slices.DeleteFunc(i.Nodes, func(n string) bool { return n == f.Node })
+		}
+	case *IncidentAnswered:
+		if i := s.Incidents[f.ID]; i != nil {
+			i.Answered = f.By
+		}
+	case *IncidentWorse:
+		if i := s.Incidents[f.ID]; i != nil {
+			i.Worse, i.Alarmed = append(i.Worse, f.What), at
+			if i.Answered != "" {
+				i.Known, i.Answered = i.Answered, ""
+			}
+		}
+	case *IncidentReminded:
+		if i := s.Incidents[f.ID]; i != nil {
+			i.Alarmed = at
+		}
+	case *IncidentBecame:
+		if i := s.Incidents[f.ID]; i != nil {
+			i.Kind, i.UPS, i.Why = f.Kind, f.UPS, f.Why
+			if !f.Since.IsZero() {
+				i.Since = f.Since
+			}
+			if f.Calls {
+				i.Alarmed = at
+				if i.Answered != "" {
+					i.Known, i.Answered = i.Answered, ""
+				}
+			}
+		}
+	case *Noticed:
+		if f.About != "" {
+			s.Told[f.About], s.ToldAt[f.About] = f.As, at
+		}
+	case *IncidentResolved:
+		if i := s.Incidents[f.ID]; i != nil {
+			i.Resolved, i.Outcome = at, f.Why
+		}
+	case *IncidentWithdrawn:
+		if i := s.Incidents[f.ID]; i != nil {
+			i.Resolved, i.Outcome, i.Nodes = at, f.Why, nil
+		}
+	}
+}
+
+// tell marks the failures of nodes as told: they don't count again (rule H3).
+func (s *State) tell(site string, kind IncidentKind, nodes []string) {
+	if kind != NodeFailure {
+		return
+	}
+	for _, n := range nodes {
+		if src := s.site(site).Sources[n]; src != nil {
+			for i := range src.Failures {
+				src.Failures[i].Told = true
+			}
+		}
+	}
+}
+
+func (s *State) forgetOld(at time.Time) {
+	for id, i := range s.Incidents {
+		if !i.Open() && at.Sub(i.Resolved) > incidentsKept {
+			delete(s.Incidents, id)
+		}
+	}
+}
