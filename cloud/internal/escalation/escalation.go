@@ -22,6 +22,7 @@ func DefaultPolicy() Policy {
 type Call struct {
 	Contact   string
 	Delivered bool // a person took it
+	Requested time.Time
 	Ended     bool
 	EndedAt   time.Time
 }
@@ -35,7 +36,7 @@ type Next struct {
 // Due tells whom to call next, given the calls so far, first to last; false if nobody:
 // somebody answered, a call is still under way, or all were tried.
 func Due(p Policy, contacts []string, calls []Call, begin time.Time) (Next, bool) {
-	if len(contacts) == 0 || len(calls) >= p.TriesEach*p.Rounds*len(contacts) {
+	if len(contacts) == 0 || p.through(contacts, calls) {
 		return Next{}, false
 	}
 	if len(calls) == 0 {
@@ -61,4 +62,28 @@ func Due(p Policy, contacts []string, calls []Call, begin time.Time) (Next, bool
 		n.At = last.EndedAt.Add(p.RetryAfter)
 	}
 	return n, true
+}
+
+// through reports whether all rounds are made.
+func (p Policy) through(contacts []string, calls []Call) bool {
+	return len(calls) >= p.TriesEach*p.Rounds*len(contacts)
+}
+
+// Again tells when everybody is called anew because nobody took any call of the rounds so
+// far: so long after the first was requested, and never before the last has ended. False if
+// there is nothing to repeat: nobody to call, an answer, or rounds that go on.
+func Again(p Policy, contacts []string, calls []Call, every time.Duration) (time.Time, bool) {
+	if every <= 0 || len(contacts) == 0 || len(calls) == 0 || !p.through(contacts, calls) {
+		return time.Time{}, false
+	}
+	for _, c := range calls {
+		if c.Delivered || !c.Ended {
+			return time.Time{}, false
+		}
+	}
+	at := calls[0].Requested.Add(every)
+	if last := calls[len(calls)-1]; last.EndedAt.After(at) {
+		at = last.EndedAt
+	}
+	return at, true
 }

@@ -72,3 +72,37 @@ func TestC2_EverybodyIsTried(t *testing.T) {
 		}
 	}
 }
+
+// TestH5_Again: everybody is called anew half an hour after the first call, when all were
+// called and nobody answered.
+func TestH5_Again(t *testing.T) {
+	alice := []string{"alice"}
+	p := escalation.Policy{TriesEach: 2, RetryAfter: time.Minute, RoundAfter: 5 * time.Minute, Rounds: 1}
+	first, second := ended("alice", 20), ended("alice", 100)
+	first.Requested, second.Requested = begin.Add(5*time.Second), begin.Add(80*time.Second)
+	taken, rings, long := second, second, second
+	taken.Delivered, rings.Ended, long.EndedAt = true, false, begin.Add(time.Hour)
+	for _, c := range []struct {
+		name     string
+		contacts []string
+		calls    []escalation.Call
+		every    time.Duration
+		want     int // seconds; 0: not at all
+	}{
+		{"all were called", alice, []escalation.Call{first, second}, 30 * time.Minute, 1805},
+		{"no reminder is wanted", alice, []escalation.Call{first, second}, 0, 0},
+		{"nobody to call", nil, []escalation.Call{first, second}, 30 * time.Minute, 0},
+		{"nobody was called", alice, nil, 30 * time.Minute, 0},
+		{"the round goes on", alice, []escalation.Call{first}, 30 * time.Minute, 0},
+		{"somebody answered", alice, []escalation.Call{first, taken}, 30 * time.Minute, 0},
+		{"it rings", alice, []escalation.Call{first, rings}, 30 * time.Minute, 0},
+		{"the round took longer", alice, []escalation.Call{first, long}, 30 * time.Minute, 3600},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			at, ok := escalation.Again(p, c.contacts, c.calls, c.every)
+			if ok != (c.want != 0) || ok && !at.Equal(begin.Add(time.Duration(c.want)*time.Second)) {
+				t.Errorf("Again = %s, %v; want %d s", at.Sub(begin), ok, c.want)
+			}
+		})
+	}
+}

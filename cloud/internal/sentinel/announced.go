@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"sentinel.home.arpa/shared/power"
@@ -11,8 +12,9 @@ import (
 
 func (d *decider) announced(in Announced) {
 	site := d.site(in.Site)
+	in.Name = site.machine(in.Name, in.Boot)
 	src := site.Sources[in.Name]
-	if src != nil && src.repeats(in.Boot, in.Seq) {
+	if src != nil && repeats(src.Said, in.Boot, in.Seq) || src == nil && repeats(site.Gone[in.Name], in.Boot, in.Seq) {
 		return // also one that an earlier process took
 	}
 	if in.Kind == "cancelled" {
@@ -28,7 +30,7 @@ func (d *decider) announced(in Announced) {
 	at := d.now.Add(-in.Age)
 	unheard := src == nil || src.Condition != Up // no heartbeat will end
 	if src == nil || src.Condition == Pending {
-		d.emit(&SourceAppeared{Site: in.Site, Name: in.Name, Role: Node, Boot: in.Boot, Via: in.Via})
+		d.emit(&SourceAppeared{Site: in.Site, Name: in.Name, Role: d.role(site, in.Name), Boot: in.Boot, Via: in.Via})
 		src = site.Sources[in.Name]
 	}
 	if a := src.Announced; a != nil && a.Boot == in.Boot && a.Kind == in.Kind {
@@ -104,21 +106,56 @@ func (d *decider) incidentOf(site *Site, src *Source) *Incident {
 	return nil
 }
 
-// left lets an announced node fall silent in peace (rule A4).
+// left lets a source fall silent in peace that announced it, or is in maintenance (rules
+// A4, H9). In maintenance all must be back by its end, also what was switched off.
 func (d *decider) left(site *Site, src *Source, last time.Time) {
-	f := &SourceLeft{Site: site.Name, Name: src.Name, Last: last, Why: "it had announced its " + src.Announced.Kind}
-	if src.Announced.Returns {
-		f.BackBy = last.Add(d.cfg.Times.Return)
+	f := &SourceLeft{Site: site.Name, Name: src.Name, Last: last}
+	if a := src.Announced; a != nil {
+		f.Why = "it had announced its " + a.Kind
+		if a.Returns {
+			f.BackBy = later(last.Add(d.cfg.Times.Return), d.now.Add(d.cfg.Times.Silence)) // who is back is heard by then
+		}
+	}
+	if until := site.maintained(src); !until.IsZero() {
+		f.Maintenance, f.BackBy, f.Why = true, later(f.BackBy, until), "it is in maintenance"
 	}
 	d.emit(f)
 }
 
+// role is what a source is that speaks for the first time.
+func (d *decider) role(site *Site, name string) Role {
+	if src := site.Sources[name]; src != nil {
+		return src.Role
+	}
+	if sc := d.cfg.site(site.Name); sc != nil && slices.Contains(sc.Pis, name) || d.Keys[name].Role == Pi {
+		return Pi
+	}
+	return Node
+}
+
+// machine is the source that a boot under a name is of: a clone's goes to the clone (rule
+// H11).
+func (s *Site) machine(name, boot string) string {
+	if src := s.Sources[name]; src == nil || src.Boot == boot {
+		return name
+	}
+	for _, src := range s.Sources {
+		if src.CloneOf == name && src.Boot == boot {
+			return src.Name
+		}
+	}
+	return name
+}
+
 func (d *decider) systemState(in SystemState) {
-	src := d.site(in.Site).Sources[in.Name]
+	site := d.site(in.Site)
+	src := site.Sources[site.machine(in.Name, in.Boot)]
 	if src == nil || src.Boot != in.Boot {
 		return
 	}
 	src.system = in.State
+	src.stops(d.now)
+	d.note(in.Site, src.Name)
 	switch {
 	case !calm(in.State):
 		src.running = time.Time{}
@@ -127,9 +164,30 @@ func (d *decider) systemState(in SystemState) {
 	}
 }
 
-// restartRunning has an announced source's heartbeats count from now against its
-// announcement, if they last said that it runs (rule A5).
+// stops notes since when a host has been shutting down without an interruption.
+func (s *Source) stops(now time.Time) {
+	switch {
+	case s.system != "stopping":
+		s.stopping = time.Time{}
+	case s.stopping.IsZero():
+		s.stopping = now
+	}
+}
+
+// restartClocks forgets how long a source has been what it is (rule H8).
+func (s *Source) restartClocks(now time.Time) {
+	s.restartRunning(now)
+	s.expected = time.Time{}
+	if s.Condition == Pending {
+		s.expected = now
+	}
+}
+
+// restartRunning has a source's heartbeats count from now: against its announcement, if
+// they last said that it runs, or as a shutdown that takes long (rule A5).
 func (s *Source) restartRunning(now time.Time) {
+	s.stopping = time.Time{}
+	s.stops(now)
 	s.running = time.Time{}
 	if s.Announced != nil && calm(s.system) {
 		s.running = now
@@ -139,21 +197,73 @@ func (s *Source) restartRunning(now time.Time) {
 // calm are systemd's states of a host that is not going down.
 func calm(state string) bool { return state == "running" || state == "degraded" }
 
-// settleAnnounced sees to what an announcement promised: a return in time, or heartbeats
-// that say the host stays up after all (rules A4, A5).
-func (d *decider) settleAnnounced(site *Site) {
-	for _, name := range slices.Sorted(maps.Keys(site.watched)) {
+// settleSources sees to what time brings to sources: ends of mutes and maintenance,
+// promised returns, and silences and states that last.
+func (d *decider) settleSources(site *Site) {
+	names := slices.Sorted(maps.Keys(site.watched))
+	d.settleWatch(site, names)
+	var late []*Source
+	for _, name := range names {
 		src := site.Sources[name]
-		switch {
-		case src.Condition == Off && !src.BackBy.IsZero() && d.due(src.BackBy):
-			what := fmt.Sprintf("did not come back from its %s within %s", src.Announced.Kind, power.Spell(d.cfg.Times.Return))
-			d.emit(&SourceFailed{Site: site.Name, Name: name, Last: src.Last, Why: "it " + what})
-			d.count(site, what)
-		// Up, so its last word is younger than Silence: only then were there heartbeats for
-		// all of Cancel.
-		case src.Condition == Up && src.Announced != nil && !src.running.IsZero() && d.due(src.running.Add(d.cfg.Times.Cancel+d.cfg.Times.Silence)):
-			d.emit(&ShutdownCancelled{Site: site.Name, Name: name, Boot: src.Boot,
-				Why: fmt.Sprintf("its heartbeats have said %s for %s since", src.system, power.Spell(d.cfg.Times.Cancel))})
+		if src == nil {
+			continue
 		}
+		if d.overdue(src) {
+			late = append(late, src)
+		}
+		d.settleAnnounced(site, src)
+		d.settleStopping(site, src)
+	}
+	d.notBack(site, late)
+	d.settleMissing(site)
+}
+
+// overdue reports whether a source that is off should be back (rules A4, H9). After a
+// start there is time to hear it first (rule H8), and while the tailnet is out of reach
+// nobody could.
+func (d *decider) overdue(src *Source) bool {
+	if d.open("", TailnetDown) != nil {
+		return false
+	}
+	return src.Condition == Off && !src.BackBy.IsZero() && d.due(later(src.BackBy, d.watching.Add(d.cfg.Times.Silence)))
+}
+
+// notBack lets sources fail that are off for longer than they may be. An outage that is
+// open explains them (rule U8).
+func (d *decider) notBack(site *Site, late []*Source) {
+	counted := map[string]int{}
+	for _, src := range late {
+		what := "did not come back from its maintenance"
+		if !src.Maintained && src.Announced != nil {
+			what = fmt.Sprintf("did not come back from its %s within %s", src.Announced.Kind, power.Spell(d.cfg.Times.Return))
+		}
+		f := &SourceFailed{Site: site.Name, Name: src.Name, Last: src.Last, Why: "it " + what}
+		i, why := d.explains(site, src, src.Last)
+		if i != nil {
+			f.Incident, f.Why = i.ID, f.Why+"; "+why
+		}
+		d.emit(f)
+		if i != nil {
+			d.join(i, src.Name, f.Why)
+		} else if src.Role == Node {
+			counted[what]++
+		}
+	}
+	for _, what := range slices.Sorted(maps.Keys(counted)) {
+		if counted[what] > 1 {
+			what = strings.Replace(what, " its ", " their ", 1)
+		}
+		d.count(site, what)
+	}
+}
+
+// settleAnnounced takes an announcement back when heartbeats say that the host stays up
+// after all (rule A5).
+func (d *decider) settleAnnounced(site *Site, src *Source) {
+	// Up, so its last word is younger than Silence: only then were there heartbeats for all
+	// of Cancel.
+	if src.Condition == Up && src.Announced != nil && !src.running.IsZero() && d.due(src.running.Add(d.cfg.Times.Cancel+d.cfg.Times.Silence)) {
+		d.emit(&ShutdownCancelled{Site: site.Name, Name: src.Name, Boot: src.Boot,
+			Why: fmt.Sprintf("its heartbeats have said %s for %s since", src.system, power.Spell(d.cfg.Times.Cancel))})
 	}
 }

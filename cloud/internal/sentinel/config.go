@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"slices"
 	"time"
 
 	"sentinel.home.arpa/cloud/internal/escalation"
@@ -92,6 +93,12 @@ func DefaultTimes() Times {
 		SwitchedOff:    time.Minute,
 		RecordWithin:   5 * time.Minute,
 	}
+}
+
+// names reports whether a source of a site is expected.
+func (c *Config) names(site, name string) bool {
+	sc := c.site(site)
+	return sc != nil && (slices.Contains(sc.Nodes, name) || slices.Contains(sc.Pis, name))
 }
 
 func (c *Config) site(name string) *SiteConfig {

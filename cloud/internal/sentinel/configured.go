@@ -8,7 +8,11 @@ import (
 // configured lets another configuration take the place of the one before. What goes on
 // goes on by the new one; a run keeps the plan that it began with (rule S10).
 func (d *decider) configured(in Configured) {
+	was := d.cfg
 	d.cfg = in.Config
+	if in.Notice != "" {
+		d.emit(&Noticed{Text: in.Notice})
+	}
 	for _, sc := range d.cfg.Sites {
 		site := d.site(sc.Name)
 		for _, of := range []struct {
@@ -16,8 +20,11 @@ func (d *decider) configured(in Configured) {
 			names []string
 		}{{Node, sc.Nodes}, {Pi, sc.Pis}} {
 			for _, n := range of.names {
-				if src := site.Sources[n]; src == nil || src.Condition == Pending && src.Role != of.role {
+				// Who was named before and is not known was deleted, and stays so until it is heard.
+				if src := site.Sources[n]; src == nil && !was.names(sc.Name, n) || src != nil && src.Condition == Pending && src.Role != of.role {
 					d.emit(&SourceExpected{Site: sc.Name, Name: n, Role: of.role})
+					site.Sources[n].expected = d.now
+					site.lookAt(d.now)
 				}
 			}
 		}

@@ -28,24 +28,30 @@ func (s *State) Evolve(at time.Time, f Fact) {
 	switch f := f.(type) {
 	case *BrainStarted:
 		s.unwatched(at.Sub(s.last))
+		s.deaf(s.last, at)
 	case *BrainPaused:
 		s.unwatched(f.For)
+		s.deaf(at.Add(-f.For), at)
 	case *BlindBegan:
 		s.Blind = at
 	case *BlindEnded:
+		s.unwatched(f.For)
+		s.deaf(s.Blind.Add(-s.cfg.Times.Silence-s.cfg.Times.DoubtAtMost), at)
 		s.Blind = time.Time{}
 	case *KeyBound:
 		s.Keys[f.Name] = *f
 	case *SourceAppeared, *SourceBack, *SourceFailed, *SourceLeft, *ShutdownAnnounced, *ShutdownCancelled, *AnnouncementSeen:
 		s.evolveSource(at, f)
 	case *Muted, *Unmuted, *MaintenanceBegan, *MaintenanceEnded, *SourceDeleted, *SourceExpected, *SourceForgotten, *SiteForgotten, *DirectLost, *DirectBack, *CloneSeen:
-		s.evolveWatch(f)
+		s.evolveWatch(at, f)
 	case *SupplyChanged:
 		u := s.ups(f.Site, f.UPS)
 		u.Supply, u.Since, u.Stale = f.Supply, f.Since, false
 		if f.Seq != 0 {
 			u.Shown[f.Pi] = said(u.Shown[f.Pi], f.Boot, f.Seq)
 		}
+	case *RecordTaken:
+		s.evolveRecord(f)
 	case *ContactLost:
 		s.ups(f.Site, f.UPS).Lost = true
 	case *ContactBack:
@@ -84,7 +90,7 @@ func (s *State) unwatched(away time.Duration) {
 
 func (s *State) evolveSource(at time.Time, f Fact) {
 	become := func(src *Source, c Condition) {
-		src.Condition, src.Since, src.Incident, src.BackBy = c, at, "", time.Time{}
+		src.Condition, src.Since, src.Incident, src.BackBy, src.Maintained = c, at, "", time.Time{}, false
 	}
 	switch f := f.(type) {
 	case *SourceAppeared:
@@ -92,29 +98,38 @@ func (s *State) evolveSource(at time.Time, f Fact) {
 		src.boots(at, f.Boot)
 		src.Role, src.Via = f.Role, f.Via
 		become(src, Up)
+		s.untell(aboutPending+f.Site, f.Name)
+		s.note(f.Site, f.Name)
 	case *SourceBack:
 		site := s.site(f.Site)
 		src := site.source(f.Name)
 		src.boots(at, f.Boot)
-		if src.Announced == nil {
-			delete(site.watched, f.Name)
-		} else {
-			site.watched[f.Name] = true
+		if f.Away > 0 {
+			src.unheard(at.Add(-f.Away), at)
 		}
 		src.Via = f.Via
 		become(src, Up)
+		if f.Via == "" {
+			src.OnlyBy = ""
+			s.untell(aboutDirect+f.Site, f.Name)
+		}
+		s.note(f.Site, f.Name)
 	case *SourceFailed:
 		src := s.site(f.Site).source(f.Name)
 		become(src, Failed)
-		src.Last, src.Incident = f.Last, f.Incident
-		delete(s.site(f.Site).watched, f.Name)
+		src.Last, src.Incident, src.OnlyBy = f.Last, f.Incident, ""
+		s.note(f.Site, f.Name)
 		if f.Incident == "" && src.Role == Node {
 			src.Failures = append(keepRecent(src.Failures, at, s.cfg.Times.Window), Failure{At: at, Boot: src.Boot})
 		}
 	case *SourceLeft:
 		src := s.site(f.Site).source(f.Name)
 		become(src, Off)
-		src.Last, src.BackBy = f.Last, f.BackBy
+		src.Last, src.BackBy, src.Maintained, src.OnlyBy = f.Last, f.BackBy, f.Maintenance, ""
+		if f.Maintenance { // what failed before it began was planned as well
+			src.Failures = slices.DeleteFunc(src.Failures, func(x Failure) bool { return !x.Told })
+		}
+		s.note(f.Site, f.Name)
 	case *ShutdownAnnounced:
 		site := s.site(f.Site)
 		src := site.source(f.Name)
@@ -130,7 +145,7 @@ func (s *State) evolveSource(at time.Time, f Fact) {
 		case src.Boot == f.Boot:
 			src.Announced = said
 			src.running = time.Time{}
-			site.watched[f.Name] = true
+			s.note(f.Site, f.Name)
 		}
 	case *ShutdownCancelled:
 		src := s.site(f.Site).source(f.Name)
@@ -140,7 +155,7 @@ func (s *State) evolveSource(at time.Time, f Fact) {
 			return
 		}
 		src.Announced = nil
-		delete(s.site(f.Site).watched, f.Name)
+		s.note(f.Site, f.Name)
 	case *AnnouncementSeen:
 		src := s.site(f.Site).source(f.Name)
 		src.Said = said(src.Said, f.Boot, f.Seq)
@@ -181,8 +196,8 @@ func said(list []Said, boot string, seq int64) []Said {
 }
 
 // repeats reports whether an announcement is not newer than all before it of its boot.
-func (src *Source) repeats(boot string, seq int64) bool {
-	return seq != 0 && slices.ContainsFunc(src.Said, func(s Said) bool { return s.Boot == boot && seq <= s.Seq })
+func repeats(list []Said, boot string, seq int64) bool {
+	return seq != 0 && slices.ContainsFunc(list, func(s Said) bool { return s.Boot == boot && seq <= s.Seq })
 }
 
 // explainedBy reports whether a shutdown of that boot, announced then, explains the

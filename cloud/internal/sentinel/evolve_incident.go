@@ -9,12 +9,12 @@ func (s *State) evolveIncident(at time.Time, f Fact) {
 	switch f := f.(type) {
 	case *IncidentOpened:
 		s.Incidents[f.ID] = &Incident{ID: f.ID, Site: f.Site, Kind: f.Kind, Since: f.Since, Opened: at,
-			Nodes: slices.Clone(f.Nodes), UPS: f.UPS, Why: f.Why}
+			Nodes: slices.Clone(f.Nodes), UPS: f.UPS, Why: f.Why, Worse: slices.Clone(f.Worse)}
 		s.tell(f.Site, f.Kind, f.Nodes)
 		s.forgetOld(at)
 	case *IncidentReopened:
 		if i := s.Incidents[f.ID]; i != nil {
-			i.Reopened, i.Alarmed, i.Resolved, i.Outcome = at, at, time.Time{}, ""
+			i.Reopened, i.Alarmed, i.Alarm, i.Resolved, i.Outcome = at, at, "", time.Time{}, ""
 			s.tell(i.Site, i.Kind, i.Nodes)
 		}
 	case *IncidentJoined:
@@ -37,14 +37,12 @@ func (s *State) evolveIncident(at time.Time, f Fact) {
 		}
 	case *IncidentWorse:
 		if i := s.Incidents[f.ID]; i != nil {
-			i.Worse, i.Alarmed = append(i.Worse, f.What), at
-			if i.Answered != "" {
-				i.Known, i.Answered = i.Answered, ""
-			}
+			i.Worse = append(i.Worse, f.What)
+			i.alarm(at, f.Why)
 		}
 	case *IncidentReminded:
 		if i := s.Incidents[f.ID]; i != nil {
-			i.Alarmed = at
+			i.Alarmed, i.Alarm = at, f.Why
 		}
 	case *IncidentBecame:
 		if i := s.Incidents[f.ID]; i != nil {
@@ -53,10 +51,7 @@ func (s *State) evolveIncident(at time.Time, f Fact) {
 				i.Since = f.Since
 			}
 			if f.Calls {
-				i.Alarmed = at
-				if i.Answered != "" {
-					i.Known, i.Answered = i.Answered, ""
-				}
+				i.alarm(at, f.Why)
 			}
 		}
 	case *Noticed:
@@ -71,6 +66,18 @@ func (s *State) evolveIncident(at time.Time, f Fact) {
 		if i := s.Incidents[f.ID]; i != nil {
 			i.Resolved, i.Outcome, i.Nodes = at, f.Why, nil
 		}
+	}
+}
+
+// alarm has people called anew, also those who have answered.
+func (i *Incident) alarm(at time.Time, why string) {
+	i.Alarmed, i.Alarm = at, why
+	if i.Answered == "" {
+		return
+	}
+	i.Known, i.Answered = i.Answered, ""
+	for _, c := range i.Calls {
+		c.Stale = true
 	}
 }
 

@@ -80,6 +80,8 @@ type (
 		Last       time.Time
 		BackBy     time.Time // zero: not expected back by itself
 		Why        string
+		// Maintenance: it must be back by the end of its maintenance (rule H9).
+		Maintenance bool
 	}
 	ShutdownAnnounced struct {
 		Site, Name, Boot, ID, Kind string
@@ -106,12 +108,16 @@ type (
 	Muted struct {
 		Site, Name, By string
 		Until          time.Time
+		For            time.Duration
+		Cut            bool // it was asked for longer than there is
 	}
 	Unmuted struct{ Site, Name, Why string }
 	// MaintenanceBegan is of a node, or with an empty Name of the whole site.
 	MaintenanceBegan struct {
 		Site, Name, By string
 		Until          time.Time
+		For            time.Duration
+		Cut            bool // it was asked for longer than there is
 	}
 	MaintenanceEnded struct{ Site, Name, Why string }
 	SourceDeleted    struct{ Site, Name, By string }
@@ -166,6 +172,7 @@ type (
 		Nodes    []string
 		UPS      string
 		Why      string
+		Worse    []string // what of IncidentWorse it is from the beginning
 	}
 	IncidentReopened  struct{ ID, Why string }
 	IncidentJoined    struct{ ID, Node, Why string }
@@ -231,20 +238,32 @@ type (
 
 // NewFact makes an empty fact by its name, for a reader to fill; nil if unknown.
 func NewFact(name string) Fact {
-	for _, f := range []Fact{
-		&BrainStarted{}, &BrainPaused{}, &BlindBegan{}, &BlindEnded{}, &KeyBound{},
-		&SourceAppeared{}, &SourceBack{}, &SourceFailed{}, &SourceLeft{}, &ShutdownAnnounced{}, &ShutdownCancelled{}, &AnnouncementSeen{},
-		&Muted{}, &Unmuted{}, &MaintenanceBegan{}, &MaintenanceEnded{}, &SourceDeleted{}, &SourceExpected{}, &SourceForgotten{}, &SiteForgotten{}, &DirectLost{}, &DirectBack{}, &CloneSeen{},
-		&SupplyChanged{}, &ContactLost{}, &ContactBack{}, &RecordTaken{},
-		&IncidentOpened{}, &IncidentReopened{}, &IncidentJoined{}, &IncidentLeft{}, &IncidentAnswered{}, &IncidentResolved{}, &IncidentWithdrawn{}, &IncidentWorse{}, &IncidentReminded{}, &IncidentBecame{}, &Noticed{},
-		&CallRequested{}, &CallPlaced{}, &CallEnded{}, &CallDropped{},
-		&PlanArmed{}, &PlanDisarmed{}, &RunStepped{}, &PiRunSeen{},
+	for _, of := range []func(name string) Fact{
+		named[BrainStarted], named[BrainPaused], named[BlindBegan], named[BlindEnded], named[KeyBound],
+		named[SourceAppeared], named[SourceBack], named[SourceFailed], named[SourceLeft], named[ShutdownAnnounced], named[ShutdownCancelled], named[AnnouncementSeen],
+		named[Muted], named[Unmuted], named[MaintenanceBegan], named[MaintenanceEnded], named[SourceDeleted], named[SourceExpected], named[SourceForgotten], named[SiteForgotten], named[DirectLost], named[DirectBack], named[CloneSeen],
+		named[SupplyChanged], named[ContactLost], named[ContactBack], named[RecordTaken],
+		named[IncidentOpened], named[IncidentReopened], named[IncidentJoined], named[IncidentLeft], named[IncidentAnswered], named[IncidentResolved], named[IncidentWithdrawn], named[IncidentWorse], named[IncidentReminded], named[IncidentBecame], named[Noticed],
+		named[CallRequested], named[CallPlaced], named[CallEnded], named[CallDropped],
+		named[PlanArmed], named[PlanDisarmed], named[RunStepped], named[PiRunSeen],
 	} {
-		if f.FactName() == name {
+		if f := of(name); f != nil {
 			return f
 		}
 	}
 	return nil
+}
+
+// named makes a fact of one type if that is its name. A start after a year makes a great
+// many facts, so it makes no other.
+func named[T any, F interface {
+	*T
+	Fact
+}](name string) Fact {
+	if F(nil).FactName() != name {
+		return nil
+	}
+	return F(new(T))
 }
 
 // FactName implements Fact, as do the following.

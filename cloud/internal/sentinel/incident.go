@@ -13,7 +13,12 @@ import (
 // settleIncident resolves what has been calm for long enough (rules H6, N9). A power
 // outage ends with the mains, not here.
 func (d *decider) settleIncident(i *Incident) {
-	if i.Kind == PowerOutage {
+	switch i.Kind {
+	case PowerOutage:
+		d.settleRecorded(i)
+		return
+	case InternetOutage, TailnetDown:
+		d.settleUnreached(i)
 		return
 	}
 	site := d.site(i.Site)
@@ -27,11 +32,7 @@ func (d *decider) settleIncident(i *Incident) {
 			back = append(back, src)
 		}
 	}
-	calm := len(away) == 0
-	if i.Kind == InternetOutage {
-		calm = len(back) > 0
-	}
-	if !calm {
+	if len(away) > 0 && (i.Kind != Unwatched || !site.hasPi()) {
 		i.calmSince = time.Time{}
 		return
 	}
@@ -44,19 +45,12 @@ func (d *decider) settleIncident(i *Incident) {
 	}
 	how := "all of its nodes have been back for "
 	switch {
-	case i.Kind == InternetOutage:
-		how = "the site has been heard again for "
+	case i.Kind == Unwatched && site.hasPi():
+		how = "the power has been watched again for "
 	case slices.ContainsFunc(back, func(src *Source) bool { return src.Condition == Off }):
 		how = "all of its nodes have been back, or off as planned, for "
 	}
 	d.resolve(i, fmt.Sprintf("%s%s; it lasted %s", how, power.Spell(calmFor), power.Spell(i.calmSince.Sub(i.Since))))
-	const what = "stayed silent when the site came back"
-	for _, src := range away { // their silence is their own
-		d.emit(&SourceFailed{Site: i.Site, Name: src.Name, Last: src.Last, Why: "it " + what})
-	}
-	if slices.ContainsFunc(away, func(src *Source) bool { return src.Role == Node }) {
-		d.count(site, what)
-	}
 }
 
 // calmFor is how long an incident must be calm to be over: for longer if one of its nodes
@@ -95,7 +89,7 @@ func (d *decider) dropAll(i *Incident, why string) {
 func (d *decider) callAt(i *Incident) (at time.Time, why string, ok bool) {
 	site := d.site(i.Site)
 	switch i.Kind {
-	case NodeFailure:
+	case NodeFailure, Unwatched:
 		return i.Opened, i.Why, true
 	case PowerOutage:
 		at = i.Since.Add(d.cfg.Times.PowerCall)
@@ -106,20 +100,8 @@ func (d *decider) callAt(i *Incident) (at time.Time, why string, ok bool) {
 			return at, "the plan begins: " + r.Reason, true
 		}
 		return at, "the power has been out for " + power.Spell(d.now.Sub(i.Since)), true
-	case InternetOutage:
-		for _, n := range i.Nodes {
-			if src := site.Sources[n]; src != nil && src.Condition == Up {
-				return time.Time{}, "", false // it is coming back
-			}
-		}
-		if _, on := site.OnBattery(); on {
-			return i.Opened, "the last word of the site was that it is on battery", true
-		}
-		at = i.Opened
-		if i.Reopened.After(at) {
-			at = i.Reopened
-		}
-		return at.Add(d.cfg.Times.InternetCall), fmt.Sprintf("nothing is heard of the site, %s after its outage began", power.Spell(d.now.Sub(i.Since))), true
+	case InternetOutage, TailnetDown:
+		return d.unreachedCallAt(i)
 	}
 	return time.Time{}, "", false
 }
@@ -127,6 +109,10 @@ func (d *decider) callAt(i *Incident) (at time.Time, why string, ok bool) {
 // settleCalls requests the call that is due about an open incident.
 func (d *decider) settleCalls(i *Incident) {
 	if !i.Open() || i.Answered != "" {
+		return
+	}
+	if d.hushed(i) {
+		d.dropAll(i, "all of it that is down is muted")
 		return
 	}
 	at, why, ok := d.callAt(i)
@@ -137,24 +123,43 @@ func (d *decider) settleCalls(i *Incident) {
 		d.due(d.now.Add(wait)) // no restart causes a call by itself (rule H8)
 		return
 	}
-	if i.Reopened.After(at) {
-		at = i.Reopened
+	calls := i.lastCalls()
+	next, ok := escalation.Due(d.cfg.Escalation, d.cfg.Contacts, calls, later(at, i.Alarmed))
+	if !ok {
+		d.settleReminder(i, calls)
+		return
 	}
-	var calls []escalation.Call
-	for _, c := range i.Calls {
-		if c.Open() || !c.Requested.Before(i.Reopened) {
-			calls = append(calls, escalation.Call{Contact: c.Contact, Delivered: c.Delivered, Ended: !c.Open(), EndedAt: c.Ended})
-		}
-	}
-	next, ok := escalation.Due(d.cfg.Escalation, d.cfg.Contacts, calls, at)
-	if !ok || !d.due(next.At) {
+	if !d.due(next.At) {
 		return
 	}
 	n := len(i.Calls) + 1
-	if len(calls) > 0 {
+	switch {
+	case len(calls) > 0:
 		why = fmt.Sprintf("nobody has taken call %d", n-1)
+	case i.Alarm != "":
+		why = i.Alarm
 	}
 	d.emit(&CallRequested{Call: fmt.Sprintf("%s/%d", i.ID, n), Incident: i.ID, Contact: next.Contact, Attempt: n, Why: why})
+}
+
+// settleReminder calls everybody anew when all were called and nobody answered (rule H5).
+func (d *decider) settleReminder(i *Incident, calls []escalation.Call) {
+	at, ok := escalation.Again(d.cfg.Escalation, d.cfg.Contacts, calls, d.cfg.Times.Reminder)
+	if ok && d.remind(i, at) {
+		d.settleCalls(i)
+	}
+}
+
+// lastCalls are the calls of the last alarm. One that was under way when it was raised is
+// of it too, unless somebody had answered by then; one that was taken back is not.
+func (i *Incident) lastCalls() []escalation.Call {
+	var calls []escalation.Call
+	for _, c := range i.Calls {
+		if c.Open() || !c.Stale && !c.Dropped && (c.Ended.After(i.Alarmed) || !c.Requested.Before(i.Alarmed)) {
+			calls = append(calls, escalation.Call{Contact: c.Contact, Delivered: c.Delivered, Requested: c.Requested, Ended: !c.Open(), EndedAt: c.Ended})
+		}
+	}
+	return calls
 }
 
 func (d *decider) callEnded(in CallHasEnded) {
@@ -163,7 +168,7 @@ func (d *decider) callEnded(in CallHasEnded) {
 		return
 	}
 	d.emit(&CallEnded{Call: in.Call, Delivered: in.Delivered, Outcome: in.Outcome})
-	if i := d.Incidents[c.Incident]; in.Delivered && i.Open() && i.Answered == "" {
+	if i := d.Incidents[c.Incident]; in.Delivered && !c.Stale && i.Open() && i.Answered == "" {
 		d.answer(i, c.Contact, c.Contact+" took the call")
 	}
 }

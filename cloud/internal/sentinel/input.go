@@ -103,8 +103,12 @@ type (
 		TailnetGone bool // neither of the two answers
 	}
 
-	// Configured is a configuration that takes the place of the one before.
-	Configured struct{ Config Config }
+	// Configured is a configuration that takes the place of the one before. Notice is what
+	// the timeline says of it; empty: nothing.
+	Configured struct {
+		Config Config
+		Notice string
+	}
 
 	CallWasPlaced struct{ Call, SID string }
 	CallHasEnded  struct {

@@ -77,7 +77,9 @@ func TestU6_HeldBackReports(t *testing.T) {
 
 // TestA7_ForgedMessagesAreANotice, once in an hour for each name, also over a restart.
 func TestA7_ForgedMessagesAreANotice(t *testing.T) {
-	w := newWorld(t, home())
+	cfg := home()
+	cfg.Times.PendingNotice = 0
+	w := newWorld(t, cfg)
 	w.step(sentinel.Started{})
 	told := func(name string, want int) {
 		t.Helper()

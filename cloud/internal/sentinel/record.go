@@ -1,8 +1,138 @@
 package sentinel
 
-// recorded takes in what a Pi noted while the brain could not be reached (rules N7, N9, N11).
-func (d *decider) recorded(in Recorded) {
-	for _, r := range in.Entries {
-		d.emit(&RecordTaken{Site: in.Site, Pi: in.Pi, At: d.now.Add(-r.Ago), UPS: r.UPS, Reading: r.Reading, Node: r.Node, Heard: r.Heard})
+import (
+	"slices"
+	"time"
+
+	"sentinel.home.arpa/shared/power"
+)
+
+// Taken is an entry of a Pi's record that was taken in, to know it again and to tell what
+// happened. Supply is of a UPS, For how long it had been so.
+type Taken struct {
+	Pi     string
+	At     time.Time
+	UPS    string
+	Supply power.Supply
+	For    time.Duration
+	Node   string
+	Heard  bool
+}
+
+// Gap is a time in which something could not be heard.
+type Gap struct{ From, To time.Time }
+
+const (
+	// takenKept is how many entries are known again: several batches, of several Pis.
+	takenKept = 512
+	// gapsKept is how many gaps are remembered.
+	gapsKept = 16
+	// takenSlack is by how much the ways of two messages that tell of one entry may differ.
+	takenSlack = 2 * time.Second
+	// beforeGap is for how long before a gap an entry may not have got through.
+	beforeGap = 30 * time.Second
+)
+
+// evolveRecord notes an entry that was taken in.
+func (s *State) evolveRecord(f *RecordTaken) {
+	site := s.site(f.Site)
+	site.Taken = append(keepLast(site.Taken, takenKept-1), taken(f))
+}
+
+func taken(f *RecordTaken) Taken {
+	return Taken{Pi: f.Pi, At: f.At, UPS: f.UPS, Supply: f.Reading.Supply, For: f.Reading.For.Duration(), Node: f.Node, Heard: f.Heard}
+}
+
+// deaf notes that nobody was heard for a while.
+func (s *State) deaf(from, to time.Time) {
+	s.Deaf = append(keepLast(s.Deaf, gapsKept-1), Gap{from, to})
+}
+
+// unheard notes that a Pi was not heard for a while.
+func (src *Source) unheard(from, to time.Time) {
+	if src.Role == Pi {
+		src.Gaps = append(keepLast(src.Gaps, gapsKept-1), Gap{from, to})
 	}
+}
+
+// keepLast are the last n of a list, in memory of its own.
+func keepLast[T any](list []T, n int) []T { return slices.Clone(list[max(len(list)-n, 0):]) }
+
+// recorded takes in what a Pi noted while it could not be heard (rules N7, N9, N11). What the
+// brain saw itself, and what it was told before, is passed over.
+func (d *decider) recorded(in Recorded) {
+	site := d.Sites[in.Site]
+	if site == nil {
+		return
+	}
+	for _, r := range in.Entries {
+		f := &RecordTaken{Site: in.Site, Pi: in.Pi, At: d.now.Add(-r.Ago), UPS: r.UPS, Reading: r.Reading, Node: r.Node, Heard: r.Heard}
+		if d.sawItself(site, in.Pi, f.At) || site.hasTaken(taken(f)) {
+			continue
+		}
+		d.emit(f)
+		if f.UPS != "" && (site.news.IsZero() || f.At.Before(site.news)) {
+			site.news = f.At
+		}
+	}
+	if in.Left > 0 {
+		return
+	}
+	if site.complete == nil {
+		site.complete = map[string]time.Time{}
+	}
+	site.complete[in.Pi] = d.now
+	if i := d.open(in.Site, InternetOutage); i != nil {
+		if b := d.outageOf(i); b != nil && (b.ended.IsZero() || len(d.notDown(site, b)) > 0) {
+			d.wasPower(i, b)
+		}
+	} else if !site.news.IsZero() {
+		d.tellOfRecord(site, site.news)
+	}
+	site.news = time.Time{}
+}
+
+// sawItself reports whether the brain heard a Pi at a moment, so that what happened then is
+// no news (rule N7).
+func (d *decider) sawItself(site *Site, pi string, at time.Time) bool {
+	gaps := slices.Clone(d.Deaf)
+	if !d.Blind.IsZero() {
+		gaps = append(gaps, Gap{d.Blind.Add(-d.cfg.Times.Silence - d.cfg.Times.DoubtAtMost), d.now})
+	}
+	if src := site.Sources[pi]; src != nil {
+		gaps = append(gaps, src.Gaps...)
+		if src.Condition == Failed || src.Condition == Off { // its record is here before its heartbeat
+			gaps = append(gaps, Gap{src.Last, d.now})
+		}
+	}
+	return !slices.ContainsFunc(gaps, func(g Gap) bool { return !at.Before(g.From.Add(-beforeGap)) && !at.After(g.To) })
+}
+
+// hasTaken reports whether an entry was taken in before: its answer was lost, or the brain
+// was restarted.
+func (s *Site) hasTaken(t Taken) bool {
+	return slices.ContainsFunc(s.Taken, func(o Taken) bool {
+		near := o.At.Sub(t.At).Abs() <= takenSlack
+		o.At, o.For = t.At, t.For
+		return near && o == t
+	})
+}
+
+// recordsMissing are the Pis that were silent and are back, and have not given all of their
+// record since (rule N9).
+func (d *decider) recordsMissing(i *Incident, back []*Source) []string {
+	if i.Site == "" {
+		return nil // the tailnet has no record
+	}
+	var missing []string
+	for _, src := range back {
+		if src.Role != Pi || len(src.Gaps) == 0 {
+			continue
+		}
+		if gap := src.Gaps[len(src.Gaps)-1]; !d.Sites[i.Site].complete[src.Name].After(gap.From) {
+			missing = append(missing, src.Name)
+		}
+	}
+	slices.Sort(missing)
+	return missing
 }

@@ -99,7 +99,7 @@ func parseWords(words []string) args {
 		if k, v, ok := strings.Cut(w, "="); ok {
 			a.set[k] = v
 		} else {
-			a.names = append(a.names, w)
+			a.names = append(a.names, strings.Replace(w, "(", " (", 1)) // as pve1(2)
 		}
 	}
 	return a
@@ -144,11 +144,14 @@ func (w *world) do(verb string, a args) error {
 		}
 		return err
 	case verb == "uplink":
-		w.online, w.hangs = a.name() == "online", a.name() == "hangs"
+		w.tailnetGone = a.has("tailnet-gone")
+		w.online, w.hangs = a.name() == "online" || w.tailnetGone, a.name() == "hangs"
 		return nil
 	}
-	if err := w.doSource(verb, a); !errors.Is(err, errUnknown) {
-		return err
+	for _, do := range []func(string, args) error{w.doSource, w.doRecord, w.doWatch} {
+		if err := do(verb, a); !errors.Is(err, errUnknown) {
+			return err
+		}
 	}
 	return w.doPerson(verb, a)
 }
@@ -167,6 +170,10 @@ func (w *world) configure(a args) error {
 	if a.has("no-pi") {
 		site.Pis, w.units = nil, nil
 	}
+	w.configureCauses(a)
+	if err := w.configureWatch(a); err != nil {
+		return err
+	}
 	w.state = sentinel.New(w.cfg)
 	return nil
 }
@@ -178,7 +185,7 @@ func (w *world) doSource(verb string, a args) error {
 		for _, n := range w.named(a) {
 			b := w.source(n)
 			if b == nil {
-				b = &beater{site: "home", name: n, role: sentinel.Node}
+				b = &beater{site: w.siteOf(n), name: n, role: sentinel.Node}
 				if strings.HasPrefix(n, "pi") {
 					b.role = sentinel.Pi
 				}
@@ -202,7 +209,7 @@ func (w *world) doSource(verb string, a args) error {
 		boot = cmp.Or(a.set["boot"], boot)
 		seq, _ := strconv.ParseInt(a.set["seq"], 10, 64)
 		kind := a.names[1]
-		w.step(sentinel.Announced{Site: "home", Name: a.names[0], Boot: boot, ID: kind + "-" + boot, Kind: kind,
+		w.step(sentinel.Announced{Site: w.siteOf(a.names[0]), Name: a.names[0], Boot: boot, ID: kind + "-" + boot, Kind: kind,
 			Returns: strings.Contains(kind, "reboot") || kind == "kexec", Via: a.set["via"], Age: age, Seq: seq})
 		return err
 	case "key":
@@ -217,9 +224,9 @@ func (w *world) doSource(verb string, a args) error {
 		return err
 	case "pi-run":
 		stage, _ := strconv.Atoi(a.set["stage"])
-		w.step(sentinel.PiReported{Site: "home", Pi: "pi1", Run: shutdown.Status{ID: "pi-run", State: shutdown.State(a.name()), Stage: stage,
-			Epoch:   shutdown.Epoch{Counter: 1, Holder: "pi1"},
-			Targets: []shutdown.Outcome{{Kind: shutdown.ProxmoxNode, Name: "pve1", State: "told"}, {Kind: shutdown.ProxmoxNode, Name: "nas", State: "pending"}}}})
+		pi := cmp.Or(a.set["pi"], "pi1")
+		w.step(sentinel.PiReported{Site: w.siteOf(pi), Pi: pi, Run: shutdown.Status{ID: cmp.Or(a.set["id"], "pi-run"), State: shutdown.State(a.name()), Stage: stage,
+			Epoch: shutdown.Epoch{Counter: 1, Holder: "pi1"}, Targets: w.piTargets(a)}})
 	default:
 		return errUnknown
 	}
@@ -227,14 +234,23 @@ func (w *world) doSource(verb string, a args) error {
 }
 
 func (w *world) named(a args) []string {
-	if a.name() != "all" {
+	var names []string
+	for _, s := range w.cfg.Sites {
+		if a.name() == "all" || a.name() == s.Name {
+			names = append(append(names, s.Nodes...), s.Pis...)
+		}
+	}
+	if names == nil {
 		return a.names
 	}
-	return append(slices.Clone(w.cfg.Sites[0].Nodes), w.cfg.Sites[0].Pis...)
+	return names
 }
 
 func (w *world) doUPS(a args) error {
 	u := w.units[0]
+	if i := slices.IndexFunc(w.units, func(u *unit) bool { return u.name == a.name() }); i >= 0 {
+		u, a.names = w.units[i], a.names[1:]
+	}
 	flags := map[string]power.Flags{"ONLINE": power.Online, "ONBATT": power.OnBattery, "LOWBATT": power.LowBattery,
 		"COMMLOST": power.CommLost, "CAL": power.Calibration, "CONFIRMED": power.OutageConfirmed}
 	u.dead, u.changed = a.has("dead"), true
@@ -289,17 +305,17 @@ func (w *world) doUPS(a args) error {
 
 // doPerson is what people, telephones and machines of the plan do.
 func (w *world) doPerson(verb string, a args) error {
-	run := ""
-	if r := w.state.Sites["home"].Run; r != nil {
-		run = r.ID
+	run, site := "", cmp.Or(a.set["site"], "home")
+	if s := w.state.Sites[site]; s != nil && s.Run != nil {
+		run = s.Run.ID
 	}
 	switch verb {
 	case "arm":
-		w.step(sentinel.Arm{Site: "home", By: "alice"})
+		w.step(sentinel.Arm{Site: w.siteOf(a.name()), By: "alice"})
 	case "disarm":
-		w.step(sentinel.Disarm{Site: "home", By: "alice"})
+		w.step(sentinel.Disarm{Site: w.siteOf(a.name()), By: "alice"})
 	case "ack":
-		w.step(sentinel.Acknowledge{Incident: w.state.OpenIncidents()[0].ID, By: cmp.Or(a.name(), "alice")})
+		w.step(sentinel.Acknowledge{Incident: cmp.Or(a.set["id"], w.state.OpenIncidents()[0].ID), By: cmp.Or(a.name(), "alice")})
 	case "call-placed":
 		w.step(sentinel.CallWasPlaced{Call: w.state.OpenCalls()[0].ID, SID: "CA1"})
 	case "call-ended":
@@ -307,7 +323,7 @@ func (w *world) doPerson(verb string, a args) error {
 		if len(calls) == 0 {
 			return errors.New("nobody is being called")
 		}
-		w.step(sentinel.CallHasEnded{Call: calls[0].ID, Delivered: a.has("answered"), Outcome: a.name()})
+		w.step(sentinel.CallHasEnded{Call: cmp.Or(a.set["call"], calls[0].ID), Delivered: a.has("answered"), Outcome: a.name()})
 	case "answered":
 		var found []shutdown.Target
 		for id := range strings.SplitSeq(a.set["guests"], ",") {
@@ -316,10 +332,10 @@ func (w *world) doPerson(verb string, a args) error {
 			}
 		}
 		for _, target := range a.names {
-			w.step(sentinel.RunAnswered{Site: "home", Run: run, Target: target, Found: found})
+			w.step(sentinel.RunAnswered{Site: site, Run: run, Target: target, Found: found})
 		}
 	case "refused":
-		w.step(sentinel.RunAnswered{Site: "home", Run: run, Target: a.names[0], Err: errors.New(strings.Join(a.names[1:], " "))})
+		w.step(sentinel.RunAnswered{Site: site, Run: run, Target: a.names[0], Err: errors.New(strings.Join(a.names[1:], " "))})
 	case "seen":
 		sight := shutdown.Sight{Running: !a.has("stopped"), Closed: a.has("closed")}
 		if a.set["silent"] != "" {
@@ -329,7 +345,7 @@ func (w *world) doPerson(verb string, a args) error {
 			}
 			sight.SilentFor = &d
 		}
-		w.step(sentinel.RunSeen{Site: "home", Run: run, Target: a.name(), Sight: sight})
+		w.step(sentinel.RunSeen{Site: site, Run: run, Target: a.name(), Sight: sight})
 	case "mandate":
 		epoch, st, id := w.state.Mandate("home", w.now)
 		w.printed = append(w.printed, fmt.Sprintf("epoch %d of %s, run %s %s", epoch.Counter, epoch.Holder, st, id))
@@ -345,7 +361,7 @@ func (w *world) doPerson(verb string, a args) error {
 func (w *world) look() {
 	var at []string
 	for _, n := range w.named(args{names: []string{"all"}}) {
-		at = append(at, n+" "+string(w.state.Sites["home"].Sources[n].Condition))
+		at = append(at, n+" "+w.stands(n))
 	}
 	open := "no incident"
 	for _, i := range w.state.OpenIncidents() {

@@ -18,9 +18,11 @@ type State struct {
 	Told      map[string]string    // how what was noticed stood, by what it is about
 	ToldAt    map[string]time.Time // and when it was told
 	Blind     time.Time            // since when the brain has had no uplink; zero: it has
+	Deaf      []Gap                // when nobody was heard here, the newest last
 
-	wake time.Time // the next deadline, as of the last Step
-	last time.Time // when the last fact was written
+	wake     time.Time // the next deadline, as of the last Step
+	watching time.Time // since when time has been watched without a gap
+	last     time.Time // when the last fact was written
 }
 
 // Site is one home or office as it stands.
@@ -32,16 +34,26 @@ type Site struct {
 	Epoch   shutdown.Epoch // of the brain's own last run
 
 	MaintainedUntil time.Time // the whole site; zero: it is not in maintenance
+	MaintainedFor   time.Duration
 
 	Run         *shutdown.Run // the last one
 	RunIncident string
 	PiRun       *shutdown.Status // the last one that a Pi told of
 	PiRunAt     time.Time
+	Taken       []Taken // of its Pis' records, the newest last
 
-	watched map[string]bool // sources that announced a shutdown and are not through with it
+	Gone map[string][]Said // what deleted sources said: it is a repetition when it comes again
+
+	watched map[string]bool // sources of which something may come due
 	doubt   *doubt
+	lostAt  time.Time // since when some are heard by a Pi alone of which nobody was told
+	apart   bool      // something other than the Pi explained its silence, as of the last Step
+	joined  time.Time // when that ended
+	look    time.Time // when to look for what is missing; zero: there is no need
 
-	piAdvanced time.Time // when a Pi last said that its run advances
+	piAdvanced time.Time            // when a Pi last said that its run advances
+	complete   map[string]time.Time // when a Pi last said that its record is complete
+	news       time.Time            // of the oldest entry about a UPS in a record that is not complete yet
 }
 
 // Condition is how a source stands.
@@ -73,12 +85,18 @@ type Source struct {
 	Failures  []Failure
 
 	MutedUntil      time.Time // zero: it is not muted
+	MutedFor        time.Duration
 	MaintainedUntil time.Time // zero: it is not in maintenance
-	OnlyBy          string    // the Pi that alone hears it; empty: the brain does, or nobody
-	CloneOf         string    // the name that another machine has too
+	MaintainedFor   time.Duration
+	Maintained      bool   // it is off, and BackBy is the end of its maintenance
+	Gaps            []Gap  // of a Pi: when it was not heard, the newest last
+	OnlyBy          string // the Pi that alone hears it; empty: the brain does, or nobody
+	CloneOf         string // the name that another machine has too
 
-	system  string    // systemd's state
-	running time.Time // since when it has said running, after an announcement
+	system   string    // systemd's state
+	running  time.Time // since when it has said running, after an announcement
+	stopping time.Time // since when it has said stopping
+	expected time.Time // since when it is waited for, while it is pending
 }
 
 // Announcement is a planned shutdown.
@@ -133,6 +151,7 @@ type Incident struct {
 	Known    string // who had answered before it became worse
 	Worse    []string
 	Alarmed  time.Time // since when people are to be called anew; zero: since it was opened
+	Alarm    string    // why anew; empty: for Why
 	Resolved time.Time
 	Outcome  string // why it is over
 
@@ -152,6 +171,7 @@ type Call struct {
 	Delivered             bool
 	Outcome               string
 	Dropped               bool
+	Stale                 bool // answered before it got worse, of which it did not tell
 }
 
 // Open reports whether the call is still to be placed or under way.
@@ -164,9 +184,11 @@ func New(cfg Config) *State {
 		site := s.site(sc.Name)
 		for _, n := range sc.Nodes {
 			site.Sources[n] = &Source{Name: n, Role: Node, Condition: Pending}
+			site.note(n)
 		}
 		for _, p := range sc.Pis {
 			site.Sources[p] = &Source{Name: p, Role: Pi, Condition: Pending}
+			site.note(p)
 		}
 	}
 	return s
@@ -273,7 +295,9 @@ func (s *State) site(name string) *Site {
 	site := s.Sites[name]
 	if site == nil {
 		site = &Site{Name: name, Sources: map[string]*Source{}, UPSes: map[string]*UPS{}, watched: map[string]bool{}}
-		s.Sites[name] = site
+		if name != "" { // what is of no site has none
+			s.Sites[name] = site
+		}
 	}
 	return site
 }
@@ -281,8 +305,10 @@ func (s *State) site(name string) *Site {
 func (s *Site) source(name string) *Source {
 	src := s.Sources[name]
 	if src == nil {
-		src = &Source{Name: name, Role: Node, Condition: Pending}
+		src = &Source{Name: name, Role: Node, Condition: Pending, Said: s.Gone[name]}
 		s.Sources[name] = src
+		delete(s.Gone, name)
+		s.note(name)
 	}
 	return src
 }

@@ -120,17 +120,25 @@ func (s *State) Step(now time.Time, in Input) []Fact {
 
 // settle lets everything happen that is due, and notes when it must be asked again.
 func (d *decider) settle() {
+	if !d.Blind.IsZero() {
+		return // nobody is blamed, nothing begun and nobody called for what is not seen (rule N3)
+	}
 	for _, name := range slices.Sorted(maps.Keys(d.Sites)) {
 		site := d.Sites[name]
 		d.settleDoubt(site)
-		d.settleAnnounced(site)
+		d.settleSources(site)
 		d.settlePower(site)
 		d.settleRun(site)
 	}
 	for _, i := range d.OpenIncidents() {
 		d.settleIncident(i)
 	}
+	d.settleReturns()
+	for _, name := range slices.Sorted(maps.Keys(d.Sites)) { // what is over no longer explains a Pi's silence
+		d.settlePis(d.Sites[name])
+	}
 	for _, i := range d.OpenIncidents() { // one may have led to another
+		d.settleWorse(i)
 		d.settleCalls(i)
 	}
 }
@@ -155,13 +163,15 @@ func (d *decider) started(in Started) {
 // calm, and the UPS's last report, which must be heard again, or be missing for as long
 // as lost contact takes to be danger, before anything is begun.
 func (d *decider) restartClocks() {
+	d.watching = d.now
 	for _, site := range d.Sites {
-		site.doubt, site.piAdvanced = nil, time.Time{}
+		site.doubt, site.piAdvanced, site.complete, site.news = nil, time.Time{}, nil, time.Time{}
 		for _, u := range site.UPSes {
 			u.assume(d.now)
 		}
+		site.lookAt(d.now)
 		for _, src := range site.Sources {
-			src.restartRunning(d.now)
+			src.restartClocks(d.now)
 		}
 	}
 	for _, i := range d.Incidents {

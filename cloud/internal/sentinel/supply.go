@@ -136,17 +136,7 @@ func (d *decider) mainsBack(site *Site) {
 		return
 	}
 	why := "the power is back after " + power.Spell(d.now.Sub(i.Since))
-	var down []string
-	for _, n := range i.Nodes {
-		if src := site.Sources[n]; src != nil && src.Condition != Up {
-			down = append(down, n)
-		}
-	}
-	if len(down) > 0 {
-		slices.Sort(down)
-		why += "; still down: " + list(down)
-	}
-	d.resolve(i, why)
+	d.resolve(i, why+d.saidDown(site, i))
 }
 
 func (d *decider) piReported(in PiReported) {
@@ -214,6 +204,9 @@ func (d *decider) outage(site *Site, u *UPS, r power.Reading) {
 		return
 	}
 	since := d.now.Add(-r.For.Duration())
+	if d.becomePower(site, u, since) {
+		return
+	}
 	d.openIncident(&IncidentOpened{Site: site.Name, Kind: PowerOutage, Since: since, UPS: u.Name,
 		Why: fmt.Sprintf("the UPS has been on battery for %s", power.Spell(r.For.Duration()))}, "power")
 }
@@ -307,10 +300,20 @@ func (d *decider) stepRun(site string, es []shutdown.Event) {
 	}
 }
 
-// toldByPlan reports whether the run of the outage that is open told the node to go down.
+// toldByPlan reports whether the plan told a node to go down in the outage that is open.
 func (d *decider) toldByPlan(site *Site, node string) bool {
-	i := d.Incidents[site.RunIncident]
-	return i != nil && i.Open() && site.Run != nil && slices.ContainsFunc(site.Run.Targets, func(p *shutdown.Progress) bool {
+	i := d.open(site.Name, PowerOutage)
+	return i != nil && site.toldIn(i, node)
+}
+
+// toldIn reports whether the run of an outage, the brain's or a Pi's, told a node to go down.
+func (s *Site) toldIn(i *Incident, node string) bool {
+	if r := s.PiRun; r != nil && !r.DryRun && !s.PiRunAt.Before(i.Since) && slices.ContainsFunc(r.Targets, func(o shutdown.Outcome) bool {
+		return o.Kind == shutdown.ProxmoxNode && o.Name == node && slices.Contains([]string{"told", "late", "down"}, o.State)
+	}) {
+		return true
+	}
+	return s.Run != nil && s.RunIncident == i.ID && slices.ContainsFunc(s.Run.Targets, func(p *shutdown.Progress) bool {
 		return p.Target.Kind == shutdown.ProxmoxNode && p.Target.Node == node && (p.Accepted || p.Down)
 	})
 }

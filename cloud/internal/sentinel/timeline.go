@@ -3,10 +3,20 @@ package sentinel
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/shutdown"
 )
+
+// When is the moment that a fact tells of: that of its entry, or for what a Pi recorded, of
+// when it happened (rule N7).
+func When(f Fact, at time.Time) time.Time {
+	if r, ok := f.(*RecordTaken); ok {
+		return r.At
+	}
+	return at
+}
 
 // Sentence says a fact as the timeline shows it: what, and because of what. It is empty
 // for facts that are bookkeeping.
@@ -81,7 +91,14 @@ func Sentence(f Fact) string {
 func sentenceOfIncident(f Fact, because func(what, why string) string) string {
 	switch f := f.(type) {
 	case *IncidentOpened:
-		return because(fmt.Sprintf("%s at %s", saidKind(f.Kind), f.Site), f.Why)
+		if f.Kind == Unwatched {
+			return f.Why // says it all
+		}
+		what := saidKind(f.Kind)
+		if f.Site != "" {
+			what += " at " + f.Site
+		}
+		return because(what, f.Why)
 	case *IncidentReopened:
 		return because(f.ID+" goes on", f.Why)
 	case *IncidentJoined:

@@ -2,6 +2,7 @@ package sentinel
 
 import (
 	"fmt"
+	"time"
 
 	"sentinel.home.arpa/shared/power"
 )
@@ -16,11 +17,11 @@ func sentenceOfWatch(f Fact, because func(what, why string) string) string {
 	}
 	switch f := f.(type) {
 	case *Muted:
-		return fmt.Sprintf("%s was muted by %s; its failures call nobody", f.Name, f.By)
+		return fmt.Sprintf("%s was muted by %s%s; its failures call nobody", f.Name, f.By, saidFor(f.For, f.Cut))
 	case *Unmuted:
 		return because(f.Name+" is no longer muted", f.Why)
 	case *MaintenanceBegan:
-		return fmt.Sprintf("%s was put into maintenance by %s; it may come and go", whose(f.Site, f.Name), f.By)
+		return fmt.Sprintf("%s was put into maintenance by %s%s; it may come and go", whose(f.Site, f.Name), f.By, saidFor(f.For, f.Cut))
 	case *MaintenanceEnded:
 		return because("the maintenance of "+whose(f.Site, f.Name)+" is over", f.Why)
 	case *SourceDeleted:
@@ -32,21 +33,35 @@ func sentenceOfWatch(f Fact, because func(what, why string) string) string {
 	case *SiteForgotten:
 		return f.Site + " is no longer configured"
 	case *DirectLost:
-		return fmt.Sprintf("%s is heard through %s alone: its Tailscale is down", f.Name, f.Via)
+		return fmt.Sprintf("%s is heard through %s alone", f.Name, f.Via)
 	case *DirectBack:
 		return f.Name + " is heard directly again"
 	case *CloneSeen:
-		return fmt.Sprintf("two machines call themselves %s; the second is watched as %s. Give one of them its own name and key", f.Name, f.As)
+		return fmt.Sprintf("a second machine that calls itself %s is watched as %s", f.Name, f.As)
 	}
 	return ""
+}
+
+// saidFor says for how long; nothing of facts from before that was kept.
+func saidFor(span time.Duration, cut bool) string {
+	switch {
+	case span == 0:
+		return ""
+	case cut:
+		return " for " + power.Spell(span) + ", the longest there is"
+	default:
+		return " for " + power.Spell(span)
+	}
 }
 
 // saidRecord says what a Pi saw while nothing was heard of it.
 func saidRecord(f *RecordTaken) string {
 	what := f.UPS + ": " + saidSupply(f.Reading.Supply) + saidBattery(f.Reading)
 	switch {
-	case f.UPS != "" && f.Reading.Supply == power.Unknown:
+	case f.UPS != "" && (f.Reading.Supply == power.Unknown || f.Reading.LostFor != nil):
 		what = "contact with " + f.UPS + " was lost"
+	case f.UPS == "" && f.Node == f.Pi:
+		what = f.Pi + " started"
 	case f.UPS == "" && f.Heard:
 		what = f.Node + " was heard again"
 	case f.UPS == "":

@@ -33,6 +33,7 @@ type world struct {
 	units      []*unit
 
 	online, hangs bool      // the brain's uplink, and whether a check of it never ends
+	tailnetGone   bool      // neither control server nor relay answers
 	answerAt      time.Time // of the check under way
 	askAfter      time.Time
 
@@ -59,6 +60,8 @@ type beater struct {
 	role                         sentinel.Role
 	beats                        bool
 	last                         time.Time
+	notes                        []note // a Pi's record
+	withholds                    bool   // its record does not come by itself
 }
 
 type unit struct {
@@ -90,6 +93,7 @@ func home() sentinel.Config {
 	return sentinel.Config{
 		Brain: "cloud", Contacts: []string{"alice", "bob"}, Threshold: 1,
 		Escalation: escalation.DefaultPolicy(), Times: sentinel.DefaultTimes(),
+		WorseCharge: sentinel.DefaultWorseCharge, WorseRuntime: sentinel.DefaultWorseRuntime,
 		Sites: []sentinel.SiteConfig{{
 			Name: "home", Nodes: []string{"pve1", "pve2", "nas"}, Pis: []string{"pi1"}, Policy: power.DefaultPolicy(),
 			Plan: &shutdown.Plan{Site: "home", Nodes: []shutdown.Node{node("pve1"), node("pve2"), node("nas")},
@@ -160,10 +164,10 @@ func (w *world) turn() {
 	}
 	if !w.answerAt.IsZero() && !w.now.Before(w.answerAt) {
 		w.answerAt, w.askAfter = time.Time{}, w.now.Add(3*time.Second)
-		w.step(sentinel.Uplink{Online: w.online})
+		w.step(sentinel.Uplink{Online: w.online, TailnetGone: w.tailnetGone})
 	}
 	for _, s := range w.table.Expire(w.now) {
-		w.step(sentinel.Silent{Site: s.Site, Name: s.Name, Last: s.Last, Up: w.table.Site(s.Site)})
+		w.step(sentinel.Silent{Site: s.Site, Name: s.Name, Last: s.Last, Up: w.table.Site(s.Site), Elsewhere: w.elsewhere(s.Site)})
 	}
 	if at := w.state.NextDeadline(); !at.IsZero() && !w.now.Before(at) {
 		w.step(sentinel.Tick{})
@@ -177,6 +181,9 @@ func (w *world) beat(b *beater) {
 		Boot: b.boot, Via: b.via, State: b.state})
 	if news.Heard {
 		w.step(sentinel.Heard{Site: b.site, Name: b.name, Role: b.role, Boot: b.boot, Via: b.via})
+		if b.role == sentinel.Pi && !b.withholds {
+			w.deliver(b, 0)
+		}
 	}
 	if news.State {
 		w.step(sentinel.SystemState{Site: b.site, Name: b.name, Boot: b.boot, State: b.state})
@@ -226,6 +233,7 @@ func (w *world) step(in sentinel.Input) []sentinel.Fact {
 			w.check(w.now, f)
 		}
 		w.printed = append(w.printed, fmt.Sprintf("%+7.1fs  %-18s  %s", w.now.Sub(w.zero).Seconds(), f.FactName(), told(f)))
+		w.follow(f)
 		if _, ok := f.(*sentinel.BlindEnded); ok {
 			w.table.Restart(w.now, w.wereUp())
 		}
@@ -275,6 +283,11 @@ func (w *world) pause(d time.Duration) {
 // replayed is the state that the journal gives back.
 func (w *world) replayed() *sentinel.State {
 	s := sentinel.New(w.cfg)
+	w.replayOnto(s)
+	return s
+}
+
+func (w *world) replayOnto(s *sentinel.State) {
 	for _, k := range w.kept {
 		f := sentinel.NewFact(k.name)
 		if f == nil {
@@ -285,7 +298,6 @@ func (w *world) replayed() *sentinel.State {
 		}
 		s.Evolve(k.at, f)
 	}
-	return s
 }
 
 // checkReplay proves that the facts alone give the durable state back.

@@ -1,0 +1,221 @@
+package sentinel
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"sentinel.home.arpa/cloud/internal/cause"
+	"sentinel.home.arpa/shared/power"
+)
+
+// explains finds the open incident that a silence belongs to, and why (rules U8, N9, N10). With
+// none, what it returns is to be said of a failure although the power is out; mostly nothing.
+func (d *decider) explains(site *Site, src *Source, last time.Time) (i *Incident, why string) {
+	own := ""
+	if i := d.open(site.Name, PowerOutage); i != nil {
+		if own = d.notOf(site, i, src, last); own == "" {
+			return i, "the power is out there"
+		}
+	}
+	if i := d.open(site.Name, InternetOutage); i != nil {
+		return i, "the site was out of reach and is not back for good"
+	}
+	if i := d.open("", TailnetDown); i != nil && slices.Contains(i.Nodes, src.Name) {
+		return i, "Tailscale was out of reach and is not back for good"
+	}
+	return nil, own
+}
+
+// notOf says why a silence is not of a power outage; empty: it is. A node on several UPSes
+// lives as long as one of them is not on battery. A node on none goes out with the switch to
+// battery, or for another reason (rule U8).
+func (d *decider) notOf(site *Site, i *Incident, src *Source, last time.Time) string {
+	sc := d.cfg.site(site.Name)
+	if sc == nil || sc.Feeds == nil || src.Role == Pi {
+		return ""
+	}
+	by := cause.Feeders(src.Name, sc.Feeds)
+	if len(by) == 0 {
+		if d.wentWithTheSwitch(site, i, last) {
+			return ""
+		}
+		return "; it is on no UPS, and fell silent later than " + power.Spell(d.cfg.Times.SwitchedOff) + " after the switch to battery"
+	}
+	for _, ups := range by {
+		if d.onBattery(site, i, ups) {
+			continue
+		}
+		if len(by) == 1 {
+			return "; " + ups + ", which feeds it, is not on battery"
+		}
+		return "; " + ups + ", which feeds it too, is not on battery"
+	}
+	return ""
+}
+
+// onBattery reports whether a UPS is part of a power outage. One with which contact was lost
+// on battery still is; so is one of which only the Pi's record tells, until it is heard.
+func (d *decider) onBattery(site *Site, i *Incident, ups string) bool {
+	u := site.UPSes[ups]
+	return u != nil && u.Supply == power.Battery || i.UPS == ups && (u == nil || !u.onMains(d.now, d.cfg.Times.ReportFresh))
+}
+
+// onMains reports whether the UPS itself said so lately.
+func (u *UPS) onMains(now time.Time, fresh time.Duration) bool {
+	return !u.at.IsZero() && !u.assumed && u.reading.Supply == power.Mains && u.reading.LostFor == nil && now.Sub(u.at) <= max(fresh, reportTooOld)
+}
+
+// wentWithTheSwitch reports whether a last word was near enough to a switch to battery.
+func (d *decider) wentWithTheSwitch(site *Site, i *Incident, last time.Time) bool {
+	near := func(at time.Time) bool { return last.Sub(at).Abs() <= d.cfg.Times.SwitchedOff }
+	if near(i.Since) {
+		return true
+	}
+	for name, u := range site.UPSes {
+		if d.onBattery(site, i, name) && near(u.Since) {
+			return true
+		}
+	}
+	return false
+}
+
+// lostPower tells of a UPS all of whose nodes fell silent while others live, unless it is
+// on battery (rules U9, U8), and returns the names that it does not explain.
+func (d *decider) lostPower(site *Site, why cause.Silence, up []cause.Source, last map[string]time.Time) (rest []string) {
+	sc := d.cfg.site(site.Name)
+	unreached := d.open(site.Name, InternetOutage) != nil || d.open("", TailnetDown) != nil
+	if sc == nil || len(sc.Feeds) == 0 || len(why.Names) == 0 || unreached {
+		return why.Names
+	}
+	outage := d.open(site.Name, PowerOutage)
+	lost, word := false, last[why.Names[0]]
+	upses, nodes := cause.Unpowered(why.Names, up, sc.Feeds, func(ups string) int {
+		switch {
+		case outage != nil && d.onBattery(site, outage, ups):
+			return 0
+		case d.contactLost(site.UPSes[ups], word):
+			return 1
+		default:
+			return 2
+		}
+	})
+	var gone []string
+	for _, n := range nodes {
+		if src := site.Sources[n]; src != nil && src.Condition == Up && !d.leftInPeace(site, src, last[n]) {
+			gone = append(gone, n)
+		}
+	}
+	if len(gone) == 0 {
+		return why.Names
+	}
+	for _, ups := range upses {
+		lost = lost || d.contactLost(site.UPSes[ups], word)
+	}
+	text := saidUnpowered(upses, lost)
+	if why.Reach == cause.AllNodes {
+		text += "; " + saidAllNodes
+	}
+	for _, n := range gone {
+		d.emit(&SourceFailed{Site: site.Name, Name: n, Last: last[n], Why: text})
+	}
+	d.unpowered(site, upses, gone, last, text)
+	return slices.DeleteFunc(slices.Clone(why.Names), func(n string) bool { return slices.Contains(nodes, n) })
+}
+
+func saidUnpowered(upses []string, lost bool) string {
+	switch {
+	case !lost:
+		return "everything on UPS " + list(upses) + " lost power"
+	case len(upses) == 1:
+		return "UPS " + upses[0] + " was switched off or is broken: everything on it is silent"
+	default:
+		return "UPS " + list(upses) + " were switched off or are broken: everything on them is silent"
+	}
+}
+
+// contactLost reports whether contact with a UPS was lost when its nodes said their last
+// word, or since: its Pi says so, or says nothing any more. What was lost long before tells
+// nothing of them.
+func (d *decider) contactLost(u *UPS, word time.Time) bool {
+	if u == nil || u.at.IsZero() || u.assumed {
+		return false
+	}
+	certain := u.at
+	if u.reading.LostFor != nil {
+		certain = u.at.Add(-u.reading.LostFor.Duration())
+	}
+	return d.now.Sub(certain) > reportTooOld && !certain.Before(word.Add(-d.cfg.Times.SwitchedOff))
+}
+
+// unpowered is one incident about all that hung on a UPS, whatever the threshold. One that is
+// open about other nodes has got worse.
+func (d *decider) unpowered(site *Site, upses, nodes []string, last map[string]time.Time, why string) {
+	if i := d.open(site.Name, NodeFailure); i != nil {
+		for _, n := range nodes {
+			d.join(i, n, why)
+		}
+		if what := "ups " + list(upses); !slices.Contains(i.Worse, what) {
+			d.emit(&IncidentWorse{ID: i.ID, What: what, Why: why})
+		}
+		return
+	}
+	slices.Sort(nodes)
+	if i := d.recent(site.Name, NodeFailure, nodes); i != nil {
+		d.emit(&IncidentReopened{ID: i.ID, Why: why})
+		return
+	}
+	since := d.now
+	for _, n := range nodes {
+		if last[n].Before(since) {
+			since = last[n]
+		}
+	}
+	d.openIncident(&IncidentOpened{Site: site.Name, Kind: NodeFailure, Since: since, Nodes: nodes, UPS: upses[0], Why: why}, "node")
+}
+
+// settleReturns sees that nothing is forgotten that went out in a power outage: who is not
+// back in time after the power is, failed. Who the plan told to go down is woken, not
+// waited for (rules U8, S6).
+func (d *decider) settleReturns() {
+	for _, id := range slices.Sorted(maps.Keys(d.Incidents)) {
+		i := d.Incidents[id]
+		site := d.Sites[i.Site]
+		if i.Open() || i.Kind != PowerOutage || site == nil {
+			continue
+		}
+		var silent []*Source
+		for _, n := range i.Nodes {
+			switch src := site.Sources[n]; {
+			case src == nil || src.Condition != Failed || src.Incident != i.ID:
+			case site.toldIn(i, n): // as is known by now
+				d.emit(&SourceLeft{Site: site.Name, Name: n, Last: src.Last, Why: "the plan shut it down"})
+			default:
+				silent = append(silent, src)
+			}
+		}
+		if len(silent) > 0 {
+			d.settleReturn(site, i, silent)
+		}
+	}
+}
+
+func (d *decider) settleReturn(site *Site, i *Incident, silent []*Source) {
+	next, why := d.open(site.Name, PowerOutage), "it was not back yet when the power went out again"
+	if next == nil {
+		next, why = d.open(site.Name, InternetOutage), "it was not back from the power outage when the site went out of reach"
+	}
+	if next != nil {
+		for _, src := range silent {
+			d.emit(&IncidentJoined{ID: next.ID, Node: src.Name, Why: why})
+		}
+		return
+	}
+	back := later(i.Resolved.Add(d.cfg.Times.Return), d.watching.Add(d.cfg.Times.Silence))
+	if d.open("", TailnetDown) != nil || !d.due(back) {
+		return
+	}
+	what := fmt.Sprintf("did not come back within %s after the power outage", power.Spell(d.cfg.Times.Return))
+	d.failed(site, silent, nil, what)
+}

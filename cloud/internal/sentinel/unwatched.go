@@ -1,0 +1,155 @@
+package sentinel
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"sentinel.home.arpa/shared/power"
+)
+
+// settlePis sees to Pis that are silent for a reason of their own: a notice, and a call
+// once nobody is left to watch the power (rule N5).
+func (d *decider) settlePis(site *Site) {
+	if !d.Blind.IsZero() || site.doubt != nil {
+		return
+	}
+	var silent []*Source
+	watched := false
+	for name := range site.watched {
+		src := site.Sources[name]
+		if src == nil || src.Role != Pi {
+			continue
+		}
+		watched = watched || src.Condition == Up
+		if src.Condition == Failed && !src.Muted() && !d.explained(src) {
+			silent = append(silent, src)
+		}
+	}
+	if d.elsewhere(site) || len(silent) > 0 && site.down() {
+		site.apart = true
+		return
+	}
+	if site.apart { // from now on it could be heard
+		site.apart, site.joined = false, d.now
+	}
+	slices.SortFunc(silent, func(a, b *Source) int { return strings.Compare(a.Name, b.Name) })
+	if len(silent) > 0 && !watched {
+		d.settleUnwatched(site, silent)
+	}
+	for _, src := range silent {
+		d.settlePi(site, src, watched)
+	}
+}
+
+// settleUnwatched calls once no Pi was heard for long. On battery a lost UPS is danger, and
+// begins the plan (rule U5).
+func (d *decider) settleUnwatched(site *Site, silent []*Source) {
+	if _, on := site.OnBattery(); on || d.cfg.Times.PiCall <= 0 {
+		return
+	}
+	since := time.Time{}
+	for _, src := range silent {
+		since = later(since, d.silentSince(site, src))
+	}
+	if d.due(since.Add(d.cfg.Times.PiCall)) {
+		d.nobodyWatches(site, silent)
+	}
+}
+
+// elsewhere reports whether a Pi's silence says nothing about the Pi: its site is out of
+// reach.
+func (d *decider) elsewhere(site *Site) bool {
+	return d.open(site.Name, InternetOutage) != nil || d.open("", TailnetDown) != nil
+}
+
+// explained reports whether an incident that goes on explains the source's silence.
+func (d *decider) explained(src *Source) bool {
+	i := d.Incidents[src.Incident]
+	return i != nil && i.Open() && i.Kind != Unwatched
+}
+
+// silentSince is since when a silent source could have been heard and was not.
+func (d *decider) silentSince(site *Site, src *Source) time.Time {
+	return later(later(src.Last, d.watching), site.joined)
+}
+
+func (d *decider) settlePi(site *Site, src *Source, watched bool) {
+	if i := d.open(site.Name, Unwatched); i != nil && slices.Contains(i.Nodes, src.Name) {
+		return // told already
+	}
+	n := &Noticed{Site: site.Name, About: aboutSilentPi + src.Name, As: src.Last.UTC().Format(time.RFC3339)}
+	if d.cfg.Times.PiNotice <= 0 || d.Told[n.About] == n.As || !site.lives() || !d.due(d.silentSince(site, src).Add(d.cfg.Times.PiNotice)) {
+		return
+	}
+	n.Text = fmt.Sprintf("%s has not been heard for %s, while nodes there are; ", src.Name, power.Spell(d.now.Sub(src.Last)))
+	if watched {
+		n.Text += "another Pi watches the power meanwhile"
+	} else {
+		n.Text += "nobody watches the power meanwhile"
+	}
+	d.emit(n)
+}
+
+// lives reports whether a node of the site is heard.
+func (s *Site) lives() bool {
+	for _, src := range s.Sources {
+		if src.Role != Pi && src.Condition == Up {
+			return true
+		}
+	}
+	return false
+}
+
+// down reports whether nodes of the site have failed, and none is heard: who is called about
+// them finds the Pi as well.
+func (s *Site) down() bool {
+	if s.lives() {
+		return false
+	}
+	for _, src := range s.Sources {
+		if src.Role != Pi && src.Condition == Failed {
+			return true
+		}
+	}
+	return false
+}
+
+// hasPi reports whether a Pi of the site is heard.
+func (s *Site) hasPi() bool {
+	for name := range s.watched {
+		if src := s.Sources[name]; src != nil && src.Role == Pi && src.Condition == Up {
+			return true
+		}
+	}
+	return false
+}
+
+// nobodyWatches calls about a site whose last Pi is silent.
+func (d *decider) nobodyWatches(site *Site, silent []*Source) {
+	names := namesOf(silent)
+	since := silent[0].Last
+	for _, src := range silent {
+		since = later(since, src.Last)
+	}
+	has := "has"
+	if len(names) > 1 {
+		has = "have"
+	}
+	why := fmt.Sprintf("nobody watches the power at %s: %s %s not been heard for %s", site.Name, list(names), has, power.Spell(d.now.Sub(since)))
+	i := d.open(site.Name, Unwatched)
+	if i == nil {
+		if i = d.recent(site.Name, Unwatched, names); i != nil {
+			d.emit(&IncidentReopened{ID: i.ID, Why: why})
+		}
+	}
+	if i == nil {
+		i = d.Incidents[d.openIncident(&IncidentOpened{Site: site.Name, Kind: Unwatched, Since: since, Nodes: names, Why: why}, "unwatched")]
+	}
+	for _, n := range names {
+		if !slices.Contains(i.Nodes, n) {
+			d.join(i, n, "it has not been heard either")
+		}
+	}
+}
