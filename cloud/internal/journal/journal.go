@@ -1,4 +1,5 @@
-// Package journal keeps the facts: append-only, in SQLite, on disk before their effects.
+// Package journal keeps the facts: append-only, in SQLite, on disk before their effects;
+// and snapshots of the state that they make, so that a start need not read them all.
 //
 // It knows the facts' names and nothing of what they mean, and must not import another
 // adapter.
@@ -7,10 +8,12 @@ package journal
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"sentinel.home.arpa/cloud/internal/sentinel"
@@ -18,6 +21,7 @@ import (
 
 // Entry is one fact and when it became one.
 type Entry struct {
+	N  int64     // its place in the journal, from 1; 0: not written yet
 	At time.Time // the brain's own time, which no clock change touches
 	// Wall, Boot and SinceBoot let a later process tell how much time has passed.
 	Wall      time.Time
@@ -26,23 +30,24 @@ type Entry struct {
 	Fact      sentinel.Fact
 }
 
-// Journal is a database of facts. It is for one process and one writer.
+// Journal is a database of facts. It is for one process and one writer; what reads, copies
+// and clears up has a connection of its own and may run beside the writer.
 type Journal struct {
-	path string
-	db   *sql.DB // nil: not open for writing; the next Append tries
+	path  string
+	codec codec
+	db    *sql.DB // nil: not open for writing; the next Append tries
+	last  atomic.Int64
+	floor int64 // of a snapshot that is newer than all facts: the next one comes after it
 	// replace is what is still to be done before this one takes the place of a damaged one.
 	replace *replacement
 }
 
-// ErrNewer is a journal that a newer version of the program has written: an older one must
-// not guess over it.
-var ErrNewer = errors.New("the journal is a newer version's")
+// layout is the version of the schema. Version 1 had no snapshots; it is read as it is, and
+// changed in place once that is possible.
+const layout = 2
 
-// layout is the version of the schema, and shape that of the facts' bodies.
-const (
-	layout = 1
-	shape  = 1
-)
+// canShrink lets a database give pages back.
+const canShrink = "auto_vacuum(INCREMENTAL)"
 
 const schema = `
 CREATE TABLE IF NOT EXISTS facts (
@@ -55,38 +60,91 @@ CREATE TABLE IF NOT EXISTS facts (
 	version    INTEGER NOT NULL DEFAULT 1,
 	body       TEXT    NOT NULL
 ) STRICT;
-PRAGMA user_version = 1;
+CREATE TABLE IF NOT EXISTS snapshots (
+	n          INTEGER PRIMARY KEY, -- of the last fact that it holds
+	at         INTEGER NOT NULL,
+	wall       INTEGER NOT NULL,
+	boot       TEXT    NOT NULL,
+	since_boot INTEGER NOT NULL,
+	version    INTEGER NOT NULL,
+	sum        INTEGER NOT NULL, -- CRC-32C of the body
+	body       TEXT    NOT NULL
+) STRICT;
+PRAGMA user_version = 2;
 `
 
 // Open opens or makes the journal. What Append has returned from is on disk, whatever
 // happens to the machine.
 func Open(ctx context.Context, path string) (*Journal, error) {
-	j := &Journal{path: path}
+	j := &Journal{path: path, codec: known()}
 	if err := j.open(ctx); err != nil {
 		return nil, err
 	}
 	return j, nil
 }
 
-// open writes nothing to a journal that exists: it can be read on a full disk too.
+// open writes nothing to a journal of this layout: it can be read on a full disk too, and
+// so can an older one, which stays as it is then.
 func (j *Journal) open(ctx context.Context) error {
-	db, err := connect(j.path, url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(2000)"}})
+	how := []string{"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(2000)"}
+	if info, err := os.Stat(j.path); err != nil || info.Size() == 0 {
+		how = slices.Insert(how, 0, canShrink) // which is only to be had from the start
+	}
+	db, err := connect(j.path, url.Values{"_pragma": how})
 	if err != nil {
 		return err
 	}
-	var version int
-	err = db.QueryRowContext(ctx, `PRAGMA user_version`).Scan(&version)
+	version, err := layoutOf(ctx, db)
 	switch {
-	case err == nil && version > layout:
-		err = fmt.Errorf("its layout is version %d: %w", version, ErrNewer)
-	case err == nil && version < layout:
+	case err != nil:
+	case version == 0:
 		_, err = db.ExecContext(ctx, schema)
+	case version < layout:
+		err = migrate(ctx, db)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("open the journal %s: %w", j.path, err), db.Close())
 	}
 	j.db = db
 	return nil
+}
+
+// layoutOf is a database's layout, 0 if it is empty; one that is not known is ErrNewer.
+func layoutOf(ctx context.Context, db *sql.DB) (int, error) {
+	var version int
+	if err := db.QueryRowContext(ctx, `PRAGMA user_version`).Scan(&version); err != nil {
+		return 0, err
+	}
+	if version > layout {
+		return 0, fmt.Errorf("its layout is version %d: %w", version, ErrNewer)
+	}
+	return version, nil
+}
+
+// migrate changes an older layout in place. What keeps it from that now will not later, and
+// facts can be read and written as it is: only a damaged file is an error.
+func migrate(ctx context.Context, db *sql.DB) error {
+	if err := inTx(ctx, db, func(tx *sql.Tx) error { _, err := tx.ExecContext(ctx, schema); return err }); err != nil {
+		if damaged(err) {
+			return err
+		}
+		return nil
+	}
+	// So that it can shrink; without it the room of what is removed is only used again.
+	_, _ = db.ExecContext(ctx, `PRAGMA auto_vacuum = INCREMENTAL; VACUUM`)
+	return nil
+}
+
+func inTx(ctx context.Context, db *sql.DB, do func(tx *sql.Tx) error) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // does nothing after Commit
+	if err := do(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
 }
 
 func connect(path string, q url.Values) (*sql.DB, error) {
@@ -99,6 +157,11 @@ func connect(path string, q url.Values) (*sql.DB, error) {
 	return db, nil
 }
 
+// beside is a connection of its own to a journal that exists, for work beside the writer.
+func (j *Journal) beside(mode string) (*sql.DB, error) {
+	return connect(j.path, url.Values{"mode": {mode}, "_txlock": {"immediate"}, "_pragma": {"synchronous(NORMAL)", "busy_timeout(2000)"}})
+}
+
 // Close closes the journal.
 func (j *Journal) Close() error {
 	if j.db == nil {
@@ -106,6 +169,9 @@ func (j *Journal) Close() error {
 	}
 	return j.db.Close()
 }
+
+// Last is the place of the newest fact that is known to be on disk; 0: there is none.
+func (j *Journal) Last() int64 { return j.last.Load() }
 
 // Append writes facts in one transaction, after opening the journal if that was not
 // possible before. The context must carry a deadline.
@@ -127,8 +193,17 @@ func (j *Journal) Append(ctx context.Context, entries []Entry) error {
 }
 
 func (j *Journal) write(ctx context.Context, entries []Entry) error {
-	err := j.insert(ctx, entries)
+	if len(entries) > 0 && j.last.Load() < j.floor {
+		entries = slices.Clone(entries)
+		entries[0].N = j.floor + 1
+	}
+	var last int64
+	err := inTx(ctx, j.db, func(tx *sql.Tx) (err error) {
+		last, err = j.codec.insert(ctx, tx, entries)
+		return err
+	})
 	if err == nil {
+		j.last.Store(max(j.last.Load(), last))
 		return nil
 	}
 	if readOnly(err) { // what it was opened with stays so, whatever is mended
@@ -138,66 +213,87 @@ func (j *Journal) write(ctx context.Context, entries []Entry) error {
 	return fmt.Errorf("append to the journal: %w", err)
 }
 
-func (j *Journal) insert(ctx context.Context, entries []Entry) error {
-	tx, err := j.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback() // does nothing after Commit
-	if err := insert(ctx, tx, entries); err != nil {
-		return err
-	}
-	return tx.Commit()
-}
-
-func insert(ctx context.Context, tx *sql.Tx, entries []Entry) error {
+// insert writes facts, each in its place if it has one, and gives that of the last.
+func (c codec) insert(ctx context.Context, tx *sql.Tx, entries []Entry) (last int64, err error) {
 	for _, e := range entries {
-		body, err := json.Marshal(e.Fact)
+		body, version, err := c.encode(e.Fact)
 		if err != nil {
-			return fmt.Errorf("%s: %w", e.Fact.FactName(), err)
+			return 0, err
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO facts (at, wall, boot, since_boot, name, body) VALUES (?, ?, ?, ?, ?, ?)`,
-			e.At.UnixNano(), e.Wall.UnixNano(), e.Boot, int64(e.SinceBoot), e.Fact.FactName(), string(body))
+		var n any
+		if e.N > 0 {
+			n = e.N
+		}
+		r, err := tx.ExecContext(ctx, `INSERT INTO facts (n, at, wall, boot, since_boot, name, version, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+			n, e.At.UnixNano(), e.Wall.UnixNano(), e.Boot, int64(e.SinceBoot), e.Fact.FactName(), version, string(body))
 		if err != nil {
-			return err
+			return 0, err
+		}
+		if last, err = r.LastInsertId(); err != nil {
+			return 0, err
 		}
 	}
-	return nil
+	return last, nil
 }
 
 // Replay gives all facts in their order. A fact that this version does not know is
 // ErrNewer.
 func (j *Journal) Replay(ctx context.Context, each func(Entry)) error {
-	if err := replay(ctx, j.db, each); err != nil {
+	err := j.codec.walk(ctx, j.db, `ORDER BY n`, nil, func(e Entry) bool { each(e); return true })
+	if err != nil {
 		return fmt.Errorf("read the journal: %w", err)
 	}
 	return nil
 }
 
-func replay(ctx context.Context, db *sql.DB, each func(Entry)) error {
-	rows, err := db.QueryContext(ctx, `SELECT n, at, wall, boot, since_boot, name, version, body FROM facts ORDER BY n`)
+// row is a fact as it stands in the table.
+type row struct {
+	n, at, wall, sinceBoot int64
+	boot, name, body       string
+	version                int
+}
+
+const columns = `n, at, wall, boot, since_boot, name, version, body`
+
+func (r *row) scan(rows *sql.Rows) error {
+	if err := rows.Scan(&r.n, &r.at, &r.wall, &r.boot, &r.sinceBoot, &r.name, &r.version, &r.body); err != nil {
+		return fmt.Errorf("%w: %w", errGarbled, err)
+	}
+	return nil
+}
+
+func (r *row) entry(f sentinel.Fact) Entry {
+	return Entry{N: r.n, At: moment(r.at), Wall: moment(r.wall), Boot: r.boot, SinceBoot: time.Duration(r.sinceBoot), Fact: f}
+}
+
+func moment(ns int64) time.Time { return time.Unix(0, ns).UTC() }
+
+// walk gives facts in the order that is asked for, until one is not wanted.
+func (c codec) walk(ctx context.Context, db *sql.DB, which string, args []any, each func(Entry) bool) error {
+	return rowsOf(ctx, db, which, args, func(r *row) (bool, error) {
+		fact, err := c.decode(r.name, r.version, []byte(r.body))
+		if err != nil {
+			return false, fmt.Errorf("fact %d %w", r.n, err)
+		}
+		return each(r.entry(fact)), nil
+	})
+}
+
+// rowsOf gives rows as they stand, until one is not wanted.
+func rowsOf(ctx context.Context, db *sql.DB, which string, args []any, each func(*row) (more bool, err error)) error {
+	rows, err := db.QueryContext(ctx, `SELECT `+columns+` FROM facts `+which, args...)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var n, at, wall, sinceBoot int64
-		var version int
-		var boot, name, body string
-		if err := rows.Scan(&n, &at, &wall, &boot, &sinceBoot, &name, &version, &body); err != nil {
-			return fmt.Errorf("%w: %w", errGarbled, err)
+		var r row
+		if err := r.scan(rows); err != nil {
+			return err
 		}
-		fact := sentinel.NewFact(name)
-		switch {
-		case fact == nil:
-			return fmt.Errorf("fact %d is a %q, which this version does not know: %w", n, name, ErrNewer)
-		case version > shape:
-			return fmt.Errorf("fact %d is version %d of %q, which this version does not know: %w", n, version, name, ErrNewer)
+		if more, err := each(&r); err != nil || !more {
+			return err
 		}
-		if err := json.Unmarshal([]byte(body), fact); err != nil {
-			return fmt.Errorf("fact %d, %s: %w: %w", n, name, errGarbled, err)
-		}
-		each(Entry{At: time.Unix(0, at).UTC(), Wall: time.Unix(0, wall).UTC(), Boot: boot, SinceBoot: time.Duration(sinceBoot), Fact: fact})
 	}
 	return rows.Err()
 }

@@ -2,14 +2,15 @@ package journal
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"sentinel.home.arpa/shared/daemon"
@@ -19,23 +20,46 @@ import (
 // deadline is meant for a few facts.
 const replaceWithin = 30 * time.Second
 
-// newEnd ends the name of a journal that is about to replace a damaged one.
+// newEnd ends the name of a journal that is about to replace another one.
 const newEnd = ".new"
 
-// errInterrupted is a replacement that an earlier process did not get through with.
-var errInterrupted = errors.New("a damaged journal was being replaced when the program ended")
+// What follows the name of a journal that was set aside, before the moment.
+const (
+	broken   = ".broken-"
+	replaced = ".replaced-" // by a copy that somebody restored
+)
 
-// replacement puts a new journal with what could be read of a damaged one in its place.
-// Killed at any instant it leaves the damaged one where it was, or a whole new one.
+// errInterrupted is a replacement that an earlier process did not get through with.
+var errInterrupted = errors.New("a journal was being replaced when the program ended")
+
+// replacement puts a new journal in the place of one: with what could be read of it, since
+// it is damaged, or a copy of another one. Killed at any instant it leaves the old one where
+// it was, or a whole new one.
 type replacement struct {
 	path  string
-	aside string // where the damaged one will lie
-	facts []Entry
+	aside string // where the old one will lie
+	from  string // what the new one is a copy of; empty: it holds what follows
+	codec
+	snapshot *Snapshot
+	facts    []Entry
 }
 
-func asideName(path string, now time.Time) string {
-	return path + ".broken-" + now.UTC().Format("20060102T150405.000Z")
+// Replace puts a copy of a journal in the place of the one at path, whose program does not
+// run, and sets that aside; aside is empty if there was none.
+func Replace(ctx context.Context, path, from string, now time.Time) (aside string, err error) {
+	r := &replacement{path: path, aside: path + replaced + stamp(now), from: from}
+	if err := r.do(ctx); err != nil {
+		return "", err
+	}
+	if _, err := os.Lstat(r.aside); err != nil {
+		return "", nil
+	}
+	return r.aside, nil
 }
+
+func asideName(path string, now time.Time) string { return path + broken + stamp(now) }
+
+func stamp(now time.Time) string { return now.UTC().Format("20060102T150405.000Z") }
 
 // steps are done in this order; the log goes after what it belongs to, whose facts it holds.
 func (r *replacement) steps(ctx context.Context) []func() error {
@@ -52,7 +76,7 @@ func (r *replacement) steps(ctx context.Context) []func() error {
 func (r *replacement) do(ctx context.Context) error {
 	for _, step := range r.steps(ctx) {
 		if err := step(); err != nil {
-			return fmt.Errorf("replace the damaged journal: %w", err)
+			return fmt.Errorf("replace the journal: %w", err)
 		}
 	}
 	return nil
@@ -61,31 +85,38 @@ func (r *replacement) do(ctx context.Context) error {
 // build writes the new journal in one transaction and without a log beside it. Its layout's
 // version is part of the transaction: a file that has it is whole.
 func (r *replacement) build(ctx context.Context) (err error) {
-	db, err := connect(r.path+newEnd, url.Values{"_pragma": {"journal_mode(DELETE)", "synchronous(EXTRA)"}})
+	if r.from != "" {
+		if err := copyFile(ctx, r.from, r.path+newEnd); err != nil {
+			return err
+		}
+		return giveTo(filepath.Dir(r.path), r.path+newEnd)
+	}
+	db, err := connect(r.path+newEnd, url.Values{"_pragma": {canShrink, "journal_mode(DELETE)", "synchronous(EXTRA)"}})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
+	return inTx(ctx, db, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, schema); err != nil {
+			return err
+		}
+		if r.snapshot != nil {
+			if err := r.snapshot.insert(ctx, tx); err != nil {
+				return err
+			}
+		}
+		_, err := r.insert(ctx, tx, r.facts)
 		return err
-	}
-	defer tx.Rollback() // does nothing after Commit
-	if _, err := tx.ExecContext(ctx, schema); err != nil {
-		return err
-	}
-	if err := insert(ctx, tx, r.facts); err != nil {
-		return err
-	}
-	return tx.Commit()
+	})
 }
 
-// adopt goes on with a replacement that was interrupted after the damaged journal had been
-// set aside, and tells where that lies.
+// adopt goes on with a replacement that was interrupted after the old journal had been set
+// aside, and tells where that lies.
 //
 // A journal that is missing without one to take its place is no trouble.
 func adopt(ctx context.Context, path string, now time.Time) (aside string, adopted bool, err error) {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		_ = removeNew(path) // of one that did not come so far: it is done anew, or not at all
 		return "", false, nil
 	}
 	if _, err := os.Lstat(path + newEnd); errors.Is(err, fs.ErrNotExist) {
@@ -112,20 +143,23 @@ func whole(ctx context.Context, path string) bool {
 		return false
 	}
 	defer db.Close()
-	var version int
-	err = db.QueryRowContext(ctx, `PRAGMA user_version`).Scan(&version)
-	return err == nil && version == layout
+	version, err := layoutOf(ctx, db)
+	return err == nil && version > 0
 }
 
 // lastAside is the journal that was set aside last; empty: none.
-func lastAside(path string) string {
+func lastAside(path string) (aside string) {
 	entries, _ := os.ReadDir(filepath.Dir(path))
-	for _, e := range slices.Backward(entries) { // which are sorted
-		if rest, ok := strings.CutPrefix(e.Name(), filepath.Base(path)+".broken-"); ok && strings.HasSuffix(rest, "Z") {
-			return filepath.Join(filepath.Dir(path), e.Name())
+	newest := ""
+	for _, e := range entries {
+		for _, how := range []string{broken, replaced} {
+			rest, ok := strings.CutPrefix(e.Name(), filepath.Base(path)+how)
+			if ok && strings.HasSuffix(rest, "Z") && rest > newest {
+				newest, aside = rest, filepath.Join(filepath.Dir(path), e.Name())
+			}
 		}
 	}
-	return ""
+	return aside
 }
 
 func removeNew(path string) error {
@@ -145,6 +179,19 @@ func moveBeside(path, aside string) error {
 		}
 	}
 	return nil
+}
+
+// giveTo lets a file be the one's whose directory it is in, whoever makes it.
+func giveTo(dir, file string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(owner.Uid) == os.Geteuid() {
+		return nil
+	}
+	return os.Chown(file, int(owner.Uid), int(owner.Gid))
 }
 
 func missingIsFine(err error) error {

@@ -53,11 +53,11 @@ func TestR3_RestoreInterrupted(t *testing.T) {
 	for done := range 7 {
 		t.Run(fmt.Sprintf("after %d steps", done), func(t *testing.T) {
 			path := spoilt(t, kept)
-			facts, err := readWith(t.Context(), path, nil)
-			if err == nil || len(facts) != kept {
-				t.Fatalf("%d facts, %v", len(facts), err)
+			read, err := known().readWith(t.Context(), path, nil, Want{})
+			if err == nil || len(read.facts) != kept {
+				t.Fatalf("%d facts, %v", len(read.facts), err)
 			}
-			r := &replacement{path: path, aside: asideName(path, at), facts: facts}
+			r := &replacement{path: path, aside: asideName(path, at), facts: read.facts}
 			steps := r.steps(t.Context())
 			for _, step := range steps[:done] {
 				if err := step(); err != nil {
@@ -67,7 +67,7 @@ func TestR3_RestoreInterrupted(t *testing.T) {
 			check := func(lost bool) {
 				t.Helper()
 				told := false
-				got, err := Restore(t.Context(), path, at.Add(time.Hour), func() { told = true })
+				got, err := Restore(t.Context(), path, at.Add(time.Hour), Want{Losing: func() { told = true }})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -103,7 +103,7 @@ func TestR3_RestoreInterruptedWhileWriting(t *testing.T) {
 	if err := os.WriteFile(path+newEnd, []byte("half a page"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, err := Restore(t.Context(), path, time.Now(), func() {})
+	got, err := Restore(t.Context(), path, time.Now(), Want{Losing: func() {}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,12 +128,66 @@ func TestR3_LockedJournal(t *testing.T) {
 	if err := j.Append(t.Context(), []Entry{{Fact: &sentinel.PlanArmed{Site: "home"}}}); err != nil {
 		t.Fatal(err)
 	}
-	got, err := Restore(t.Context(), path, time.Now(), func() {})
+	got, err := Restore(t.Context(), path, time.Now(), Want{Losing: func() {}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer got.Journal.Close()
 	if !got.Lost || got.Aside != "" || got.Trouble == nil || len(got.Facts) > 0 {
 		t.Errorf("%d facts, lost %v, aside %q, trouble %v", len(got.Facts), got.Lost, got.Aside, got.Trouble)
+	}
+}
+
+// TestR3_ReplaceInterrupted: a kill after any step of a copy's restoring leaves the journal of
+// before or the copy, each whole.
+func TestR3_ReplaceInterrupted(t *testing.T) {
+	at := time.Date(2026, 11, 21, 19, 2, 0, 0, time.UTC)
+	made := func(path string, n int) {
+		t.Helper()
+		j, err := Open(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range n {
+			if err := j.Append(t.Context(), []Entry{{At: at, Wall: at, Fact: &sentinel.Noticed{Text: "n"}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	from := filepath.Join(t.TempDir(), "copy.db")
+	made(from, 7)
+	for done := range 7 {
+		t.Run(fmt.Sprintf("after %d steps", done), func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "journal.db")
+			made(path, 3)
+			r := &replacement{path: path, aside: path + replaced + stamp(at), from: from}
+			for _, step := range r.steps(t.Context())[:min(done, 6)] {
+				if err := step(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want := 3
+			if done > 2 {
+				want = 7
+			}
+			for range 2 {
+				got, err := Restore(t.Context(), path, at.Add(time.Hour), Want{Losing: func() {}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(got.Facts) != want {
+					t.Errorf("%d facts, not %d: %v", len(got.Facts), want, got.Trouble)
+				}
+				if err := got.Journal.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := os.Stat(path + newEnd); err == nil {
+				t.Error("the new journal lies beside the journal still")
+			}
+		})
 	}
 }
