@@ -1,6 +1,7 @@
 package courier
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,7 +32,7 @@ func (f *Fault) Unwrap() error { return f.Err }
 // Receive reads the envelope of a request. Nothing in it is verified yet. The raw bytes
 // are returned beside it, for whoever passes them on.
 func Receive(w http.ResponseWriter, r *http.Request) (*wire.Envelope, []byte, error) {
-	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, wire.MaxEnvelope))
+	data, err := readAll(http.MaxBytesReader(w, r.Body, wire.MaxEnvelope), r.ContentLength)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
@@ -48,12 +49,27 @@ func Receive(w http.ResponseWriter, r *http.Request) (*wire.Envelope, []byte, er
 	return e, data, nil
 }
 
+// readAll reads a body whose size was announced without growing towards it.
+func readAll(body io.Reader, announced int64) ([]byte, error) {
+	if announced <= 0 || announced > wire.MaxEnvelope {
+		return io.ReadAll(body)
+	}
+	b := bytes.NewBuffer(make([]byte, 0, announced+bytes.MinRead))
+	_, err := b.ReadFrom(body)
+	return b.Bytes(), err
+}
+
 // Decode verifies an envelope against its sender's key and reads its message.
 func Decode(e *wire.Envelope, key wire.PublicKey, kind wire.Kind, into wire.Message) error {
 	if err := e.Verify(key); err != nil {
 		return &Fault{Status: http.StatusForbidden, Reason: "forged", Err: err,
 			Hint: "the key of " + e.Header.Node + " is another one: restore it, or write the new one into cloud.yaml"}
 	}
+	return DecodeVouched(e, kind, into)
+}
+
+// DecodeVouched is Decode without the signature: only for what somebody else vouches for.
+func DecodeVouched(e *wire.Envelope, kind wire.Kind, into wire.Message) error {
 	if err := e.Decode(kind, into); err != nil {
 		return &Fault{Status: http.StatusBadRequest, Reason: "malformed", Err: err}
 	}
@@ -67,6 +83,21 @@ func Reply(w http.ResponseWriter, a wire.Answer, key wire.Key) error {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	_, err = w.Write(data)
+	return err
+}
+
+// TakesBare reports whether an asker wants its answer without a signature: it has no key
+// to hold it against, and whoever dialled vouches for the answerer.
+func TakesBare(r *http.Request) bool { return r.Header.Get("Accept") == string(wire.KindAnswer) }
+
+// ReplyBare sends an answer as it is, to who TakesBare.
+func ReplyBare(w http.ResponseWriter, a *wire.Answer) error {
+	data, err := json.Marshal(a)
+	if err != nil {
+		return fmt.Errorf("encode the answer: %w", err)
+	}
+	w.Header().Set("Content-Type", string(wire.KindAnswer))
 	_, err = w.Write(data)
 	return err
 }

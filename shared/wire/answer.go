@@ -25,6 +25,9 @@ type Answer struct {
 	Bundle   *Bundle   `json:"bundle,omitempty"` // only if the asker named another hash
 	// Taken are the relayed messages that need not be sent again, by their place.
 	Taken []int `json:"taken,omitempty"`
+	// Leaving says that the answerer was told to stop: it is about to be restarted, or its
+	// machine is (rule N5).
+	Leaving bool `json:"leaving,omitempty"`
 }
 
 // Validate implements Message.
@@ -37,6 +40,9 @@ func (a *Answer) Validate() error {
 	}
 	return nil
 }
+
+// DecodeAnswer reads an answer that came without an envelope.
+func DecodeAnswer(data []byte, into *Answer) error { return decode(data, into) }
 
 // Answers reports whether this is the answer to that request.
 func (a *Answer) Answers(h Header) bool {

@@ -70,8 +70,10 @@ func TestEnvelopeThereAndBack(t *testing.T) {
 		wire.KindAnnouncement: {&wire.Announcement{Header: header(), ID: "r1", Kind: wire.Reboot}, &wire.Announcement{}},
 		wire.KindUPS: {&wire.UPSReport{Header: header(), UPS: "apc1", Changed: true,
 			Reading: power.Reading{Status: power.Status{Flags: power.OnBattery, Charge: &charge}, Supply: power.Battery, For: 2.5}}, &wire.UPSReport{}},
-		wire.KindRelay:   {&wire.Relay{Header: header(), Messages: []wire.Relayed{{AgeMS: 5, Envelope: []byte("{}")}}}, &wire.Relay{}},
-		wire.KindAnswer:  {&wire.Answer{Header: header(), To: "pi1", ToBoot: boot, ToSeq: 3, BrainKey: k.PublicKey(), Taken: []int{0}}, &wire.Answer{}},
+		wire.KindRelay:  {&wire.Relay{Header: header(), Messages: []wire.Relayed{{AgeMS: 5, Envelope: []byte("{}")}}}, &wire.Relay{}},
+		wire.KindAnswer: {&wire.Answer{Header: header(), To: "pi1", ToBoot: boot, ToSeq: 3, BrainKey: k.PublicKey(), Taken: []int{0}}, &wire.Answer{}},
+		wire.KindRecord: {&wire.Record{Header: header(), Left: 3, Entries: []wire.Noted{{AgeMS: 5, Node: "pve2", Heard: true},
+			{AgeMS: 4, UPS: "apc1", Reading: &power.Reading{Status: power.Status{Flags: power.OnBattery, Charge: &charge}, Supply: power.Battery}}}}, &wire.Record{}},
 		wire.KindConnect: {&wire.Connect{Header: header(), Pi: "pi1", Addr: "192.0.2.1:8006"}, &wire.Connect{}},
 	} {
 		t.Run(string(kind), func(t *testing.T) {
@@ -370,7 +372,7 @@ func FuzzRead(f *testing.F) {
 			t.Error("verified with a key that signed nothing")
 		}
 		for kind, into := range map[wire.Kind]wire.Message{wire.KindHeartbeat: &wire.Heartbeat{}, wire.KindAnnouncement: &wire.Announcement{},
-			wire.KindUPS: &wire.UPSReport{}, wire.KindRelay: &wire.Relay{}, wire.KindAnswer: &wire.Answer{}, wire.KindConnect: &wire.Connect{}} {
+			wire.KindUPS: &wire.UPSReport{}, wire.KindRelay: &wire.Relay{}, wire.KindAnswer: &wire.Answer{}, wire.KindConnect: &wire.Connect{}, wire.KindRecord: &wire.Record{}} {
 			if err := e.Decode(kind, into); err == nil && e.Kind != kind {
 				t.Errorf("a %s was decoded as a %s", e.Kind, kind)
 			}

@@ -2,6 +2,8 @@ package wire_test
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -200,5 +202,49 @@ func TestH2_LagsSurviveARestart(t *testing.T) {
 	l.Restore(before.Ways())
 	if lag := l.Of(h, time.Hour+5*time.Second); lag != 5*time.Second {
 		t.Errorf("the lag of a repeated one is %s", lag)
+	}
+}
+
+// TestH2_TwoBootsInTurnHaveTheirOwnLags: a machine and its copy share a name, and what of
+// either comes late is late all the same.
+func TestH2_TwoBootsInTurnHaveTheirOwnLags(t *testing.T) {
+	var l wire.Lags
+	beat := func(boot string, sent, took time.Duration) time.Duration {
+		since := map[string]time.Duration{"1": time.Hour, "2": 400 * time.Hour}[boot] // when the brain started
+		return l.Of(wire.Header{Node: "a", Boot: boot, Seq: (since + sent).Microseconds()}, sent+took)
+	}
+	for s := range 30 {
+		for _, boot := range []string{"1", "2"} {
+			if lag := beat(boot, time.Duration(s)*time.Second, 0); lag != 0 {
+				t.Fatalf("after %d s boot %s has a lag of %s", s, boot, lag)
+			}
+		}
+	}
+	for _, boot := range []string{"1", "2"} {
+		if lag := beat(boot, 31*time.Second, 7*time.Second); lag != 7*time.Second {
+			t.Errorf("what boot %s sent 7 s ago has a lag of %s", boot, lag)
+		}
+	}
+}
+
+// TestLagsKeepABoundedNumberOfBoots, those that were heard last.
+func TestLagsKeepABoundedNumberOfBoots(t *testing.T) {
+	var l wire.Lags
+	for i := range 100 {
+		for _, boot := range []string{strconv.Itoa(i), "steady"} {
+			l.Of(wire.Header{Node: "a", Boot: boot, Seq: int64(i+1) * 1e6}, time.Duration(i+1)*time.Second)
+		}
+	}
+	var boots []string
+	for _, w := range l.Ways() {
+		boots = append(boots, w.Boot)
+	}
+	if want := []string{"97", "98", "99", "steady"}; !slices.Equal(boots, want) {
+		t.Errorf("kept %v, not %v", boots, want)
+	}
+	var again wire.Lags
+	again.Restore(l.Ways())
+	if !slices.Equal(again.Ways(), l.Ways()) {
+		t.Errorf("restored %v", again.Ways())
 	}
 }

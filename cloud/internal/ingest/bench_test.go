@@ -55,7 +55,7 @@ func newBench(t testing.TB) *bench {
 	b := &bench{TB: t, mux: http.NewServeMux(), table: liveness.New(20 * time.Second), keys: map[string]wire.Key{},
 		refused: map[string]int{}, now: time.Hour}
 	b.brain = b.newKey()
-	b.ids = &Identities{Now: b.time, Configured: map[string]wire.PublicKey{}, Sites: []string{"home", "office"}, Pis: map[string]string{"pi": "home"}}
+	b.ids = &Identities{Now: b.time, Rules: Rules{Configured: map[string]wire.PublicKey{}, Sites: []string{"home", "office"}, Pis: map[string]string{"pi": "home"}}}
 	for _, k := range []Known{{Name: "pve1", Site: "home", Role: sentinel.Node}, {Name: "pve2", Site: "home", Role: sentinel.Node},
 		{Name: "pi", Site: "home", Role: sentinel.Pi}, {Name: "nas", Site: "office", Role: sentinel.Node}} {
 		b.keys[k.Name] = b.newKey()

@@ -41,13 +41,8 @@ type Identities struct {
 	// Bind makes a name its first contact's own, or a stranger's that somebody approved, on
 	// disk before it returns.
 	Bind  func(ctx context.Context, k Known, approvedBy string) error
-	Sites []string          // the configured ones; a node must say which if there are several
-	Pis   map[string]string // configured Pis' sites
-	Allow []string          // logins whose untagged machines may be nodes
-
-	// Configured are the keys that the configuration names; they count more than any other.
-	Configured map[string]wire.PublicKey
-	Now        func() time.Time // for when somebody was seen
+	Rules                  // of the start; Reconfigure puts others in their place
+	Now   func() time.Time // for when somebody was seen
 
 	mu      sync.Mutex
 	known   map[string]Known
@@ -95,9 +90,9 @@ func (ids *Identities) Direct(r *http.Request, e *wire.Envelope) (Known, error) 
 	if ids.WhoIs == nil {
 		return ids.byKey(r, e, known, ok)
 	}
-	who, err := ids.WhoIs(r.Context(), r.RemoteAddr)
+	who, err := ids.whoIs(r)
 	if err != nil {
-		return Known{}, &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "whois", Err: fmt.Errorf("ask the tailnet who is calling: %w", err)}
+		return Known{}, err
 	}
 	if ok && known.StableID == who.StableID && known.Key == e.Signer {
 		return known, nil
@@ -135,7 +130,7 @@ const setUpAnew = "see that it was you who set it up anew"
 // byKey is Direct without a tailnet: only the signature says who is calling. One under a
 // name whose key stands in the configuration is that key's, or forged.
 func (ids *Identities) byKey(r *http.Request, e *wire.Envelope, known Known, ok bool) (Known, error) {
-	if ok && (known.Key == e.Signer || ids.Configured[known.Name] != "") {
+	if ok && (known.Key == e.Signer || ids.rules().Configured[known.Name] != "") {
 		return known, nil
 	}
 	s := ids.caller(Machine{}, e)
@@ -151,7 +146,8 @@ func (ids *Identities) byKey(r *http.Request, e *wire.Envelope, known Known, ok 
 func (ids *Identities) caller(who Machine, e *wire.Envelope) Stranger {
 	s := Stranger{Known: Known{Name: e.Header.Node, Site: e.Header.Site, Role: sentinel.Node, Key: e.Signer, StableID: who.StableID},
 		From: who.Name + " on the tailnet"}
-	if site, isPi := ids.Pis[s.Name]; isPi {
+	rules := ids.rules()
+	if site, isPi := rules.Pis[s.Name]; isPi {
 		s.Role, s.Site = sentinel.Pi, site
 		if !slices.Contains(who.Tags, TagPi) {
 			s.Hold = "a Pi needs " + TagPi
@@ -159,9 +155,9 @@ func (ids *Identities) caller(who Machine, e *wire.Envelope) Stranger {
 		return ids.held(s)
 	}
 	switch {
-	case s.Site == "" && len(ids.Sites) == 1:
-		s.Site = ids.Sites[0]
-	case !slices.Contains(ids.Sites, s.Site):
+	case s.Site == "" && len(rules.Sites) == 1:
+		s.Site = rules.Sites[0]
+	case !slices.Contains(rules.Sites, s.Site):
 		s.Site = ""
 	}
 	return ids.held(s)
@@ -170,7 +166,7 @@ func (ids *Identities) caller(who Machine, e *wire.Envelope) Stranger {
 // doubt says why a first contact is not bound by itself, and what to do about it: the name
 // must be the caller's own on the tailnet, and the policy must have made it a node or Pi.
 func (ids *Identities) doubt(who Machine, e *wire.Envelope, role sentinel.Role) (why, todo string) {
-	site := e.Header.Site
+	site, rules := e.Header.Site, ids.rules()
 	switch {
 	case who.Name != e.Header.Node:
 		return fmt.Sprintf("the tailnet calls this machine %q", who.Name), "give it that name"
@@ -178,11 +174,11 @@ func (ids *Identities) doubt(who Machine, e *wire.Envelope, role sentinel.Role) 
 		if !slices.Contains(who.Tags, TagPi) {
 			return "it has no " + TagPi, "give it " + TagPi
 		}
-	case !slices.Contains(who.Tags, TagNode) && !slices.Contains(ids.Allow, who.Login):
+	case !slices.Contains(who.Tags, TagNode) && !slices.Contains(rules.Allow, who.Login):
 		return "it has no " + TagNode, "give it " + TagNode
-	case site == "" && len(ids.Sites) > 1:
+	case site == "" && len(rules.Sites) > 1:
 		return "there are several sites, and it names none", "set site: in node.yaml"
-	case site != "" && !slices.Contains(ids.Sites, site):
+	case site != "" && !slices.Contains(rules.Sites, site):
 		return fmt.Sprintf("there is no site %q", site), "set site: in node.yaml to one of cloud.yaml's"
 	}
 	return "", ""

@@ -37,6 +37,7 @@ type Handler struct {
 	lags    wire.Lags
 	untold  sync.Map // of liveness.Key: transitions that the loop did not take
 	unsaved unsaved
+	pis     heardPis
 	telling sync.Mutex
 
 	forgeries   forgeries
@@ -57,11 +58,13 @@ func (h *Handler) Register(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+courier.PathUPS, h.serve(h.upsReport))
 	mux.HandleFunc("POST "+courier.PathAnnounce, h.serve(h.announcement))
 	mux.HandleFunc("POST "+courier.PathRelay, h.serve(h.relay))
+	mux.HandleFunc("POST "+courier.PathRecord, h.serve(h.record))
 }
 
 // request is one verified post under way.
 type request struct {
 	ctx    context.Context
+	until  time.Time // when the loop must have taken all that follows from it
 	e      *wire.Envelope
 	caller Known
 	lag    time.Duration
@@ -81,10 +84,18 @@ func (h *Handler) serve(take func(*request) error) http.HandlerFunc {
 			}
 			return
 		}
-		if err := courier.Reply(w, *a, h.Key); err != nil {
+		if err := h.reply(w, r, a); err != nil {
 			h.Log.Debug("answer not delivered", "to", a.To, "err", err)
 		}
 	}
+}
+
+// reply sends an answer, signed unless the tailnet vouches for it and the asker relies on that.
+func (h *Handler) reply(w http.ResponseWriter, r *http.Request, a *wire.Answer) error {
+	if h.Identities.WhoIs != nil && courier.TakesBare(r) {
+		return courier.ReplyBare(w, a)
+	}
+	return courier.Reply(w, *a, h.Key)
 }
 
 // take answers a post. The envelope is returned with an error too, if it could be read.
@@ -97,9 +108,7 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, take func(*reques
 	if err != nil {
 		return nil, e, err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), submitWithin)
-	defer cancel()
-	req := &request{ctx: ctx, e: e, caller: caller, answer: &wire.Answer{To: e.Header.Node, ToBoot: e.Header.Boot, ToSeq: e.Header.Seq}}
+	req := &request{ctx: r.Context(), until: time.Now().Add(submitWithin), e: e, caller: caller, answer: &wire.Answer{To: e.Header.Node, ToBoot: e.Header.Boot, ToSeq: e.Header.Seq}}
 	if err := take(req); err != nil {
 		return nil, e, err
 	}
@@ -113,11 +122,11 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, take func(*reques
 // open verifies and decodes the request's message. A repeated one is false: it is
 // answered, but changes nothing.
 func (h *Handler) open(r *request, kind wire.Kind, into wire.Message) (fresh bool, err error) {
-	if err := courier.Decode(r.e, r.caller.Key, kind, into); err != nil {
+	if err := h.Identities.open(r.ctx, r.e, r.caller, kind, into); err != nil {
 		return false, err
 	}
 	if !h.seen.Fresh(r.e.Header, kind) {
-		if kind != wire.KindRelay { // which is refused for it, and so counted
+		if kind != wire.KindRelay && kind != wire.KindRecord { // which are refused for it, and so counted
 			h.repeated(r.e.Header, kind)
 		}
 		return false, nil
@@ -141,43 +150,78 @@ func (h *Handler) heartbeat(r *request) error {
 	if !fresh {
 		return nil
 	}
-	h.beat(r.ctx, r.caller, liveness.Beat{Boot: m.Boot, State: m.State, Age: r.lag})
+	h.beat(r, r.caller, liveness.Beat{Boot: m.Boot, State: m.State, Age: r.lag, Seq: m.Seq})
 	if m.Pi == nil {
 		return nil
 	}
+	h.pis.heard(m.Header, h.SinceBoot())
 	h.PiIs(r.caller, m.Pi.Addresses, m.Pi.Lacks)
 	for _, n := range m.Pi.Heard {
 		if k, ok := h.Identities.Lookup(n.Node); ok && k.Site == r.caller.Site && k.Role == sentinel.Node {
 			age := time.Duration(n.AgeMS)*time.Millisecond + r.lag
-			h.beat(r.ctx, k, liveness.Beat{Boot: n.Boot, State: n.State, Via: r.caller.Name, Age: age})
+			h.beat(r, k, liveness.Beat{Boot: n.Boot, State: n.State, Via: r.caller.Name, Age: age, Seq: n.Seq})
 		}
 	}
 	if m.Pi.Run != nil {
-		return h.submit(r.ctx, sentinel.PiReported{Site: r.caller.Site, Pi: r.caller.Name, Run: *m.Pi.Run})
+		return h.submit(r, sentinel.PiReported{Site: r.caller.Site, Pi: r.caller.Name, Run: *m.Pi.Run})
 	}
 	return nil
 }
 
 // beat is the hot path: only what changes reaches the loop, and nobody waits for it.
-func (h *Handler) beat(ctx context.Context, k Known, b liveness.Beat) {
+func (h *Handler) beat(r *request, k Known, b liveness.Beat) {
 	b.Key, b.Pi = liveness.Key{Site: k.Site, Name: k.Name}, k.Role == sentinel.Pi
 	news := h.Table.Beat(h.Now(), b)
-	if _, again := h.untold.LoadAndDelete(b.Key); again {
+	of := b.Key
+	if news.As != "" {
+		of.Name = news.As
+	}
+	if _, again := h.untold.LoadAndDelete(of); again {
 		news.Heard, news.State = true, b.State != ""
 	}
-	if news.Heard {
-		h.tell(ctx, b.Key, sentinel.Heard{Site: k.Site, Name: k.Name, Role: k.Role, Boot: b.Boot, Via: b.Via})
+	if news.Cloned != "" && !h.cloned(r, k, b, news) {
+		return
+	}
+	if news.Heard && news.Cloned == "" {
+		h.tell(r, of, sentinel.Heard{Site: k.Site, Name: of.Name, Role: k.Role, Boot: b.Boot, Via: b.Via})
 	}
 	if news.State {
-		h.tell(ctx, b.Key, sentinel.SystemState{Site: k.Site, Name: k.Name, Boot: b.Boot, State: b.State})
+		h.tell(r, of, sentinel.SystemState{Site: k.Site, Name: of.Name, Boot: b.Boot, State: b.State})
+	}
+	if news.Indirect {
+		h.tellOrKeep(r, of, news, sentinel.Indirect{Site: k.Site, Name: of.Name, Via: b.Via, Since: news.Since})
+	}
+	if news.Direct {
+		h.tellOrKeep(r, of, news, sentinel.Direct{Site: k.Site, Name: of.Name})
+	}
+}
+
+// cloned tells of a second machine under a name, which has just spoken, and lets the first
+// have its name back (rule H11). What the loop does not take will show again.
+func (h *Handler) cloned(r *request, k Known, b liveness.Beat, news liveness.News) bool {
+	err := h.submit(r, sentinel.Cloned{Site: k.Site, Name: k.Name, As: news.As, Boot: b.Boot})
+	if err != nil {
+		h.Log.Warn("a second machine under one name was not told", "node", k.Name, "err", err)
+		h.Table.Forget(liveness.Key{Site: k.Site, Name: news.As})
+		return false
+	}
+	h.tell(r, b.Key, sentinel.Heard{Site: k.Site, Name: k.Name, Role: k.Role, Boot: news.Cloned})
+	return true
+}
+
+// tellOrKeep submits news that is the table's to tell again.
+func (h *Handler) tellOrKeep(r *request, of liveness.Key, news liveness.News, in sentinel.Input) {
+	if err := h.submit(r, in); err != nil {
+		h.Table.Untold(of, news)
+		h.Log.Warn("transition not taken", "input", fmt.Sprintf("%T", in), "err", err)
 	}
 }
 
 // tell submits a transition whose message needs no durable answer. One that the loop did
 // not take is told again with the next beat: a node that it holds for down would not be
 // missed a second time.
-func (h *Handler) tell(ctx context.Context, of liveness.Key, in sentinel.Input) {
-	if err := h.submit(ctx, in); err != nil {
+func (h *Handler) tell(r *request, of liveness.Key, in sentinel.Input) {
+	if err := h.submit(r, in); err != nil {
 		h.untold.Store(of, true)
 		h.Log.Warn("transition not taken", "input", fmt.Sprintf("%T", in), "err", err)
 	}
@@ -197,11 +241,11 @@ func (h *Handler) upsReport(r *request) error {
 		return nil
 	}
 	if m.Run != nil { // before the report: it may keep the brain from beginning
-		if err := h.submit(r.ctx, sentinel.PiReported{Site: r.caller.Site, Pi: r.caller.Name, Run: *m.Run}); err != nil {
+		if err := h.submit(r, sentinel.PiReported{Site: r.caller.Site, Pi: r.caller.Name, Run: *m.Run}); err != nil {
 			return err
 		}
 	}
-	return h.submit(r.ctx, sentinel.UPSReported{Site: r.caller.Site, Pi: r.caller.Name, UPS: m.UPS, Reading: m.Reading, Lag: r.lag,
+	return h.submit(r, sentinel.UPSReported{Site: r.caller.Site, Pi: r.caller.Name, UPS: m.UPS, Reading: m.Reading, Lag: r.lag,
 		Boot: m.Boot, Seq: m.Seq})
 }
 
@@ -211,16 +255,16 @@ func (h *Handler) announcement(r *request) error {
 	if err != nil {
 		return err
 	}
-	return h.announce(r.ctx, fresh, m.Header, announced(r.caller, m, "", r.lag))
+	return h.announce(r, fresh, m.Header, announced(r.caller, m, "", r.lag))
 }
 
 // announce submits an announcement, once: one that comes again changes nothing, unless
 // nobody knows yet that the first is on disk.
-func (h *Handler) announce(ctx context.Context, fresh bool, of wire.Header, in sentinel.Announced) error {
+func (h *Handler) announce(r *request, fresh bool, of wire.Header, in sentinel.Announced) error {
 	if !h.unsaved.begin(of, fresh) {
 		return nil
 	}
-	if err := h.submit(ctx, in); err != nil {
+	if err := h.submit(r, in); err != nil {
 		return err
 	}
 	h.unsaved.done(of)
@@ -282,20 +326,22 @@ func (h *Handler) relayed(r *request, e *wire.Envelope, age time.Duration) error
 		return h.Identities.relayedStranger(r.caller, e, "nobody has said that it belongs here")
 	case !ok || k.Site != r.caller.Site || k.Role != sentinel.Node:
 		return fmt.Errorf("%s is no node of %s", e.Header.Node, r.caller.Site)
-	case k.Key != e.Signer && e.Kind == wire.KindAnnouncement && h.Identities.Configured[k.Name] == "": // else it is forged
+	case k.Key != e.Signer && e.Kind == wire.KindAnnouncement && h.Identities.rules().Configured[k.Name] == "": // else it is forged
 		return h.Identities.relayedStranger(r.caller, e, "it is known by another key")
 	}
 	if err := courier.Decode(e, k.Key, wire.KindAnnouncement, &m); err != nil {
 		return err
 	}
 	fresh := h.seen.Fresh(e.Header, wire.KindAnnouncement) // or it came by another route
-	if err := h.announce(r.ctx, fresh, e.Header, announced(k, m, r.caller.Name, age)); err != nil {
+	if err := h.announce(r, fresh, e.Header, announced(k, m, r.caller.Name, age)); err != nil {
 		return errLater
 	}
 	return nil
 }
 
-func (h *Handler) submit(ctx context.Context, in sentinel.Input) error {
+func (h *Handler) submit(r *request, in sentinel.Input) error {
+	ctx, cancel := context.WithDeadline(r.ctx, r.until)
+	defer cancel()
 	if err := h.Submit(ctx, in); err != nil {
 		return &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "busy", Err: err}
 	}

@@ -30,6 +30,7 @@ var routes = []route{
 	{courier.PathUPS, wire.KindUPS, "pi"},
 	{courier.PathAnnounce, wire.KindAnnouncement, "pve1"},
 	{courier.PathRelay, wire.KindRelay, "pi"},
+	{courier.PathRecord, wire.KindRecord, "pi"},
 }
 
 // message is a good one for the route, as JSON would have it.
@@ -41,6 +42,8 @@ func (b *bench) message(r route) map[string]any {
 		m["ups"], m["reading"] = "ups", onMains()
 	case wire.KindAnnouncement:
 		m["id"], m["kind"] = "x", "reboot"
+	case wire.KindRecord:
+		m["entries"], m["left"] = []any{map[string]any{"age_ms": 5, "ups": "ups", "reading": onMains()}}, 0
 	case wire.KindRelay:
 		m["messages"] = []any{map[string]any{"age_ms": 5, "envelope": b.announcement("pve2", wire.Reboot)}}
 	}
@@ -169,6 +172,7 @@ func TestR2_BadInputChangesNothing(t *testing.T) {
 			t.Run(r.path[4:]+"/"+bad.name, func(t *testing.T) {
 				b := newBench(t)
 				b.send(courier.PathHeartbeat, b.heartbeat("pve1")) // there is something to change
+				b.trusts("pi")
 				b.taken()
 				b.check(r.path, b.refusals(r)[i])
 				b.send(r.path, b.good(r)) // and the next good one is taken
@@ -185,6 +189,7 @@ func TestR1_NobodySpeaksForOthers(t *testing.T) {
 	}{
 		{"a node reports a UPS", courier.PathUPS, func(b *bench) []byte { return b.report("pve1", onMains()) }},
 		{"a node relays", courier.PathRelay, func(b *bench) []byte { return b.relayed("pve1", b.announcement("pve2", wire.Poweroff)) }},
+		{"a node keeps a record", courier.PathRecord, func(b *bench) []byte { return b.record("pve1", 0) }},
 		{"a node says whom it hears", courier.PathHeartbeat, func(b *bench) []byte {
 			m := wire.Heartbeat{Header: b.header("pve1"), Pi: &wire.PiStatus{Heard: []wire.Heard{{Node: "pve2", Boot: boot1, Seq: 9}}}}
 			return b.seal(wire.KindHeartbeat, m, "pve1")
@@ -248,12 +253,14 @@ func TestU6_OlderReportsChangeNothing(t *testing.T) {
 	}
 }
 
-// TestA7_RepeatedMessagesChangeNothing, on every route and for a whole relay, which says
-// so, since its answer is of use only once.
+// TestA7_RepeatedMessagesChangeNothing, on every route. A whole relay or record is told so:
+// its answer says that all in it is on disk.
 func TestA7_RepeatedMessagesChangeNothing(t *testing.T) {
 	for _, r := range routes {
 		t.Run(r.path[4:], func(t *testing.T) {
 			b := newBench(t)
+			b.trusts("pi")
+			b.taken()
 			good := b.good(r)
 			b.send(r.path, good)
 			if len(b.taken()) == 0 {
@@ -262,7 +269,7 @@ func TestA7_RepeatedMessagesChangeNothing(t *testing.T) {
 			b.counted()
 			before := b.world()
 			w := b.post(r.path, bytes.NewReader(good))
-			if r.kind == wire.KindRelay {
+			if r.kind == wire.KindRelay || r.kind == wire.KindRecord {
 				b.refusedWith(w, http.StatusConflict)
 			} else if w.Code != http.StatusOK {
 				t.Errorf("answered %d %s", w.Code, w.Body)

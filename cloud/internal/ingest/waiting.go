@@ -127,15 +127,16 @@ func (ids *Identities) Approve(ctx context.Context, a Approval) error {
 	if k.Site == "" {
 		k.Site = a.Site
 	}
+	sites := ids.rules().Sites
 	switch {
 	case s.Hold != "":
 		return conflict(fmt.Sprintf("approving %s would not help", s.Name), s.Hold)
 	case k.Site == "":
-		return conflict(fmt.Sprintf("%s does not say at which site it is", s.Name), "say --site, one of "+strings.Join(ids.Sites, ", "))
+		return conflict(fmt.Sprintf("%s does not say at which site it is", s.Name), "say --site, one of "+strings.Join(sites, ", "))
 	case a.Site != "" && a.Site != k.Site:
 		return conflict(fmt.Sprintf("%s is at %s, not at %.80s", s.Name, k.Site, a.Site), "a node's site: stands in its node.yaml")
-	case !slices.Contains(ids.Sites, k.Site):
-		return conflict(fmt.Sprintf("there is no site %.80q", k.Site), "say --site, one of "+strings.Join(ids.Sites, ", "))
+	case !slices.Contains(sites, k.Site):
+		return conflict(fmt.Sprintf("there is no site %.80q", k.Site), "say --site, one of "+strings.Join(sites, ", "))
 	}
 	if err := ids.Bind(ctx, k, a.By); err != nil {
 		return &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "journal", Err: err}
@@ -212,7 +213,7 @@ func conflict(what, hint string) error {
 // Pi's site: a Pi itself is never met that way.
 func (ids *Identities) relayedStranger(pi Known, e *wire.Envelope, why string) error {
 	name := e.Header.Node
-	if _, isPi := ids.Pis[name]; isPi {
+	if _, isPi := ids.rules().Pis[name]; isPi {
 		return fmt.Errorf("%s is a Pi, and is not relayed", name)
 	}
 	s := Stranger{Known: Known{Name: name, Site: pi.Site, Role: sentinel.Node, Key: e.Signer}, From: "the LAN of " + pi.Name, Via: pi.Name, Why: why}
@@ -222,7 +223,7 @@ func (ids *Identities) relayedStranger(pi Known, e *wire.Envelope, why string) e
 // held notes what an approval cannot change: a key that stands in the configuration counts
 // more than any other.
 func (ids *Identities) held(s Stranger) Stranger {
-	if key := ids.Configured[s.Name]; key != "" && key != s.Key {
+	if key := ids.rules().Configured[s.Name]; key != "" && key != s.Key {
 		s.Hold = "its key stands in cloud.yaml, and is another one; write the new one there"
 	}
 	return s

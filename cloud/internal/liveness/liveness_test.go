@@ -84,6 +84,62 @@ func TestExpireGoesByTheLastWord(t *testing.T) {
 	}
 }
 
+// TestNextIsTheEarliest against a plain list of last words, over late words, gaps and
+// restarts.
+func TestNextIsTheEarliest(t *testing.T) {
+	table := liveness.New(silence)
+	rng := rand.New(rand.NewPCG(3, 4))
+	last, boots := map[string]time.Time{}, map[string]string{}
+	now := begin
+	for i := range 20_000 {
+		now = now.Add(time.Duration(rng.IntN(30)) * time.Millisecond)
+		b := beat(fmt.Sprintf("n%d", rng.IntN(40)))
+		switch rng.IntN(200) {
+		case 0:
+			now = now.Add(time.Duration(rng.IntN(19)) * time.Second)
+		case 1:
+			now = now.Add(time.Hour)
+		case 2:
+			table.Restart(now, nil)
+			for name := range last {
+				last[name] = now
+			}
+		case 3, 4, 5:
+			b.Boot = fmt.Sprint(i) // whose first word may be older than the last of another
+			fallthrough
+		default:
+			b.Age = time.Duration(rng.IntN(int(silence)))
+		}
+		table.Beat(now, b)
+		if word := now.Add(-b.Age); word.After(last[b.Name]) || b.Boot != boots[b.Name] {
+			last[b.Name], boots[b.Name] = word, b.Boot
+		}
+		want := time.Time{}
+		for _, word := range last {
+			if want.IsZero() || word.Before(want) {
+				want = word
+			}
+		}
+		if got := table.Next(); !got.Equal(want.Add(silence)) {
+			t.Fatalf("after %d beats: Next = %s, want %s", i, got.Sub(begin), want.Add(silence).Sub(begin))
+		}
+		if rng.IntN(5) > 0 {
+			continue
+		}
+		for _, s := range table.Expire(now) {
+			if now.Sub(s.Last) < silence || !last[s.Name].Equal(s.Last) {
+				t.Fatalf("after %d beats: %s is silent since %s, want %s", i, s.Name, s.Last.Sub(begin), last[s.Name].Sub(begin))
+			}
+			delete(last, s.Name)
+		}
+		for name, word := range last {
+			if now.Sub(word) >= silence {
+				t.Fatalf("after %d beats: %s is not told", i, name)
+			}
+		}
+	}
+}
+
 // TestNews is what a beat brings, after those before it.
 func TestNews(t *testing.T) {
 	b := func(change func(*liveness.Beat)) liveness.Beat {
@@ -239,55 +295,5 @@ func TestConcurrentUse(t *testing.T) {
 	wg.Wait()
 	if got := len(table.Site("home")); got != 20 {
 		t.Errorf("%d sources, want 20", got)
-	}
-}
-
-func crowd(n int) []liveness.Beat {
-	beats := make([]liveness.Beat, n)
-	for i := range beats {
-		beats[i] = beat(fmt.Sprintf("node-%06d", i))
-	}
-	return beats
-}
-
-func BenchmarkBeat(b *testing.B) {
-	table, beats := liveness.New(silence), crowd(100_000)
-	for i, x := range beats {
-		table.Beat(begin.Add(time.Duration(i)*10*time.Microsecond), x)
-	}
-	b.ReportAllocs()
-	b.ResetTimer()
-	now := at(1)
-	for i := range b.N {
-		now = now.Add(10 * time.Microsecond) // 100,000 beats a second
-		table.Beat(now, beats[i%len(beats)])
-	}
-}
-
-func BenchmarkExpireNobody(b *testing.B) {
-	table := liveness.New(silence)
-	for i, x := range crowd(100_000) {
-		table.Beat(begin.Add(time.Duration(i)*10*time.Microsecond), x)
-	}
-	b.ResetTimer()
-	for range b.N {
-		if len(table.Expire(at(19))) != 0 {
-			b.Fatal("somebody is silent")
-		}
-	}
-}
-
-func BenchmarkExpireEverybody(b *testing.B) {
-	beats := crowd(100_000)
-	for range b.N {
-		b.StopTimer()
-		table := liveness.New(silence)
-		for _, x := range beats {
-			table.Beat(begin, x)
-		}
-		b.StartTimer()
-		if got := len(table.Expire(at(20))); got != len(beats) {
-			b.Fatalf("%d are silent", got)
-		}
 	}
 }

@@ -1,0 +1,58 @@
+package liveness
+
+import (
+	"testing"
+	"time"
+)
+
+// TestR5_Forgotten: who is forgotten is not missed, and its next word is its first.
+func TestR5_Forgotten(t *testing.T) {
+	start := time.Date(2026, 11, 21, 19, 2, 0, 0, time.UTC)
+	at := func(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }
+	table := New(20 * time.Second)
+	beat := func(s int, site, name string) News {
+		return table.Beat(at(s), Beat{Key: Key{Site: site, Name: name}, Boot: "1"})
+	}
+	for _, k := range []Key{{"home", "pve1"}, {"home", "pve2"}, {"home", "pve3"}, {"office", "nas"}, {"office", "pve1"}} {
+		if !beat(0, k.Site, k.Name).Heard {
+			t.Errorf("the first word of %v is no news", k)
+		}
+	}
+	table.Forget(Key{"home", "pve2"})
+	table.Forget(Key{"home", "nobody"})
+	table.ForgetSite("office")
+	if left := table.Site("office"); len(left) != 0 {
+		t.Errorf("of the office there is %+v", left)
+	}
+	if !beat(1, "home", "pve2").Heard || beat(1, "home", "pve1").Heard {
+		t.Error("the next word of one that is forgotten is its first, of another it is not")
+	}
+	table.Forget(Key{"home", "pve2"})
+	silent := table.Expire(at(30))
+	if len(silent) != 2 || silent[0].Name != "pve3" || silent[1].Name != "pve1" {
+		t.Errorf("silent are %+v", silent)
+	}
+	table.Forget(Key{"home", "pve3"}) // also one that is silent
+	if left := table.Site("home"); len(left) != 1 || !table.Next().IsZero() {
+		t.Errorf("there is %+v, the next is due at %s", left, table.Next())
+	}
+}
+
+// TestR5_SilenceChanges for those that are heard already, from their last words on.
+func TestR5_SilenceChanges(t *testing.T) {
+	start := time.Date(2026, 11, 21, 19, 2, 0, 0, time.UTC)
+	table := New(20 * time.Second)
+	table.Beat(start, Beat{Key: Key{Site: "home", Name: "pve1"}})
+	for _, silence := range []time.Duration{time.Minute, 8 * time.Second} {
+		table.SetSilence(silence)
+		if next := table.Next(); next != start.Add(silence) {
+			t.Errorf("with %s it is due at %s", silence, next)
+		}
+		if n := len(table.Expire(start.Add(silence - time.Nanosecond))); n != 0 {
+			t.Errorf("with %s it is silent early", silence)
+		}
+	}
+	if n := len(table.Expire(start.Add(8 * time.Second))); n != 1 {
+		t.Error("it is not silent")
+	}
+}
