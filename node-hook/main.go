@@ -99,7 +99,10 @@ func main() {
 	default:
 		var c hook.Config
 		if c, err = b.Load(o.config); err == nil {
-			os.Exit(daemon.Main(program, func(ctx context.Context) error { return b.RunWith(ctx, c) }))
+			os.Exit(daemon.Main(program, func(ctx context.Context) error { return b.RunWith(ctx, c) }, func() {
+				_, err := b.Load(o.config)
+				daemon.Reread(nil, err)
+			}))
 		}
 	}
 	if err != nil {

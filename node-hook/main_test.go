@@ -184,12 +184,17 @@ func TestA8_RunUnderSystemd(t *testing.T) {
 	expect("WATCHDOG=1")
 	pi.Await(courier.PathHeartbeat, 2)
 	expect("WATCHDOG=1")
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
+	for _, signal := range []os.Signal{syscall.SIGHUP, syscall.SIGTERM} { // rule R5: it reads the file again, and goes on
+		if err := cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
 	}
 	expect("STOPPING=1")
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v: %s", err, stderr.String())
+	}
+	if !strings.Contains(stderr.String(), "the configuration is right and takes effect with the next restart") {
+		t.Errorf("after SIGHUP it says\n%s", stderr.String())
 	}
 	if got := pi.Arrivals(courier.PathAnnounce); len(got) > 0 {
 		t.Errorf("announced %+v", got)

@@ -49,7 +49,7 @@ func run() int {
 		return 0
 	case "root":
 		slog.SetDefault(daemon.Logger(os.Stderr, slog.LevelInfo, "text"))
-		return daemon.Main("sentinel-pi root", func(ctx context.Context) error { return root.ServeStdin(ctx, slog.Default()) })
+		return daemon.Main("sentinel-pi root", func(ctx context.Context) error { return root.ServeStdin(ctx, slog.Default()) }, func() {})
 	}
 	cfg, err := proxy.LoadConfig(c.Config, c.Config == defaultConfig)
 	if err != nil {
@@ -67,5 +67,5 @@ func run() int {
 			return err
 		}
 		return p.Run(ctx)
-	})
+	}, func() { daemon.Reread(cfg.ReadAgain(c.Config, c.Config == defaultConfig)) })
 }

@@ -151,11 +151,16 @@ func TestR3_TheProgramEndsWellAndIsSafeToKill(t *testing.T) {
 
 	cmd, log := start()
 	said(t, 0, "", "", "--socket", socket, "event", "mainsback")
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
+	for _, signal := range []os.Signal{syscall.SIGHUP, syscall.SIGTERM} { // rule R5: it reads the file again, and goes on
+		if err := cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("after SIGTERM: %v\n%s", err, log)
+	}
+	if !strings.Contains(log.String(), "the configuration is right and takes effect with the next restart") {
+		t.Errorf("after SIGHUP it says\n%s", log)
 	}
 	if _, err := os.Stat(socket); err == nil {
 		t.Error("the socket is still there")

@@ -43,6 +43,9 @@ type brain struct {
 	reports   []arrival[wire.UPSReport]
 	announced []arrival[wire.Announcement]
 	ages      []time.Duration // of announced
+	records   []arrival[wire.Record]
+	farewells []arrival[wire.Announcement]
+	leaving   bool // says so
 	named     func(hash string)
 	posted    func()        // with each report, before anything else; not with the lock held
 	held      chan struct{} // closed once the answer to a heartbeat is made and held back
@@ -70,6 +73,14 @@ func newBrain(t *testing.T) *brain {
 		return m.Bundle, nil
 	}))
 	mux.HandleFunc("POST "+courier.PathRelay, take(b, wire.KindRelay, b.relay))
+	mux.HandleFunc("POST "+courier.PathRecord, take(b, wire.KindRecord, func(m *wire.Record, now time.Time) (string, []int) {
+		b.records = append(b.records, arrival[wire.Record]{now, *m})
+		return m.Bundle, nil
+	}))
+	mux.HandleFunc("POST "+courier.PathAnnounce, take(b, wire.KindAnnouncement, func(m *wire.Announcement, now time.Time) (string, []int) {
+		b.farewells = append(b.farewells, arrival[wire.Announcement]{now, *m})
+		return "", nil
+	}))
 	server := &http.Server{Handler: mux}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(ln) }()
@@ -115,8 +126,8 @@ func take[T any, M interface {
 		if b.named != nil && has != "" {
 			b.named(has)
 		}
-		a := wire.Answer{Header: b.header(), To: e.Header.Node, ToBoot: e.Header.Boot, ToSeq: e.Header.Seq, BrainKey: b.key.PublicKey(), Taken: taken}
-		if kind != wire.KindRelay {
+		a := wire.Answer{Header: b.header(), To: e.Header.Node, ToBoot: e.Header.Boot, ToSeq: e.Header.Seq, BrainKey: b.key.PublicKey(), Taken: taken, Leaving: b.leaving}
+		if kind != wire.KindRelay && kind != wire.KindAnnouncement {
 			a.Mandate = &wire.Mandate{Epoch: b.epoch, Run: b.run, Bundle: b.hash}
 			if has != b.hash {
 				a.Bundle = b.bundle

@@ -54,6 +54,9 @@ func (p *Proxy) learn(a *wire.Answer, now time.Duration) {
 		p.log.Debug("answer overtaken by a newer one", "brain", a.Node, "seq", a.Seq)
 		return
 	}
+	if a.Leaving {
+		p.brainLeaves(a.Node, now)
+	}
 	if p.tailnet != nil && a.BrainKey != "" && a.BrainKey.Validate() == nil {
 		p.brainKey.Store(&a.BrainKey)
 	}

@@ -98,6 +98,19 @@ func LoadConfig(path string, optional bool) (Config, error) {
 	return c, c.check(f)
 }
 
+// ReadAgain reads and checks pi.yaml as it is by now, and says what of it differs; err is
+// what is wrong with it.
+func (c *Config) ReadAgain(path string, optional bool) (changed []string, err error) {
+	again, err := LoadConfig(path, optional)
+	if err != nil {
+		return nil, err
+	}
+	for _, change := range config.Diff(*c, again) {
+		changed = append(changed, change.String())
+	}
+	return changed, nil
+}
+
 func (c *Config) check(f *config.File) error {
 	var errs []error
 	if err := wire.ValidName(c.Name); err != nil {

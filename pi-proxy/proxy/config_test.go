@@ -50,6 +50,30 @@ func TestR5_ReferenceEqualsTheDefaults(t *testing.T) {
 	}
 }
 
+// TestR5_ReadAgain says what a restart would take, or what is wrong with it.
+func TestR5_ReadAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pi.yaml")
+	write := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("name: pi\n")
+	c, err := proxy.LoadConfig(path, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("name: pi\nups: [{name: ups, nis: \"127.0.0.1:3551\", poll: 2s}, {name: ups2, nis: \"127.0.0.1:3552\"}]\ntailnet: {auth_key_file: key}\n")
+	changed, err := c.ReadAgain(path, false)
+	if diff := cmp.Diff([]string{"tailnet.auth_key_file: changed", "ups: + ups2", "ups[ups].poll: from 1s to 2s"}, changed); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	write("name: pi\nupss: []\n")
+	if _, err := c.ReadAgain(path, false); err == nil || !strings.HasSuffix(err.Error(), "pi.yaml:2:1: unknown key `upss`; did you mean `ups`?") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // keys are the paths of all keys; of a list, those of its items.
 func keys(t reflect.Type, prefix string) (all []string) {
 	for i := range t.NumField() {
@@ -80,7 +104,7 @@ func TestR5_AWrongConfigurationIsRefusedWithWhatToWrite(t *testing.T) {
 	for name, tc := range map[string]struct{ text, want string }{
 		"an unknown key":   {"nam: x\n", "pi.yaml:1:1: unknown key `nam`; did you mean `name`?"},
 		"a key twice":      {"name: x\nname: y\n", "pi.yaml:2:1: name: this key is already on line 1"},
-		"no YAML":          {"name: [\n", "pi.yaml:1:7: not YAML: sequence end token ']' not found"},
+		"no YAML":          {"name: [\n", "pi.yaml:1:7: not YAML: this [ is never closed by a ]"},
 		"two documents":    {"name: x\n---\nname: y\n", "pi.yaml:3:1: a second document starts here; a configuration file holds one"},
 		"no value":         {"name:\n", "pi.yaml:1:1: name: has no value; give it one or remove the line"},
 		"name":             {"name: Pi_1\n", `pi.yaml:1:1: name: "Pi_1" is no name: use small letters, digits and dashes`},
@@ -92,7 +116,7 @@ func TestR5_AWrongConfigurationIsRefusedWithWhatToWrite(t *testing.T) {
 		"lan.listen":       {"lan: {listen: 7777}\n", `pi.yaml:1:7: lan.listen: must be text; write it in quotes: "7777"`},
 		"a port too high":  {"lan: {listen: \":77777\"}\n", `pi.yaml:1:7: lan.listen: ":77777" is no address; write <host>:<port>`},
 		"a port in words":  {"lan: {listen: \":http\"}\n", `pi.yaml:1:7: lan.listen: ":http" is no address; write <host>:<port>`},
-		"an auth key":      {"tailnet: {auth_key_file: a/b}\n", `pi.yaml:1:11: tailnet.auth_key_file: "a/b" must be the bare name of a systemd credential, or an absolute path`},
+		"an auth key":      {"tailnet: {auth_key_file: a/b}\n", `pi.yaml:1:11: tailnet.auth_key_file: must be the bare name of a systemd credential, or an absolute path`},
 		"no ups":           {"ups: []\n", "pi.yaml:1:1: ups: there must be one; leave the key out for apcupsd on this machine"},
 		"an unnamed ups":   {"ups: [{nis: \"h:1\"}]\n", `pi.yaml:1:8: ups[0].name: "" is no name: use small letters, digits and dashes`},
 		"a ups nowhere":    {"ups: [{name: a}]\n", `pi.yaml:1:8: ups[0].nis: "" is no address; write <host>:<port>`},

@@ -6,6 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"sentinel.home.arpa/shared/daemon"
 )
 
 // metrics are what Prometheus sees of a Pi: on its control socket and over the tailnet, not
@@ -21,6 +23,20 @@ func newMetrics() *metrics {
 			Help: "Messages that changed nothing, by the reason for it."}, []string{"reason"})}
 	m.registry.MustRegister(m.refused, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// watch adds what is asked of the Pi when Prometheus asks.
+func (m *metrics) watch(p *Proxy) {
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sentinel_record_pending",
+			Help: "Entries of the record that no brain is known to have."}, func() float64 { return float64(p.record.Pending()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sentinel_brain_leaving",
+			Help: "1 for 10 min after a brain has said that it is about to be restarted."}, func() float64 {
+			if p.leaves.lately(daemon.BootTime()) {
+				return 1
+			}
+			return 0
+		}))
 }
 
 // count is told of each message that changed nothing; the reasons are words of the code.

@@ -19,6 +19,7 @@ import (
 	"sentinel.home.arpa/pi-proxy/internal/guardian"
 	"sentinel.home.arpa/pi-proxy/internal/lan"
 	"sentinel.home.arpa/pi-proxy/internal/ledger"
+	"sentinel.home.arpa/pi-proxy/internal/record"
 	"sentinel.home.arpa/pi-proxy/internal/spool"
 	"sentinel.home.arpa/pi-proxy/internal/ups"
 	"sentinel.home.arpa/shared/courier"
@@ -68,17 +69,21 @@ type Proxy struct {
 	reports  lanes // of UPSes, which share one sequence at a brain
 	connects wire.Once
 
+	record *record.Record
+	noted  notedNodes // in the record
+	leaves leaves     // of the brain
+
 	seenMu    sync.Mutex
 	seenSaved bool          // the last time
 	newBoot   chan struct{} // has a value when a node was heard from another boot
 
 	reachMu sync.Mutex
-	reach   map[string]bool // by the brain's URL, as last tried
+	reach   map[string]*reach // by the brain's URL
 }
 
 // New opens the state directory and takes up what an earlier process left.
 func New(cfg Config, log *slog.Logger) (*Proxy, error) {
-	p := &Proxy{cfg: cfg, log: log, notifier: daemon.NewNotifier(log), health: daemon.NewHealth(30 * time.Second), metrics: newMetrics(), reach: map[string]bool{},
+	p := &Proxy{cfg: cfg, log: log, notifier: daemon.NewNotifier(log), health: daemon.NewHealth(30 * time.Second), metrics: newMetrics(), reach: map[string]*reach{},
 		unstored: make(chan struct{}, 1), newBoot: make(chan struct{}, 1), seenSaved: true}
 	var err error
 	if err = os.MkdirAll(cfg.StateDir, 0o700); err != nil {
@@ -96,6 +101,9 @@ func New(cfg Config, log *slog.Logger) (*Proxy, error) {
 	if p.ledger, err = ledger.Open(cfg.StateDir); err != nil {
 		return nil, err
 	}
+	p.record = record.Open(cfg.StateDir, p.boot, daemon.BootTime, log)
+	p.noted.add(p.record.Note(wire.Noted{Node: cfg.Name, Heard: true}))
+	p.metrics.watch(p)
 	if len(cfg.Brains) == 0 {
 		p.tailnet = tailnet.New(tailnet.Config{Hostname: cmp.Or(cfg.Tailnet.Hostname, cfg.Name), Dir: filepath.Join(cfg.StateDir, "tailnet"),
 			ControlURL: cfg.Tailnet.ControlURL, AuthKey: p.authKey, Tags: []string{tagPi}, Logger: log})
@@ -250,7 +258,7 @@ func (p *Proxy) watchUPSes() {
 			if o.Changed {
 				p.log.Info("ups", "ups", u.Name, "supply", o.Reading.Supply, "flags", fmt.Sprintf("%#x", uint32(o.Reading.Flags)), "err", o.Err)
 			}
-			l.put(o)
+			l.put(o, p.noteUPS(l, o))
 			if p.mains() {
 				p.relay.MainsBack()
 			}

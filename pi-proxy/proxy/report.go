@@ -20,6 +20,9 @@ const (
 	calmEach   = 5 * time.Second // reports of a UPS on mains
 	postWithin = 3 * time.Second
 	retryRelay = 2 * time.Second
+	// beatState is that of a Pi whose program runs: after one that announced its restart
+	// it says that it is back (rule A5).
+	beatState = "running"
 )
 
 // latest is the newest observation of one UPS, and who waits for it.
@@ -30,13 +33,19 @@ type latest struct {
 
 	mu      sync.Mutex
 	o       ups.Observation
-	changed bool // since the last report
+	entry   int64     // of the record, that tells how it stands
+	noted   time.Time // and when that was made
+	changed bool      // since the last report
 	known   bool
 }
 
-func (l *latest) put(o ups.Observation) {
+// put takes an observation; entry is the record's if it made one, else 0.
+func (l *latest) put(o ups.Observation, entry int64) {
 	l.mu.Lock()
 	l.o, l.known, l.changed = o, true, l.changed || o.Changed
+	if entry != 0 {
+		l.entry, l.noted = entry, o.At
+	}
 	changed := l.changed
 	l.mu.Unlock()
 	if changed {
@@ -47,14 +56,27 @@ func (l *latest) put(o ups.Observation) {
 	}
 }
 
-// take gives the observation to report, as it stands now.
-func (l *latest) take() (o ups.Observation, changed, known bool) {
+// taken is what a report says, and the record's entry that says the same.
+type taken struct {
+	reading power.Reading
+	changed bool
+	entry   int64
+}
+
+// take gives what is to be reported, as it stands now.
+func (l *latest) take() (t taken, known bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	changed, l.changed = l.changed, false
-	o = l.o
-	o.Reading = o.Reading.Aged(time.Since(o.At))
-	return o, changed, l.known
+	t = taken{l.o.Reading.Aged(time.Since(l.o.At)), l.changed, l.entry}
+	l.changed = false
+	return t, l.known
+}
+
+// sampled reports whether a UPS on battery was noted so lately that its course is known.
+func (l *latest) sampled(at time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return at.Sub(l.noted) < sampleEach
 }
 
 func (l *latest) calm() bool {
@@ -103,7 +125,8 @@ func (p *Proxy) mains() bool {
 }
 
 // reportUPS posts a UPS each 5 s, each second while on battery, and at once when it
-// changes (rule U1).
+// changes (rule U1). While no brain takes it, it is tried each second, so that the first
+// thing that a brain hears is how the power stands.
 func (p *Proxy) reportUPS(ctx context.Context, l *latest) error {
 	tick := time.NewTicker(beatEach)
 	defer tick.Stop()
@@ -117,18 +140,21 @@ func (p *Proxy) reportUPS(ctx context.Context, l *latest) error {
 				continue
 			}
 		}
-		o, changed, known := l.take()
+		t, known := l.take()
 		if !known {
 			continue
 		}
 		last = time.Now()
 		told := p.toBrains(ctx, &p.reports, func(ctx context.Context, to courier.Receiver) error {
-			m := wire.UPSReport{Header: p.header(), UPS: l.name, Reading: o.Reading, Changed: changed, Bundle: p.bundleHash(), Run: p.guard.status()}
+			m := wire.UPSReport{Header: p.header(), UPS: l.name, Reading: t.reading, Changed: t.changed, Bundle: p.bundleHash(), Run: p.guard.status()}
 			return p.post(ctx, to, courier.PathUPS, wire.KindUPS, m.Header, m)
 		})
 		if !told { // the next poll wakes this again
-			l.untold(changed)
+			last = time.Time{}
+			l.untold(t.changed)
+			continue
 		}
+		p.record.Told(t.entry)
 	}
 }
 
@@ -137,11 +163,16 @@ func (p *Proxy) beat(ctx context.Context) error {
 	tick := time.NewTicker(beatEach)
 	defer tick.Stop()
 	for {
-		p.toBrains(ctx, nil, func(ctx context.Context, to courier.Receiver) error {
-			m := wire.Heartbeat{Header: p.header(), Pi: &wire.PiStatus{Addresses: p.addresses(), Heard: p.lan.Heard(),
+		noted := p.noted.entries()
+		told := p.toBrains(ctx, nil, func(ctx context.Context, to courier.Receiver) error {
+			m := wire.Heartbeat{Header: p.header(), State: beatState, Pi: &wire.PiStatus{Addresses: p.addresses(), Heard: p.lan.Heard(),
 				Bundle: p.bundleHash(), Lacks: p.lacks(), Run: p.guard.status()}}
 			return p.post(ctx, to, courier.PathHeartbeat, wire.KindHeartbeat, m.Header, m)
 		})
+		if told {
+			p.record.Told(noted...)
+			p.noted.told(noted)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -195,7 +226,7 @@ func (p *Proxy) toBrains(ctx context.Context, in *lanes, post func(ctx context.C
 			ctx, cancel := context.WithTimeout(ctx, postWithin)
 			defer cancel()
 			err := post(ctx, to)
-			p.noted(to.URL, err)
+			p.tried(to.URL, err)
 			if err == nil {
 				told.Store(true)
 			}
@@ -205,21 +236,43 @@ func (p *Proxy) toBrains(ctx context.Context, in *lanes, post func(ctx context.C
 	return told.Load()
 }
 
-// noted logs the first failure to reach a brain, and the first success after it.
-func (p *Proxy) noted(url string, err error) {
+// reach is how a brain is reached.
+type reach struct {
+	ok   bool          // the last time
+	last time.Duration // when it last was; of CLOCK_BOOTTIME
+	back time.Duration // since when it is again, after it was not for awayFor
+	owed bool          // it was not told since that the record is complete
+	hold time.Duration // until when it is not sent one, since it refused
+}
+
+// tried notes how a post went, and logs the first failure to reach a brain and the first
+// success after it.
+func (p *Proxy) tried(url string, err error) {
 	if errors.Is(err, context.Canceled) {
 		return
 	}
 	p.reachMu.Lock()
 	defer p.reachMu.Unlock()
-	was, known := p.reach[url]
-	if ok := err == nil; !known || was != ok {
-		p.reach[url] = ok
-		if ok {
-			p.log.Info("brain reached", "url", url)
-		} else {
-			p.log.Warn("brain not reached", "url", url, "err", err)
+	now := daemon.BootTime()
+	r, known := p.reach[url]
+	if !known {
+		r = &reach{last: -awayFor}
+		p.reach[url] = r
+	}
+	was := r.ok
+	r.ok = err == nil
+	switch {
+	case known && was == r.ok:
+	case r.ok:
+		p.log.Info("brain reached", "url", url)
+	default:
+		p.log.Warn("brain not reached", "url", url, "err", err)
+	}
+	if r.ok {
+		if now-r.last >= awayFor {
+			r.back, r.owed = now, true
 		}
+		r.last = now
 	}
 }
 
@@ -282,7 +335,7 @@ func (p *Proxy) forwardSome(ctx context.Context) bool {
 	taken := false
 	for _, to := range p.brains(ctx) {
 		a, err := p.client.Post(ctx, to, courier.PathRelay, m.Header, data)
-		p.noted(to.URL, err)
+		p.tried(to.URL, err)
 		if err != nil {
 			continue
 		}

@@ -15,6 +15,7 @@ import (
 func (p *Proxy) Run(ctx context.Context) error {
 	defer p.ledger.Close()
 	defer p.client.Close()
+	defer p.record.Close()
 	ln, err := net.Listen("tcp", p.cfg.LAN.Listen)
 	if err != nil {
 		return fmt.Errorf("listen on the LAN: %w", err)
@@ -26,19 +27,32 @@ func (p *Proxy) Run(ctx context.Context) error {
 		{Name: "forward", Run: p.forward},
 		{Name: "bundles", Run: p.storeBundles},
 		{Name: "seen", Run: p.remember},
+		{Name: "record", Run: p.record.Run},
+		{Name: "nodes", Run: p.noteNodes},
+		{Name: "deliver", Run: p.deliver},
 		{Name: "lan", Run: func(ctx context.Context) error { return daemon.Serve(ctx, ln, p.lanRoutes(), "lan") }},
 	}
 	for i, u := range p.pollers {
 		tasks = append(tasks, daemon.Task{Name: "ups " + p.cfg.UPS[i].Name, Run: u.Run},
 			daemon.Task{Name: "report " + p.cfg.UPS[i].Name, Run: func(ctx context.Context) error { return p.reportUPS(ctx, p.latest[i]) }})
 	}
+	served := make(chan struct{})
+	// The tailnet goes last: listeners, connections and last words die with it.
+	on, off := context.WithCancel(context.WithoutCancel(ctx))
+	defer off()
 	if p.tailnet != nil {
-		// The tailnet goes last: listeners and connections die with it.
-		on, off := context.WithCancel(context.WithoutCancel(ctx))
-		defer off()
 		tasks = append(tasks, daemon.Task{Name: "tailnet", Run: func(context.Context) error { return p.tailnet.Run(on) }},
-			daemon.Task{Name: "tailnet relay", Run: func(ctx context.Context) error { defer off(); return p.serveTailnet(ctx) }})
+			daemon.Task{Name: "tailnet relay", Run: func(ctx context.Context) error { defer close(served); return p.serveTailnet(ctx) }})
+	} else {
+		close(served)
 	}
+	tasks = append(tasks, daemon.Task{Name: "farewell", Run: func(failed context.Context) error {
+		defer off()
+		<-failed.Done()
+		p.farewell(ctx)
+		<-served
+		return nil
+	}})
 	if control, err := daemon.ControlSocket(p.cfg.ControlSocket, 0o600); err != nil {
 		p.log.Warn("no control socket, so apcupsd's events do not reach this Pi", "err", err)
 	} else {

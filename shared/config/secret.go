@@ -7,11 +7,15 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
 // maxSecret is the largest secret that is read, in bytes.
 const maxSecret = 16 << 10
+
+// looksSecret are the forms of keys and tokens that people paste where a file's name belongs.
+var looksSecret = regexp.MustCompile(`^([0-9A-Za-z+=_]{24,}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$`)
 
 // Secret names a file that holds a secret. A relative name is a systemd credential, found under
 // $CREDENTIALS_DIRECTORY; an absolute path is taken as it is. The type never holds the secret itself, so that
@@ -32,8 +36,10 @@ func (s *Secret) UnmarshalText(text []byte) error {
 	case name == "":
 		return errors.New("must name a file")
 	case filepath.IsAbs(name):
-	case strings.ContainsRune(name, '/') || name == "." || name == "..":
-		return fmt.Errorf("%q must be the bare name of a systemd credential, or an absolute path", name)
+	case looksSecret.MatchString(name) && strings.ContainsAny(name, "0123456789") || strings.HasPrefix(name, "tskey-"):
+		return errors.New("this looks like the secret itself, which must not stand here; write it to a file, and the file's path here")
+	case strings.ContainsRune(name, '/') || name == "." || name == "..": // which may be a secret too, and is not repeated
+		return errors.New("must be the bare name of a systemd credential, or an absolute path")
 	}
 	s.name = name
 	return nil

@@ -8,20 +8,29 @@ import (
 
 // suggestion is the end of an "unknown key" message: the nearest known key, or all of them if none is near.
 func suggestion(key string, known map[string][]int) string {
-	names := slices.Sorted(maps.Keys(known))
-	best, least := "", max(1, len(key)/3)+1
-	for _, name := range names {
-		if d := distance(strings.ToLower(key), name); d < least {
-			best, least = name, d
-		}
+	if file := key + "_file"; known[file] != nil {
+		return "; secrets are named and not written: put it into a file, and name that as `" + file + "`"
 	}
+	names := slices.Sorted(maps.Keys(known))
+	best, near := Nearest(key, names)
 	switch {
-	case best != "":
+	case near:
 		return "; did you mean `" + best + "`?"
 	case len(names) == 0:
 		return ""
 	}
 	return "; known here: " + strings.Join(names, ", ")
+}
+
+// Nearest is the known word that a wrong one probably means, if one is near enough.
+func Nearest(word string, known []string) (string, bool) {
+	best, least := "", max(1, len(word)/3)+1
+	for _, k := range known {
+		if d := distance(strings.ToLower(word), k); d < least {
+			best, least = k, d
+		}
+	}
+	return best, best != ""
 }
 
 // distance counts the letters to insert, remove or replace that lead from a to b (Levenshtein).

@@ -75,6 +75,10 @@ func parse(name string, data []byte) (*node, Errors) {
 		b.fail(position{}, "", "is larger than %d KiB", maxSize>>10)
 		return nil, b.errs
 	}
+	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
+		b.fail(position{1, 1}, "", "this is UTF-16 text; save it as UTF-8")
+		return nil, b.errs
+	}
 	if at, bad := badByte(data); bad {
 		b.fail(at, "", "this is not UTF-8 text")
 		return nil, b.errs
@@ -139,7 +143,7 @@ func (b *builder) syntaxError(err error, data []byte) {
 	at, msg := position{1, 1}, "this is not YAML that can be read"
 	var detailed yaml.Error
 	if errors.As(err, &detailed) {
-		msg = "not YAML: " + strings.Join(strings.Fields(detailed.GetMessage()), " ")
+		msg = "not YAML: " + syntaxHelp(strings.Join(strings.Fields(detailed.GetMessage()), " "))
 		if tk := detailed.GetToken(); tk != nil && tk.Position != nil {
 			at = position{tk.Position.Line, tk.Position.Column}
 		}
@@ -149,6 +153,19 @@ func (b *builder) syntaxError(err error, data []byte) {
 		msg = "not YAML: indent with spaces, not with tabs"
 	}
 	b.fail(at, "", "%s", msg)
+}
+
+// syntaxHelp says what to look for, where the library names only what it stumbled over.
+func syntaxHelp(msg string) string {
+	switch {
+	case strings.Contains(msg, "not allowed in this context"):
+		return "see that this line is indented like those beside it, and that quotes before it are closed"
+	case strings.Contains(msg, "flow mapping end"):
+		return "this { is never closed by a }"
+	case strings.Contains(msg, "sequence end"):
+		return "this [ is never closed by a ]"
+	}
+	return msg
 }
 
 // tooDeep looks for nesting that needs no indentation, [[[[ and - - - -, before the library recurses over it.

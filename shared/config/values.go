@@ -56,7 +56,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	case err != nil || parsed+days < parsed:
 		return fmt.Errorf("%q is no duration; write it such as 20s, 1h30m or 14d", s)
 	case parsed < 0:
-		return fmt.Errorf("%s is negative", s)
+		return fmt.Errorf("%s is negative; write it without the minus", s)
 	}
 	*d = Duration(parsed + days)
 	return nil
@@ -83,7 +83,7 @@ func (p *Percent) UnmarshalText(text []byte) error {
 	case err != nil:
 		return fmt.Errorf("%q is no percentage; write it such as 50%%", s)
 	case !ok:
-		return fmt.Errorf("%s has no percent sign; write it such as 50%%", s)
+		return fmt.Errorf("%s has no percent sign; write %s%%", s, s)
 	case !(f >= 0 && f <= 100): // also NaN
 		return fmt.Errorf("%s is out of range; 0%% to 100%%", s)
 	}
@@ -91,9 +91,14 @@ func (p *Percent) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// Bounded are the types that Bound compares.
+type Bounded interface {
+	~int | ~int64 | ~uint16 | ~uint32 | ~uint64 | ~float64
+}
+
 // Bound checks low <= v <= high for a value of the file; nil if it holds. Its messages are such as
 // "2h is too long; at most 30m".
-func Bound[T ~int | ~int64 | ~uint16 | ~uint32 | ~uint64 | ~float64](f *File, path string, v, low, high T) error {
+func Bound[T Bounded](f *File, path string, v, low, high T) error {
 	small, large := "small", "large"
 	if _, ok := any(v).(Duration); ok {
 		small, large = "short", "long"

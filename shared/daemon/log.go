@@ -9,7 +9,7 @@ import (
 
 // Logger writes records as "text" or "json". Where the output goes to the journal ($JOURNAL_STREAM is set) it
 // leaves out the time, which the journal has.
-func Logger(w io.Writer, level slog.Level, format string) *slog.Logger {
+func Logger(w io.Writer, level slog.Leveler, format string) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
 	if os.Getenv("JOURNAL_STREAM") != "" {
 		options.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {

@@ -65,13 +65,11 @@ func perform(ctx context.Context, task Task) (err error) {
 }
 
 // Main runs a program until it ends by itself or SIGINT or SIGTERM cancels its context; a second signal kills.
-// SIGHUP changes nothing: a watchman must not die of it. It returns the exit code: 0, or 1 after an error,
-// which it logs line by line to the default logger.
-func Main(name string, run func(ctx context.Context) error) int {
+// SIGHUP calls hangup, one call after the other and one more for those that come during it; a watchman must not
+// die of it. It returns the exit code: 0, or 1 after an error, which it logs line by line to the default logger.
+func Main(name string, run func(ctx context.Context) error, hangup func()) int {
 	OutliveLog()
-	defer onHangup(func() {
-		slog.Warn("reload is not supported yet; restart the unit to read the configuration anew", "program", name)
-	})()
+	defer onHangup(hangup)()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
@@ -88,6 +86,28 @@ func Main(name string, run func(ctx context.Context) error) int {
 // OutliveLog has a write to a log that nobody reads any more fail, where Go would end the program by SIGPIPE: journald
 // may crash, and at a forced shutdown it is gone before the last word is said.
 func OutliveLog() { signal.Ignore(syscall.SIGPIPE) }
+
+// Reread logs what a program found that takes its configuration at the start alone, and read it again: what of it
+// differs by now, or what is wrong with it.
+func Reread(changed []string, err error) {
+	if err != nil {
+		slog.Error("the configuration is wrong and was not taken", "err", Summary(err))
+		return
+	}
+	for _, c := range changed {
+		slog.Info("configuration changed", "change", c)
+	}
+	slog.Info("the configuration is right and takes effect with the next restart")
+}
+
+// Summary is an error of several lines as one: the first, and how many more there are.
+func Summary(err error) string {
+	text, more, _ := strings.Cut(err.Error(), "\n")
+	if more == "" {
+		return text
+	}
+	return fmt.Sprintf("%s (and %d more)", text, strings.Count(more, "\n")+1)
+}
 
 // onHangup calls f for each SIGHUP, which would kill the program otherwise, until stop returns.
 func onHangup(f func()) (stop func()) {

@@ -22,7 +22,7 @@ const asProgram = "SENTINEL_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if name := os.Getenv(asProgram); name != "" {
-		os.Exit(Main("test", programs()[name]))
+		os.Exit(Main("test", programs()[name], func() { Reread(nil, errors.New("x.yaml:1:2: a: b\nx.yaml:2:2: c: d")) }))
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -115,7 +115,7 @@ func TestMainExitCodes(t *testing.T) {
 	}
 }
 
-// TestR5_AHangupKillsNoWatchman: it goes on, says what to do instead, and still ends when told to.
+// TestR5_AHangupKillsNoWatchman: it goes on, reads the file, and still ends when told to.
 func TestR5_AHangupKillsNoWatchman(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), asProgram+"=waits")
@@ -138,7 +138,7 @@ func TestR5_AHangupKillsNoWatchman(t *testing.T) {
 		if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		if !lines.Scan() || !strings.Contains(lines.Text(), "restart the unit to read the configuration anew") {
+		if !lines.Scan() || !strings.Contains(lines.Text(), `ERROR the configuration is wrong and was not taken err="x.yaml:1:2: a: b (and 1 more)"`) {
 			t.Fatalf("it said %q", lines.Text())
 		}
 	}

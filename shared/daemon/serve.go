@@ -18,7 +18,8 @@ const shutdownGrace = 2 * time.Second
 //
 // Reading a request may take 10 s and answering it 30 s. A stream that lasts longer moves its own deadline with
 // http.ResponseController, and should end when the program's context does, or the end waits for the grace.
-func Serve(ctx context.Context, ln net.Listener, h http.Handler, name string) error {
+// Each of set may change the server before it begins.
+func Serve(ctx context.Context, ln net.Listener, h http.Handler, name string, set ...func(*http.Server)) error {
 	base, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	logger := slog.Default().With("server", name)
@@ -31,6 +32,9 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, name string) er
 		MaxHeaderBytes:    16 << 10,
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+	for _, change := range set {
+		change(server)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(ln) }()

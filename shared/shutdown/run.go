@@ -26,8 +26,8 @@ type Progress struct {
 	Down     bool      `json:"down,omitempty"` // or, of a listing, answered
 	Skipped  bool      `json:"skipped,omitempty"`
 	Late     bool      `json:"late,omitempty"`
-	Why      string    `json:"why,omitempty"` // of the last refusal, or how it was seen down
-	retryAt  time.Time
+	Why      string    `json:"why,omitempty"`     // of the last refusal, or how it was seen down
+	RetryAt  time.Time `json:"retry_at,omitzero"` // not before, after a refusal
 	closed   time.Time // since when its API was seen closed
 }
 
@@ -106,7 +106,7 @@ func (r *Run) Apply(e Event) {
 		}
 	case Refused:
 		if t != nil {
-			t.Waiting, t.Accepted, t.Why, t.retryAt = false, false, e.Why, e.At.Add(retryAfter)
+			t.Waiting, t.Accepted, t.Why, t.RetryAt = false, false, e.Why, e.At.Add(retryAfter)
 		}
 	case WentDown:
 		r.LastStep = e.At
@@ -168,7 +168,7 @@ func (r *Run) Next(now time.Time) []Event {
 			es = append(es, p.refused(now, "no answer"))
 		case r.DryRun && p.Target.Kind != Listing:
 			es = append(es, p.event(Skipped, now, ""))
-		case !now.Before(p.retryAt):
+		case !now.Before(p.RetryAt):
 			es = append(es, p.event(Sent, now, ""))
 		}
 	}
@@ -224,7 +224,7 @@ func (r *Run) NextDeadline() time.Time {
 	}
 	d := r.stageEnd()
 	for _, p := range r.Current() {
-		at := p.retryAt
+		at := p.RetryAt
 		switch {
 		case p.Over(), p.Accepted:
 			continue

@@ -57,9 +57,10 @@ type Call struct {
 	To, From   string
 	Direction  string // "outbound-api" for ours, "inbound"
 	Status     Status
-	AnsweredBy string     // "human", "machine_start", "unknown"...; empty if not (yet) known
-	Created    time.Time  // to the second, by Twilio's clock; zero if Twilio gave none
-	Start, End *time.Time // nil if not (yet) known
+	AnsweredBy string        // "human", "machine_start", "unknown"...; empty if not (yet) known
+	Created    time.Time     // to the second, by Twilio's clock; zero if Twilio gave none
+	Age        time.Duration // since Created, by Twilio's clock too; from [Client.Recent] alone
+	Start, End *time.Time    // nil if not (yet) known
 	Duration   time.Duration
 }
 
@@ -123,7 +124,7 @@ func (c *Client) Recent(ctx context.Context, to string) ([]Call, error) {
 	}
 	params := new(api.ListCallParams).SetTo(to).SetFrom(c.from).SetPageSize(recentPage)
 	var page *api.ListCallResponse
-	err := c.do(ctx, func(s *api.ApiService) (err error) {
+	now, err := c.do(ctx, func(s *api.ApiService) (err error) {
 		page, err = s.PageCall(params, "", "")
 		return err
 	})
@@ -135,7 +136,9 @@ func (c *Client) Recent(ctx context.Context, to string) ([]Call, error) {
 	}
 	calls := make([]Call, 0, len(page.Calls))
 	for i := range page.Calls {
-		calls = append(calls, callOf(&page.Calls[i]))
+		call := callOf(&page.Calls[i])
+		call.Age = now.Sub(call.Created)
+		calls = append(calls, call)
 	}
 	return calls, nil
 }
@@ -170,7 +173,7 @@ func (c *Client) end(ctx context.Context, what, sid, status string) error {
 // one runs a request that is answered with one call.
 func (c *Client) one(ctx context.Context, request func(*api.ApiService) (*api.ApiV2010Call, error)) (Call, error) {
 	var raw *api.ApiV2010Call
-	err := c.do(ctx, func(s *api.ApiService) (err error) {
+	_, err := c.do(ctx, func(s *api.ApiService) (err error) {
 		raw, err = request(s)
 		return err
 	})

@@ -109,9 +109,9 @@ func defaultTransport() http.RoundTripper {
 	return t
 }
 
-// do runs one request of twilio-go under ctx and the client's deadline. Its
-// error, if any, is an *Error.
-func (c *Client) do(ctx context.Context, request func(*api.ApiService) error) error {
+// do runs one request of twilio-go under ctx and the client's deadline, and says what
+// time it was at Twilio's. Its error, if any, is an *Error.
+func (c *Client) do(ctx context.Context, request func(*api.ApiService) error) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 
@@ -126,5 +126,5 @@ func (c *Client) do(ctx context.Context, request func(*api.ApiService) error) er
 	}
 	rest.SetAccountSid(c.account)
 	err := request(api.NewApiServiceWithClient(rest))
-	return c.classify(per, err)
+	return per.date, c.classify(per, err)
 }

@@ -34,7 +34,7 @@ func (c *Client) sendSMS(ctx context.Context, to, body string) (string, error) {
 	}
 	params := new(api.CreateMessageParams).SetTo(to).SetFrom(c.from).SetBody(body).SetValidityPeriod(smsValidity)
 	var sid string
-	err := c.do(ctx, func(s *api.ApiService) error {
+	_, err := c.do(ctx, func(s *api.ApiService) error {
 		m, err := s.CreateMessage(params)
 		if err == nil {
 			sid = text(m.Sid)

@@ -32,6 +32,7 @@ type perCall struct {
 	unsent     bool  // proved: no byte of the request left
 	status     int   // 0 if no answer came
 	retryAfter time.Duration
+	date       time.Time // of the answer, by its server
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -61,7 +62,8 @@ func (p *perCall) RoundTrip(req *http.Request) (*http.Response, error) {
 	defer func() { _ = original.Close() }() // read to its end or given up: its error says nothing
 
 	p.status = resp.StatusCode
-	p.retryAfter = retryAfter(resp.Header)
+	p.date = serverTime(resp.Header)
+	p.retryAfter = retryAfter(resp.Header, p.date)
 	limit := int64(maxAnswer)
 	if resp.StatusCode >= http.StatusBadRequest {
 		limit = maxError
@@ -85,7 +87,7 @@ func neverConnected(err error) bool {
 
 // retryAfter reads the header's seconds or date (RFC 9110, 10.2.3); 0 if there
 // is none. A date is measured from the server's own, as our clock may be off.
-func retryAfter(h http.Header) time.Duration {
+func retryAfter(h http.Header, now time.Time) time.Duration {
 	v := h.Get("Retry-After")
 	if s, err := strconv.Atoi(v); err == nil {
 		const day = 24 * 60 * 60
@@ -95,9 +97,15 @@ func retryAfter(h http.Header) time.Duration {
 	if err != nil {
 		return 0
 	}
-	now, err := http.ParseTime(h.Get("Date"))
-	if err != nil {
-		now = time.Now()
-	}
 	return min(max(until.Sub(now), 0), 24*time.Hour)
+}
+
+// serverTime is when an answer was made, by the clock of its server; ours if it does not
+// say.
+func serverTime(h http.Header) time.Time {
+	t, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return time.Now()
+	}
+	return t
 }

@@ -22,10 +22,10 @@ var (
 // Status is a call as the phone's provider sees it.
 type Status struct {
 	SID      string
-	State    string // the provider's word for it, for the record
-	Created  time.Time
-	Queued   bool // not yet ringing
-	Person   bool // a person took it
+	State    string        // the provider's word for it, for the record
+	Age      time.Duration // since it was created, by the provider's own clock; in Recent only
+	Queued   bool          // not yet ringing
+	Person   bool          // a person took it
 	Final    bool
 	Outbound bool
 }
@@ -46,13 +46,16 @@ type Line interface {
 
 // Order is a call that was decided.
 type Order struct {
-	ID      string
-	Number  string
-	Text    string
-	Decided time.Time // on the wall clock, as the provider's is
-	SID     string    // if it is known to have been placed
+	ID     string
+	Number string
+	Text   string
+	// Age is how long ago it was decided, whatever the wall clock says.
+	Age func() time.Duration
+	SID string // if it is known to have been placed
 	// Doubtful: an earlier process may have placed it, so the provider is asked first.
 	Doubtful bool
+
+	phone Phone
 }
 
 // Report tells how an order fares.
@@ -66,7 +69,7 @@ const (
 	requestWithin = 12 * time.Second
 	pollEach      = time.Second
 	// slack is how far before its decision a call may seem to have been created, since
-	// two clocks are compared.
+	// the provider tells both by the second, and its answer takes a while.
 	slack = time.Minute
 	// lookAgain is how long the provider's list may take to show a call.
 	lookAgain = 3 * time.Second
@@ -85,12 +88,12 @@ const (
 // Caller carries orders out: one at a time to a number, each exactly once as far as can
 // be known, and rather twice than never.
 type Caller struct {
-	phone  Phone
 	report Report
 	log    *slog.Logger
 
 	wg      sync.WaitGroup
 	mu      sync.Mutex
+	phone   Phone
 	dropped map[string]chan struct{} // closed when the order is taken back
 	numbers map[string]chan struct{}
 	sids    []string // that belong to other orders
@@ -99,6 +102,14 @@ type Caller struct {
 // NewCaller makes a caller.
 func NewCaller(phone Phone, report Report, log *slog.Logger) *Caller {
 	return &Caller{phone: phone, report: report, log: log, dropped: map[string]chan struct{}{}, numbers: map[string]chan struct{}{}}
+}
+
+// Use has another phone for the orders from now on. Those under way go on with theirs,
+// which alone knows their calls.
+func (c *Caller) Use(phone Phone) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.phone = phone
 }
 
 // Wait waits for all orders to end; their context must have.
@@ -115,7 +126,7 @@ func (c *Caller) Known(sid string) {
 func (c *Caller) Call(ctx context.Context, o Order) {
 	c.mu.Lock()
 	drop := make(chan struct{})
-	c.dropped[o.ID] = drop
+	c.dropped[o.ID], o.phone = drop, c.phone
 	line := c.numbers[o.Number]
 	if line == nil {
 		line = make(chan struct{}, 1)
@@ -211,7 +222,7 @@ func (c *Caller) place(ctx context.Context, o Order, drop <-chan struct{}) (sid,
 func (c *Caller) try(ctx context.Context, o Order) (Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestWithin)
 	defer cancel()
-	return c.phone.Place(ctx, o.Number, o.Text)
+	return o.phone.Place(ctx, o.Number, o.Text)
 }
 
 // adopt looks twice for a call that may have been placed for this order.
@@ -231,14 +242,14 @@ func (c *Caller) adopt(ctx context.Context, o Order) (string, error) {
 func (c *Caller) find(ctx context.Context, o Order) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestWithin)
 	defer cancel()
-	calls, err := c.phone.Recent(ctx, o.Number)
+	calls, err := o.phone.Recent(ctx, o.Number)
 	if err != nil {
 		return "", fmt.Errorf("ask for recent calls: %w", err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, s := range calls {
-		if s.Outbound && !s.Created.Before(o.Decided.Add(-slack)) && !slices.Contains(c.sids, s.SID) {
+		if s.Outbound && s.Age <= o.Age()+slack && !slices.Contains(c.sids, s.SID) {
 			return s.SID, nil
 		}
 	}
@@ -249,22 +260,19 @@ func (c *Caller) find(ctx context.Context, o Order) (string, error) {
 func (c *Caller) follow(ctx context.Context, o Order, drop <-chan struct{}) {
 	begin := time.Now()
 	for cancelled := false; sleep(ctx, pollEach); {
-		if time.Since(begin) > followAtMost {
+		late := time.Since(begin) > followAtMost // before it is asked: the process may have stood still
+		s, err := c.fetch(ctx, o)
+		if err == nil && (s.Person || s.Final) {
+			c.report.Ended(o.ID, s.Person, s.State)
+			return
+		}
+		if late {
 			c.report.Ended(o.ID, false, "nothing was heard of its end")
 			return
 		}
-		s, err := c.fetch(ctx, o.SID)
 		if err != nil {
 			c.log.Warn("call not followed", "call", o.ID, "err", err)
 			continue
-		}
-		if s.Person {
-			c.report.Ended(o.ID, true, s.State)
-			return
-		}
-		if s.Final {
-			c.report.Ended(o.ID, false, s.State)
-			return
 		}
 		stale := s.Queued && time.Since(begin) > queuedAtMost
 		if !cancelled && (stale || isClosed(drop)) {
@@ -273,16 +281,16 @@ func (c *Caller) follow(ctx context.Context, o Order, drop <-chan struct{}) {
 	}
 }
 
-func (c *Caller) fetch(ctx context.Context, sid string) (Status, error) {
+func (c *Caller) fetch(ctx context.Context, o Order) (Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestWithin)
 	defer cancel()
-	return c.phone.Fetch(ctx, sid)
+	return o.phone.Fetch(ctx, o.SID)
 }
 
 func (c *Caller) hangup(ctx context.Context, o Order) bool {
 	ctx, cancel := context.WithTimeout(ctx, requestWithin)
 	defer cancel()
-	if err := c.phone.Hangup(ctx, o.SID); err != nil {
+	if err := o.phone.Hangup(ctx, o.SID); err != nil {
 		c.log.Warn("call not cancelled", "call", o.ID, "err", err)
 		return false
 	}

@@ -3,6 +3,7 @@ package notify
 import (
 	_ "embed"
 	"fmt"
+	"regexp"
 	"strings"
 	"text/template"
 	"time"
@@ -14,7 +15,7 @@ var texts string
 
 // Story is what a call is about, as far as it is known when the call is placed.
 type Story struct {
-	Kind    string // node_failure, power_outage or internet_outage
+	Kind    string // node_failure, power_outage, internet_outage, power_unwatched or tailnet_down
 	Contact string
 	Site    string
 	Since   time.Time // in the site's time zone
@@ -22,6 +23,9 @@ type Story struct {
 	Others  int       // nodes at the site that are fine
 	PiHeard bool      // so its internet is up
 	OnMains bool      // as last heard; neither this nor OnBattery: not known
+	Cause   string    // what took them all, a sentence of the timeline; empty: not known
+	Worse   string    // what has become worse since the last call; empty: nothing
+	Again   bool      // it is a reminder
 	// Of a power outage, and of an internet outage that may be one.
 	OnBattery bool
 	Heard     time.Duration // how long ago the battery's state was last heard
@@ -49,7 +53,7 @@ func Text(s Story) (string, error) {
 		"clock": func(t time.Time) string { return t.Format("15 04") },
 		"names": sayNames, "nodes": counted("server"), "guests": counted("guest"), "machines": counted("machine"),
 		"percent": func(r *float64) string { return fmt.Sprintf("%.0f percent", *r*100) },
-		"ago":     sayAgo, "lasts": sayLasts, "none": func(n int) bool { return n == 0 },
+		"ago":     sayAgo, "lasts": sayLasts, "none": func(n int) bool { return n == 0 }, "said": sayUnits,
 	}).Parse(texts)
 	if err != nil {
 		return "", fmt.Errorf("read the texts: %w", err)
@@ -97,6 +101,15 @@ func sayName(name string) string {
 		last = r
 	}
 	return b.String()
+}
+
+// unit is a number's, as the timeline writes it.
+var unit = regexp.MustCompile(`\d (%|min\b|s\b|h\b)`)
+
+// sayUnits lets a sentence of the timeline be read aloud.
+func sayUnits(text string) string {
+	said := map[string]string{"%": "percent", "min": "minutes", "s": "seconds", "h": "hours"}
+	return unit.ReplaceAllStringFunc(text, func(m string) string { return m[:2] + said[m[2:]] })
 }
 
 const numbers = "no one two three four five six seven eight nine ten eleven twelve"

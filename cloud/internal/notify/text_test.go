@@ -49,6 +49,9 @@ var variants = map[string][]variant{
 		{"all of them while the Pi lives", func(s *Story) { s.Nodes, s.PiHeard = many(3), true }},
 		{"the only thing there", func(s *Story) {}},
 		{"while the power is out", func(s *Story) { s.Others, s.OnBattery = 2, true }},
+		{"a reminder", func(s *Story) { s.Others, s.Again = 3, true }},
+		{"worse, which is more than a reminder", func(s *Story) { s.Nodes, s.Worse, s.Again = many(3), "all nodes have failed", true }},
+		{"a UPS", func(s *Story) { s.Nodes, s.Others, s.Cause = many(2), 1, "everything on UPS ups1 lost power" }},
 		{"names that are hard to say", func(s *Story) { s.Nodes, s.Others = []string{"nuc-13.lan", "r2-d2"}, 1 }},
 	},
 	"power_outage": {
@@ -71,6 +74,8 @@ var variants = map[string][]variant{
 		{"hardly anything left", func(s *Story) { s.Charge, s.Runtime = ratio(0.03), lasting(40*time.Second) }},
 		{"a minute left", func(s *Story) { s.Runtime = lasting(70 * time.Second) }},
 		{"hours left", func(s *Story) { s.Runtime = lasting(5 * time.Hour) }},
+		{"the charge runs low", func(s *Story) { s.Worse, s.Charge = "the battery is at 29 %", ratio(0.29) }},
+		{"a reminder", func(s *Story) { s.Again = true }},
 	},
 	"internet_outage": {
 		{"the power was fine", func(s *Story) { s.OnBattery, s.OnMains = false, true }},
@@ -80,6 +85,16 @@ var variants = map[string][]variant{
 		{"the plan is not armed", func(s *Story) { s.Heard, s.Plan = time.Minute, plan(func(p *PlanStory) { p.Armed = false }) }},
 		{"heard just now, charge not known", func(s *Story) { s.Charge = nil }},
 	},
+	"power_unwatched": {
+		{"the plan is armed", func(s *Story) { s.Others, s.Plan = 3, plan(func(*PlanStory) {}) }},
+		{"the plan is not armed", func(s *Story) { s.Others = 3 }},
+		{"two Pis", func(s *Story) { s.Nodes = []string{"pi", "pi2"} }},
+		{"a reminder", func(s *Story) { s.Again = true }},
+	},
+	"tailnet_down": {
+		{"as it is told first", func(*Story) {}},
+		{"a reminder", func(s *Story) { s.Again = true }},
+	},
 }
 
 // story is what each kind's variants start from.
@@ -88,6 +103,10 @@ func story(kind string) Story {
 	switch kind {
 	case "node_failure":
 		s.Nodes = []string{"pve2"}
+	case "power_unwatched":
+		s.Nodes = []string{"pi"}
+	case "tailnet_down":
+		s.Site = ""
 	case "power_outage", "internet_outage":
 		s.OnBattery, s.Charge, s.Runtime = true, ratio(0.96), lasting(31*time.Minute)
 	}
@@ -161,6 +180,17 @@ func TestSayName(t *testing.T) {
 	for name, want := range map[string]string{"pve2": "pve 2", "nas": "nas", "nuc-13.lan": "nuc 13 lan", "r2d2": "r 2 d 2", "10g": "10 g", "": ""} {
 		if got := strings.Join(strings.Fields(sayName(name)), " "); got != want {
 			t.Errorf("%s is said as %q, not %q", name, got, want)
+		}
+	}
+}
+
+func TestSayUnits(t *testing.T) {
+	for text, want := range map[string]string{
+		"the battery is at 29 %": "the battery is at 29 percent", "4 min are left, 29 % or 9 s": "4 minutes are left, 29 percent or 9 seconds",
+		"4 minutes, 2 servers, 3 hours": "4 minutes, 2 servers, 3 hours", "after 2 h 5 min": "after 2 hours 5 minutes", "": "",
+	} {
+		if got := sayUnits(text); got != want {
+			t.Errorf("%q is said as %q", text, got)
 		}
 	}
 }

@@ -182,3 +182,15 @@ func (l *Listener) SilentFor(node string) *time.Duration {
 	d := l.Now().Sub(h.at)
 	return &d
 }
+
+// Ages are how long each node that was ever heard has not been heard.
+func (l *Listener) Ages() map[string]time.Duration {
+	now := l.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ages := make(map[string]time.Duration, len(l.last))
+	for name, h := range l.last {
+		ages[name] = now.Sub(h.at)
+	}
+	return ages
+}
