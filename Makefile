@@ -2,9 +2,10 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@latest
 TAGS        = lab controls apcupsd torture abuse e2e tsnet
+BENCH       = go test -run '^$$' -timeout 10m
 SHRUNK      = -trimpath -ldflags "-s -w"
 
-.PHONY: check test race scenarios controls test-apcupsd torture torture-short abuse e2e cross footprint fuzz vulnerabilities
+.PHONY: check test race scenarios pauses controls test-apcupsd torture torture-short abuse e2e cross footprint fuzz vulnerabilities bench bench-smoke mutants
 
 ## check: form, vet, staticcheck and the walls between the rooms
 check:
@@ -25,6 +26,10 @@ race:
 ## scenarios: the real programs play the lab's stories, judged by the edges
 scenarios:
 	go test -tags lab -count=1 -v -timeout 20m -run "Scenario|NothingOutlives" ./deploy/lab
+
+## pauses: the real programs are stopped for a minute each, judged by the edges
+pauses:
+	go test -tags lab -count=1 -v -timeout 15m -run Pauses ./deploy/lab
 
 ## controls: each story with one thing broken on purpose, which it must notice
 controls:
@@ -60,6 +65,22 @@ cross:
 ## footprint: memory and processor time of the programs in a home of five nodes
 footprint:
 	go run ./deploy/lab/footprint -for 10m
+
+## bench: speed and memory, each beside a baseline of the same run, in some four minutes
+bench:
+	@{ $(BENCH) -benchtime 30000x -bench Ingest ./cloud/internal/ingest; \
+	   $(BENCH) -benchtime 1x -bench "Lateness|Memory" ./cloud/internal/liveness; \
+	   $(BENCH) -benchtime 1s -bench "Beat|Expire" ./cloud/internal/liveness; \
+	   $(BENCH) -benchtime 10000x -bench "Step|Replay" ./cloud/internal/sentinel; \
+	   $(BENCH) -benchtime 1x -bench StartAfterAYear ./cloud/internal/journal; } | go run ./deploy/bench
+
+## mutants: how much of what is broken on purpose the pure packages' tests notice (an hour or more)
+mutants:
+	go run ./deploy/mutants $(PACKAGES)
+
+## bench-smoke: each benchmark once, to see that it still runs
+bench-smoke:
+	$(BENCH) -short -benchtime 1x -bench . ./cloud/internal/ingest ./cloud/internal/liveness ./cloud/internal/sentinel ./cloud/internal/journal
 
 ## fuzz: each parser of outside bytes, a moment each
 fuzz:

@@ -4,10 +4,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 
@@ -26,14 +28,54 @@ type commands struct {
 		Arm    struct{} `cmd:"" help:"Let the plan's commands out: from now on a power cut really shuts machines down."`
 		Disarm struct{} `cmd:"" help:"Hold the plan's commands back."`
 	} `cmd:"" help:"Arm or disarm the plan."`
+	Status struct {
+		Watch bool `help:"Again each second, until you end it."`
+		JSON  bool `help:"As the brain says it, in JSON."`
+	} `cmd:"" help:"How everything stands, on one screen. Exit 1: something is wrong."`
+	Incidents struct {
+		JSON bool `help:"As the brain says it, in JSON."`
+	} `cmd:"" help:"List the incidents of the last 24 h. Exit 1: one is open."`
+	Timeline struct {
+		ID string `arg:"" help:"The incident, as incidents lists it."`
+	} `cmd:"" help:"What happened in an incident, and because of what."`
 	Ack struct {
 		ID string `arg:"" help:"The incident, as the page names it."`
 	} `cmd:"" help:"Say that you know of an incident; nobody is called about it any more."`
+	Mute struct {
+		Node string `arg:"" help:"The node or Pi."`
+		For  string `help:"For how long, from 1m to 30d; 2h if you do not say."`
+	} `cmd:"" help:"Let a node's failures call nobody for a while; it is still watched."`
+	Unmute struct {
+		Node string `arg:"" help:"The node or Pi."`
+	} `cmd:"" help:"End a mute."`
+	Maintain struct {
+		Name string `arg:"" name:"node|site" help:"The node, Pi or site."`
+		For  string `help:"For how long, from 1m to 30d; 2h if you do not say." xor:"how"`
+		End  bool   `help:"End it now." xor:"how"`
+		Site bool   `help:"Mean the site, where a node has the same name."`
+	} `cmd:"" help:"Let a node, or a whole site, come and go for a while."`
+	Delete struct {
+		Node string `arg:"" help:"The node or Pi."`
+	} `cmd:"" help:"Forget a node. It comes back if it is heard again."`
 	Approve struct {
 		Node string `arg:"" optional:"" help:"The name of the machine, as the page lists it; without it those that wait are listed."`
 		Key  string `help:"Its key, as the page lists it; needed if several wait under the name, if a Pi relayed it, or if the name has another key already."`
 		Site string `help:"Its site, if it does not say so itself."`
 	} `cmd:"" help:"Let a machine in that waits, since it is not known or was set up anew."`
+	Journal struct {
+		Site     string `help:"Only what is about this site."`
+		Node     string `help:"Only what is about this node, Pi or UPS."`
+		Incident string `help:"Only what is about this incident."`
+		Since    string `help:"How long ago, such as 24h or 14d, or when, such as 2026-11-21T19:00."`
+		Limit    int    `help:"The newest so many facts; 1000 if you do not say."`
+		JSON     bool   `help:"As the brain says it, in JSON lines; also what has no sentence."`
+	} `cmd:"" help:"What happened, the newest last."`
+	Backup struct {
+		File string `arg:"" type:"path" help:"Where the copy goes."`
+	} `cmd:"" help:"Copy the running brain's journal to a file."`
+	Restore struct {
+		File string `arg:"" type:"path" help:"A copy that backup made."`
+	} `cmd:"" help:"Put a copy in the place of the journal. Stop the brain first."`
 	Version struct{} `cmd:"" help:"Print the version."`
 }
 
@@ -43,36 +85,85 @@ func run() int {
 	var c commands
 	ctx := kong.Parse(&c, kong.Name("sentinel-cloud"), kong.Description("The brain of the sentinel."), kong.UsageOnError(),
 		kong.Exit(func(code int) { os.Exit(min(code, 2)) }))
-	operator := cli.Operator{Socket: c.Socket}
-	switch ctx.Command() {
+	switch verb := ctx.Command(); verb {
+	case "run":
+		return runBrain(c.Config)
 	case "version":
 		fmt.Println("sentinel-cloud", daemon.Version())
 		return 0
-	case "plan arm":
-		return tell(operator.Press("/api/v1/plan/arm"))
-	case "plan disarm":
-		return tell(operator.Press("/api/v1/plan/disarm"))
-	case "ack <id>":
-		return tell(operator.Press("/api/v1/incidents/" + url.PathEscape(c.Ack.ID) + "/ack"))
-	case "approve":
-		return tell(operator.Waiting(os.Stdout))
-	case "approve <node>":
-		return tell(operator.Approve(c.Approve.Node, c.Approve.Key, c.Approve.Site))
 	case "check-config":
 		return checkConfig(c.Config)
+	case "restore <file>":
+		return restore(c.Config, c.Restore.File)
+	case "status":
+		return status(cli.Operator{Socket: c.Socket}, c.Status.Watch, c.Status.JSON)
+	default:
+		return tell(c.ask(verb, cli.Operator{Socket: c.Socket}))
 	}
-	cfg, err := brain.LoadConfig(c.Config)
+}
+
+func runBrain(config string) int {
+	cfg, err := brain.LoadConfig(config)
 	if err != nil {
 		return tell(err)
 	}
-	slog.SetDefault(daemon.Logger(os.Stderr, cfg.LogLevel(), cfg.Log.Format))
+	level := new(slog.LevelVar)
+	level.Set(cfg.LogLevel())
+	slog.SetDefault(daemon.Logger(os.Stderr, level, cfg.Log.Format))
+	reload := brain.NewReload(config, level)
 	return daemon.Main("sentinel-cloud", func(ctx context.Context) error {
-		b, err := brain.New(ctx, cfg, slog.Default())
+		b, err := brain.New(ctx, cfg, slog.Default(), reload)
 		if err != nil {
 			return err
 		}
-		return b.Run(ctx)
-	})
+		return b.Run(b.Leave(ctx))
+	}, reload.Ask)
+}
+
+// ask has the running brain answer a verb.
+func (c *commands) ask(verb string, operator cli.Operator) error {
+	switch verb {
+	case "plan arm":
+		return operator.Arm(os.Stdout, true)
+	case "plan disarm":
+		return operator.Arm(os.Stdout, false)
+	case "ack <id>":
+		return operator.Ack(os.Stdout, c.Ack.ID)
+	case "incidents":
+		return operator.Incidents(os.Stdout, c.Incidents.JSON)
+	case "timeline <id>":
+		return operator.Timeline(os.Stdout, c.Timeline.ID)
+	case "mute <node>":
+		return operator.Mute(os.Stdout, c.Mute.Node, c.Mute.For)
+	case "unmute <node>":
+		return operator.Unmute(os.Stdout, c.Unmute.Node)
+	case "maintain <node|site>":
+		return operator.Maintain(os.Stdout, c.Maintain.Name, c.Maintain.For, c.Maintain.Site, c.Maintain.End)
+	case "delete <node>":
+		return operator.Delete(os.Stdout, c.Delete.Node)
+	case "approve":
+		return operator.Waiting(os.Stdout)
+	case "approve <node>":
+		return operator.Approve(os.Stdout, c.Approve.Node, c.Approve.Key, c.Approve.Site)
+	case "journal":
+		return operator.Journal(os.Stdout, cli.Search{Site: c.Journal.Site, Node: c.Journal.Node, Incident: c.Journal.Incident,
+			Since: c.Journal.Since, Limit: c.Journal.Limit}, c.Journal.JSON)
+	case "backup <file>":
+		return operator.Backup(context.Background(), os.Stdout, c.Backup.File, brain.CheckJournal)
+	}
+	return fmt.Errorf("%s is no verb of the brain", verb)
+}
+
+func restore(config, file string) int {
+	cfg, err := brain.LoadConfig(config)
+	if err != nil {
+		return tell(err)
+	}
+	said, err := brain.RestoreJournal(context.Background(), cfg, file)
+	if err == nil {
+		fmt.Println(said)
+	}
+	return tell(err)
 }
 
 func checkConfig(path string) int {
@@ -87,11 +178,20 @@ func checkConfig(path string) int {
 	return 0
 }
 
-// tell says what went wrong; the exit code is the answer.
-func tell(err error) int {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+// status watches until it is interrupted.
+func status(operator cli.Operator, watch, asJSON bool) int {
+	if !watch {
+		return tell(operator.Status(os.Stdout, asJSON))
 	}
-	return 0
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return tell(operator.Watch(ctx, os.Stdout))
+}
+
+// tell says what went wrong, unless that is written already; the exit code is the answer.
+func tell(err error) int {
+	if err != nil && !errors.Is(err, cli.ErrBadNews) {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	return cli.ExitCode(err)
 }

@@ -25,7 +25,7 @@ const module = "sentinel.home.arpa/"
 var pure = []string{"shared/power", "shared/shutdown", "cloud/internal/sentinel", "cloud/internal/cause", "cloud/internal/escalation", "pi-proxy/internal/guardian"}
 
 // pureMay is all of the standard library that they may import.
-var pureMay = []string{"cmp", "errors", "fmt", "iter", "maps", "math", "slices", "strconv", "strings", "time"}
+var pureMay = []string{"cmp", "encoding/json", "errors", "fmt", "iter", "maps", "math", "slices", "strconv", "strings", "time"}
 
 // clock is what they may not name of package time.
 var clock = []string{"Now", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker", "Since", "Until", "Local", "LoadLocation"}
@@ -33,7 +33,7 @@ var clock = []string{"Now", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "
 // adapters touch the world outside. None imports another: what joins them is wiring.
 var adapters = []string{"shared/proxmox", "shared/twilio", "shared/tailnet", "shared/probe", "cloud/internal/journal", "cloud/internal/notify",
 	"cloud/internal/ingest", "cloud/internal/checks", "cloud/internal/web", "cloud/internal/api", "cloud/internal/cli", "pi-proxy/internal/ups", "pi-proxy/internal/lan",
-	"pi-proxy/internal/spool", "pi-proxy/internal/ledger", "pi-proxy/internal/root", "pi-proxy/internal/wake", "node-hook/internal/beat", "node-hook/internal/announce",
+	"pi-proxy/internal/spool", "pi-proxy/internal/ledger", "pi-proxy/internal/record", "pi-proxy/internal/root", "pi-proxy/internal/wake", "node-hook/internal/beat", "node-hook/internal/announce",
 	"node-hook/internal/systemd", "node-hook/internal/tailscaled", "node-hook/internal/peers"}
 
 // programs are never imported by what they share, nor by one another.
@@ -76,6 +76,7 @@ var may = map[string][]string{
 	"pi-proxy/internal/guardian":    {"shared/power", "shared/shutdown"},
 	"pi-proxy/internal/lan":         {"shared/courier", "shared/wire"},
 	"pi-proxy/internal/ledger":      {"pi-proxy/internal/guardian", "shared/daemon", "shared/shutdown", "shared/wire"},
+	"pi-proxy/internal/record":      {"shared/daemon", "shared/wire"},
 	"pi-proxy/internal/root":        {"shared/daemon"},
 	"pi-proxy/internal/spool":       {"shared/daemon"},
 	"pi-proxy/internal/ups":         {"shared/power"},

@@ -60,7 +60,7 @@ func (b *Brain) armingKnown() {
 // armingUnknown reports whether the brain must not say that a plan is disarmed; a brain
 // without a plan has nothing to say about it.
 func (b *Brain) armingUnknown() bool {
-	for _, s := range b.core.Sites {
+	for _, s := range b.core().Sites {
 		if s.Plan != nil {
 			return b.arming.lost.Load()
 		}

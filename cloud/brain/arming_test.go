@@ -83,7 +83,7 @@ func TestS10_ALostJournalDisarmsNoPi(t *testing.T) {
 func TestR3_OneBrainOnAStateDirectory(t *testing.T) {
 	in(t, nil, func(h *home) {
 		begun := time.Now()
-		_, err := New(h.Context(), h.cfg, h.brain.log)
+		_, err := New(h.Context(), h.cfg, h.brain.log, nil)
 		if err == nil || !strings.Contains(err.Error(), "another brain runs on the state directory "+h.cfg.StateDir) {
 			h.Errorf("answered with %v", err)
 		}

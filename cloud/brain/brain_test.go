@@ -13,7 +13,6 @@ import (
 	"sentinel.home.arpa/cloud/internal/liveness"
 	"sentinel.home.arpa/cloud/internal/sentinel"
 	"sentinel.home.arpa/shared/courier"
-	"sentinel.home.arpa/shared/wire"
 )
 
 // TestS4_DirectWay: without a Pi between, the adapter's own dialer must be used; only its
@@ -23,7 +22,8 @@ func TestS4_DirectWay(t *testing.T) {
 		if h.brain.wayTo("home", courier.ToShutDown) == nil {
 			h.Error("through the Pi there is no way")
 		}
-		h.brain.cfg.Proxmox = &Proxmox{Via: "direct"}
+		h.cfg.Proxmox.Via = "direct"
+		set(h.brain, h.cfg)
 		if h.brain.wayTo("home", courier.ToShutDown) != nil {
 			h.Error("the direct way has a dialer of its own")
 		}
@@ -36,9 +36,9 @@ func TestR1_PisAreThoseOfTheConfiguration(t *testing.T) {
 	bound := func(name, site string, role sentinel.Role) sentinel.KeyBound {
 		return sentinel.KeyBound{Name: name, Site: site, Role: role, Key: someKey, StableID: "n-" + name}
 	}
-	b := &Brain{identities: &ingest.Identities{Sites: []string{"home"}, Pis: map[string]string{"pi": "home", "nuc": "home", "moved": "home"},
-		Configured: map[string]wire.PublicKey{"configured": "ed25519:other"}}}
-	b.identities.Learn(ingest.Known{Name: "configured", Site: "home", Role: sentinel.Node, Key: "ed25519:other"})
+	b := set(&Brain{identities: &ingest.Identities{}}, Config{Sites: []Site{{Name: "home", Pis: []Peer{{Name: "pi"}, {Name: "nuc"}, {Name: "moved"}},
+		Nodes: []Peer{{Name: "configured", Key: "ed25519:other"}}}}})
+	b.identities.Learn(b.set.Load().keys...)
 	for _, k := range []sentinel.KeyBound{bound("pi", "home", sentinel.Pi), bound("old-pi", "home", sentinel.Pi), bound("nuc", "home", sentinel.Node),
 		bound("moved", "cabin", sentinel.Pi), bound("pve1", "home", sentinel.Node), bound("far", "cabin", sentinel.Node), bound("configured", "home", sentinel.Node)} {
 		b.learn(k)

@@ -28,12 +28,12 @@ type bundle struct {
 // renewBundles makes them anew after what they hold has changed. Only the loop calls it.
 func (b *Brain) renewBundles() {
 	bundles := map[string]bundle{}
-	for _, sc := range b.core.Sites {
+	for _, sc := range b.core().Sites {
 		w := wire.Bundle{Site: sc.Name, Armed: b.state.Sites[sc.Name].Armed, Policy: sc.Policy,
 			Keys: b.identities.Keys(sc.Name), Pis: b.peersOf(sc.Name)}
 		if sc.Plan != nil {
 			w.Plan = *sc.Plan
-			w.TokenID, w.TokenSecret = b.cfg.Proxmox.TokenID, b.cfg.Proxmox.TokenSecret.Name()
+			w.TokenID, w.TokenSecret = b.cfg().Proxmox.TokenID, b.cfg().Proxmox.TokenSecret.Name()
 		}
 		hash, err := w.Hash()
 		if err != nil {
@@ -55,6 +55,8 @@ func (b *Brain) tell(asker ingest.Known, has string, a *wire.Answer) {
 	if asker.Role != sentinel.Pi {
 		return
 	}
+	a.Leaving = b.leaving.say(asker.Name)
+	b.pis.named(asker.Name, has)
 	bundles, v := b.bundles.Load(), b.view.Load()
 	if bundles == nil || v == nil {
 		return

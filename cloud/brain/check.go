@@ -10,8 +10,16 @@ import (
 	"strings"
 
 	"sentinel.home.arpa/shared/config"
-	"sentinel.home.arpa/shared/proxmox"
 	"sentinel.home.arpa/shared/twilio"
+)
+
+// asItsUser is for who may not read a file that the brain may.
+const asItsUser = "run check-config as the user that the brain runs as, or with sudo"
+
+// Keys that name secrets.
+const (
+	twilioSecret  = "twilio.api_key_secret_file"
+	proxmoxSecret = "proxmox.token_secret_file"
 )
 
 // anySecret and anySID stand in where only what is around them is checked.
@@ -71,7 +79,7 @@ func (c *Config) checkTwilio(f *config.File) []error {
 	}
 	var errs []error
 	if t.APIKeySecret.IsZero() {
-		errs = append(errs, f.Errorf("twilio.api_key_secret_file", "is missing; name the credential that holds the API key's secret"))
+		errs = append(errs, f.Errorf(twilioSecret, "is missing; name the credential that holds the API key's secret"))
 	}
 	for key, set := range map[string]func(c *twilio.Config){ // one at a time, for its own line
 		"account_sid": func(c *twilio.Config) { c.AccountSID = t.AccountSID },
@@ -91,9 +99,31 @@ func triedTwilio(set func(c *twilio.Config)) error {
 	c := twilio.Config{AccountSID: "AC" + anySID, APIKeySID: "SK" + anySID, APIKeySecret: anySecret, From: "+14155550100"}
 	set(&c)
 	if _, err := twilio.New(c); err != nil {
-		return errors.New(strings.TrimPrefix(err.Error(), "twilio: "))
+		return untwilio(err)
 	}
 	return nil
+}
+
+// untwilio is the adapter's error without its name, since the key says it.
+func untwilio(err error) error { return errors.New(strings.TrimPrefix(err.Error(), "twilio: ")) }
+
+// namedSecret is a key that names a secret.
+type namedSecret struct {
+	key  string
+	file config.Secret
+}
+
+// secrets are those that the brain needs to act: in an outage it would be too late to find
+// out that one is missing.
+func (c *Config) secrets() []namedSecret {
+	var out []namedSecret
+	if c.Twilio != nil {
+		out = append(out, namedSecret{twilioSecret, c.Twilio.APIKeySecret})
+	}
+	if len(c.Plan) > 0 {
+		out = append(out, namedSecret{proxmoxSecret, c.Proxmox.TokenSecret})
+	}
+	return out
 }
 
 // CheckConfig reads and checks cloud.yaml and the secrets that it names. Notes are about
@@ -116,7 +146,7 @@ func CheckConfig(path string) (notes []string, err error) {
 		case once:
 			notes = append(notes, fmt.Sprintf("%s: %s; it is needed only until the brain is on the tailnet", key, err))
 		case errors.Is(err, fs.ErrPermission):
-			errs = append(errs, f.Errorf(key, "%s; run check-config as the user that the brain runs as, or with sudo", err))
+			errs = append(errs, f.Errorf(key, "%s; %s", err, asItsUser))
 		default:
 			errs = append(errs, f.Errorf(key, "%s", err))
 		}
@@ -125,48 +155,14 @@ func CheckConfig(path string) (notes []string, err error) {
 	if c.Listen == "" {
 		look("tailnet.auth_key_file", c.Tailnet.AuthKey, true)
 	}
-	if c.Twilio != nil {
-		const key = "twilio.api_key_secret_file"
-		if secret := look(key, c.Twilio.APIKeySecret, false); secret != "" {
-			if err := triedTwilio(func(t *twilio.Config) { t.APIKeySecret = secret }); err != nil {
-				errs = append(errs, f.Errorf(key, "%s", err))
-			}
+	for _, named := range c.secrets() {
+		secret := look(named.key, named.file, false)
+		if secret == "" || named.key != twilioSecret {
+			continue
+		}
+		if err := triedTwilio(func(t *twilio.Config) { t.APIKeySecret = secret }); err != nil {
+			errs = append(errs, f.Errorf(named.key, "%s", err))
 		}
 	}
-	if len(c.Plan) > 0 {
-		look("proxmox.token_secret_file", c.Proxmox.TokenSecret, false)
-	}
 	return notes, f.Join(errs...)
-}
-
-func (c *Config) checkProxmox(f *config.File) []error {
-	p := c.Proxmox
-	if p == nil {
-		return []error{f.Errorf("plan", "it shuts Proxmox down, so there must be a proxmox: section with token_id and token_secret_file")}
-	}
-	var errs []error
-	if p.TokenSecret.IsZero() {
-		errs = append(errs, f.Errorf("proxmox.token_secret_file", "is missing; name the credential that holds the token's secret"))
-	}
-	if v := p.Via; v != "" && v != "pi" && v != "direct" {
-		errs = append(errs, f.Errorf("proxmox.via", "%q is no way to Proxmox; write pi or direct", v))
-	}
-	_, err := proxmox.New(proxmox.Options{Node: "any", API: "https://any:8006", TokenID: p.TokenID, Secret: anySecret})
-	if err != nil {
-		errs = append(errs, f.Errorf("proxmox.token_id", "%s", errors.Unwrap(err)))
-	}
-	return errs
-}
-
-// checkMachine finds what would otherwise come out during a power cut.
-func checkMachine(f *config.File, at, name string, m Machine) []error {
-	var errs []error
-	_, err := proxmox.New(proxmox.Options{Node: name, API: m.API, Fingerprint: m.Fingerprint, TokenID: "any@pve!any", Secret: anySecret})
-	if err != nil {
-		errs = append(errs, f.Errorf(at, "%s", errors.Unwrap(err)))
-	}
-	if _, err := net.ParseMAC(m.MAC); m.MAC != "" && err != nil {
-		errs = append(errs, f.Errorf(at+".mac", "%q is no MAC address; write it such as 52:54:00:12:34:56", m.MAC))
-	}
-	return errs
 }

@@ -2,15 +2,17 @@ package brain
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
-	"net"
 	"os"
-	"regexp"
 	"slices"
+	"strings"
 	"time"
 
+	"sentinel.home.arpa/cloud/internal/sentinel"
 	"sentinel.home.arpa/shared/config"
 	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/shutdown"
@@ -33,6 +35,7 @@ type Config struct {
 	Power    Power    `yaml:"power"`
 	Internet Internet `yaml:"internet"`
 	Anchors  []string `yaml:"anchors"`
+	Journal  Journal  `yaml:"journal"`
 
 	ControlSocket string `yaml:"control_socket"`
 	BootIDFile    string `yaml:"boot_id_file"`
@@ -59,6 +62,13 @@ type Site struct {
 	TimeZone string `yaml:"time_zone"`
 	Pis      []Peer `yaml:"pi_proxies"`
 	Nodes    []Peer `yaml:"nodes"`
+	UPSes    []UPS  `yaml:"ups"`
+}
+
+// UPS is what is known of a UPS beforehand. Those that a Pi reports need no entry.
+type UPS struct {
+	Name  string   `yaml:"name"`
+	Feeds []string `yaml:"feeds"` // nodes
 }
 
 // Peer is a Pi or node. A bare name is enough on a tailnet.
@@ -71,11 +81,17 @@ type Peer struct {
 
 // UnmarshalYAML takes a name, or a map of name, address and key.
 func (p *Peer) UnmarshalYAML(decode func(any) error) error {
-	if err := decode(&p.Name); err == nil {
+	noName := decode(&p.Name)
+	if noName == nil {
 		return nil
 	}
 	type plain Peer
-	return decode((*plain)(p))
+	err := decode((*plain)(p))
+	var wrong *config.Error
+	if errors.As(err, &wrong) && strings.HasPrefix(wrong.Msg, "must be a map") {
+		return noName // a number, say
+	}
+	return err
 }
 
 // Person is somebody who is told.
@@ -121,9 +137,12 @@ type Machine struct {
 
 // Failure is when silence is a failure, and failures are an incident.
 type Failure struct {
-	Silence   config.Duration `yaml:"silence"`
-	Window    config.Duration `yaml:"window"`
-	Threshold int             `yaml:"threshold"`
+	Silence       config.Duration `yaml:"silence"`
+	Window        config.Duration `yaml:"window"`
+	Threshold     int             `yaml:"threshold"`
+	Reminder      config.Duration `yaml:"reminder"`
+	RemindFor     config.Duration `yaml:"remind_for"`
+	PendingNotice config.Duration `yaml:"pending_notice"`
 }
 
 // Power is when an outage is reason to tell, call and shut down.
@@ -133,6 +152,8 @@ type Power struct {
 	CallBy        config.Duration `yaml:"call_by"`
 	RuntimeMargin config.Duration `yaml:"runtime_margin"`
 	ChargeFloor   config.Percent  `yaml:"charge_floor"`
+	WorseCharge   config.Percent  `yaml:"worse_charge"`
+	WorseRuntime  config.Duration `yaml:"worse_runtime"`
 }
 
 // Internet is when a site that is out of reach is reason to call.
@@ -142,20 +163,23 @@ type Internet struct {
 
 // DefaultConfig is what a file that says nothing means.
 func DefaultConfig() Config {
-	p := power.DefaultPolicy()
+	p, t := power.DefaultPolicy(), sentinel.DefaultTimes()
 	return Config{
 		Name:     "brain",
 		StateDir: cmp.Or(os.Getenv("STATE_DIRECTORY"), "/var/lib/sentinel-cloud"),
 		Tailnet:  Tailnet{Hostname: "sentinel", Port: 41642},
 		Log:      Log{Level: "info", Format: "text"},
-		Failure:  Failure{Silence: config.Duration(20 * time.Second), Window: config.Duration(time.Hour), Threshold: 1},
+		Failure: Failure{Silence: config.Duration(t.Silence), Window: config.Duration(t.Window), Threshold: 1,
+			Reminder: config.Duration(t.Reminder), RemindFor: config.Duration(t.RemindFor), PendingNotice: config.Duration(t.PendingNotice)},
 		Power: Power{
-			NoticeAfter: config.Duration(5 * time.Second), RideThrough: config.Duration(p.RideThrough),
-			CallBy: config.Duration(15 * time.Second), RuntimeMargin: config.Duration(p.RuntimeMargin),
+			NoticeAfter: config.Duration(t.OutageNotice), RideThrough: config.Duration(p.RideThrough),
+			CallBy: config.Duration(t.PowerCall), RuntimeMargin: config.Duration(p.RuntimeMargin),
 			ChargeFloor: config.Percent(p.ChargeFloor * 100),
+			WorseCharge: config.Percent(sentinel.DefaultWorseCharge * 100), WorseRuntime: config.Duration(sentinel.DefaultWorseRuntime),
 		},
-		Internet: Internet{CallAfter: config.Duration(time.Minute)},
+		Internet: Internet{CallAfter: config.Duration(t.InternetCall)},
 		Anchors:  []string{"1.1.1.1:443", "9.9.9.9:443"},
+		Journal:  Journal{Keep: config.Duration(400 * 24 * time.Hour)},
 
 		ControlSocket: DefaultControlSocket,
 	}
@@ -188,7 +212,12 @@ func LoadConfig(path string) (Config, error) {
 func loadConfig(path string) (Config, *config.File, error) {
 	c := DefaultConfig()
 	f, err := config.Load(path, &c)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Config{}, nil, fmt.Errorf("%w; write one, or name another with --config", err)
+	case errors.Is(err, fs.ErrPermission):
+		return Config{}, nil, fmt.Errorf("%w; %s", err, asItsUser)
+	case err != nil:
 		return Config{}, nil, err
 	}
 	for i := range c.Plan {
@@ -200,143 +229,6 @@ func loadConfig(path string) (Config, *config.File, error) {
 		}
 	}
 	return c, f, c.check(f)
-}
-
-var phonePattern = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
-
-func (c *Config) check(f *config.File) error {
-	errs := []error{
-		config.Bound(f, "failure.silence", c.Failure.Silence, config.Duration(5*time.Second), config.Duration(10*time.Minute)),
-		config.Bound(f, "failure.window", c.Failure.Window, config.Duration(time.Minute), config.Duration(24*time.Hour)),
-		config.Bound(f, "failure.threshold", c.Failure.Threshold, 1, 1000),
-		config.Bound(f, "power.notice_after", c.Power.NoticeAfter, 0, config.Duration(10*time.Minute)),
-		config.Bound(f, "power.ride_through", c.Power.RideThrough, 0, config.Duration(30*time.Minute)),
-		config.Bound(f, "power.call_by", c.Power.CallBy, 0, config.Duration(10*time.Minute)),
-		config.Bound(f, "power.runtime_margin", c.Power.RuntimeMargin, 0, config.Duration(time.Hour)),
-		config.Bound(f, "internet.call_after", c.Internet.CallAfter, 0, config.Duration(time.Hour)),
-	}
-	if err := wire.ValidName(c.Name); err != nil {
-		errs = append(errs, f.Errorf("name", "%s", err))
-	}
-	if c.Listen != "" && !loopback(c.Listen) {
-		errs = append(errs, f.Errorf("listen", "%q is not on loopback; write 127.0.0.1:<port>, or leave it out and use the tailnet", c.Listen))
-	}
-	var level slog.Level
-	if level.UnmarshalText([]byte(c.Log.Level)) != nil {
-		errs = append(errs, f.Errorf("log.level", "%q is no level; write debug, info, warn or error", c.Log.Level))
-	}
-	if c.Log.Format != "text" && c.Log.Format != "json" {
-		errs = append(errs, f.Errorf("log.format", "%q is no format; write text or json", c.Log.Format))
-	}
-	errs = append(errs, c.checkAnchors(f)...)
-	errs = append(errs, c.checkSites(f)...)
-	errs = append(errs, c.checkContacts(f)...)
-	errs = append(errs, c.checkTwilio(f)...)
-	errs = append(errs, c.checkPlan(f)...)
-	return f.Join(errs...)
-}
-
-func loopback(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
-	ip := net.ParseIP(host)
-	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
-}
-
-func (c *Config) checkSites(f *config.File) []error {
-	var errs []error
-	if len(c.Sites) == 0 {
-		errs = append(errs, f.Errorf("sites", "there must be one at least; write - name: home"))
-	}
-	seen := map[string]bool{}
-	unique := func(path, name string) {
-		if err := wire.ValidName(name); err != nil {
-			errs = append(errs, f.Errorf(path, "%s", err))
-		} else if seen[name] {
-			errs = append(errs, f.Errorf(path, "%q stands here for the second time", name))
-		}
-		seen[name] = true
-	}
-	for i, s := range c.Sites {
-		at := fmt.Sprintf("sites[%d]", i)
-		unique(at+".name", s.Name)
-		if _, err := time.LoadLocation(s.TimeZone); err != nil {
-			errs = append(errs, f.Errorf(at+".time_zone", "%q is no time zone; write one such as Europe/Berlin", s.TimeZone))
-		}
-		peer := func(path string, p Peer) {
-			unique(path, p.Name)
-			switch err := p.Key.Validate(); {
-			case p.Key == "" && c.Listen != "":
-				errs = append(errs, f.Errorf(path, "%s has no key, and without a tailnet nothing else says who it is; add key: \"ed25519:...\"", p.Name))
-			case p.Key != "" && err != nil:
-				errs = append(errs, f.Errorf(path+".key", "%s", err))
-			}
-		}
-		for j, p := range s.Pis {
-			path := fmt.Sprintf("%s.pi_proxies[%d]", at, j)
-			peer(path, p)
-			errs = append(errs, c.checkWay(f, path, p)...)
-		}
-		for j, p := range s.Nodes {
-			peer(fmt.Sprintf("%s.nodes[%d]", at, j), p)
-		}
-	}
-	return errs
-}
-
-func (c *Config) checkContacts(f *config.File) []error {
-	var errs []error
-	seen := map[string]bool{}
-	for i, p := range c.Contacts {
-		at := fmt.Sprintf("contacts[%d]", i)
-		switch {
-		case p.Name == "":
-			errs = append(errs, f.Errorf(at+".name", "the contact has no name; it is greeted by it"))
-		case seen[p.Name]:
-			errs = append(errs, f.Errorf(at+".name", "%q stands here for the second time", p.Name))
-		}
-		seen[p.Name] = true
-		if !phonePattern.MatchString(p.Phone) {
-			errs = append(errs, f.Errorf(at+".phone", "%q is no international number; write it as +<country><number>, e.g. +886912345678", p.Phone))
-		}
-	}
-	if len(c.Contacts) > 0 && c.Twilio == nil {
-		errs = append(errs, f.Errorf("contacts", "nobody can be called without a twilio: section"))
-	}
-	return errs
-}
-
-func (c *Config) checkPlan(f *config.File) []error {
-	var errs []error
-	if len(c.Plan) == 0 {
-		return nil
-	}
-	if len(c.Sites) > 1 {
-		errs = append(errs, f.Errorf("plan", "one plan for %d sites is ambiguous", len(c.Sites)))
-	}
-	errs = append(errs, c.checkProxmox(f)...)
-	seen := map[string]int{}
-	for i, s := range c.Plan {
-		at := fmt.Sprintf("plan[%d]", i)
-		errs = append(errs, config.Bound(f, at+".deadline", s.Deadline, config.Duration(10*time.Second), config.Duration(2*time.Hour)))
-		if (s.Guests == "") == (len(s.Nodes) == 0) {
-			errs = append(errs, f.Errorf(at, "a stage holds either guests or nodes"))
-		}
-		if s.Guests != "" && s.Guests != "all" {
-			errs = append(errs, f.Errorf(at+".guests", "%q is not understood; write all", s.Guests))
-		}
-		for _, name := range slices.Sorted(maps.Keys(s.Nodes)) {
-			path := at + ".nodes." + name
-			if first, dup := seen[name]; dup {
-				errs = append(errs, f.Errorf(path, "%s is taken down in stage %d already", name, first+1))
-			}
-			seen[name] = i
-			errs = append(errs, checkMachine(f, path, name, s.Nodes[name])...)
-		}
-	}
-	if len(seen) == 0 {
-		errs = append(errs, f.Errorf("plan", "no stage names a node, so there is no API to ask; add a stage with nodes:"))
-	}
-	return errs
 }
 
 // shutdownPlan is the plan as runs use it.
@@ -355,6 +247,18 @@ func (c *Config) shutdownPlan() *shutdown.Plan {
 		p.Stages = append(p.Stages, stage)
 	}
 	return p
+}
+
+// feeds are the nodes behind each UPS; nil: nobody said.
+func (s *Site) feeds() map[string][]string {
+	var feeds map[string][]string
+	for _, u := range s.UPSes {
+		if feeds == nil {
+			feeds = map[string][]string{}
+		}
+		feeds[u.Name] = u.Feeds
+	}
+	return feeds
 }
 
 func (c *Config) policy() power.Policy {

@@ -17,11 +17,9 @@ import (
 func (b *Brain) effect(ctx context.Context, e journal.Entry) {
 	switch f := e.Fact.(type) {
 	case *sentinel.CallRequested:
-		b.placeCall(ctx, e.Wall, &sentinel.Call{ID: f.Call, Incident: f.Incident, Contact: f.Contact}, false)
+		b.placeCall(ctx, e.At, &sentinel.Call{ID: f.Call, Incident: f.Incident, Contact: f.Contact}, false)
 	case *sentinel.CallDropped:
-		if b.caller != nil {
-			b.caller.Drop(f.Call)
-		}
+		b.caller.Drop(f.Call)
 	case *sentinel.BlindEnded:
 		b.table.Restart(b.clock.Now(), b.wereUp())
 	case *sentinel.KeyBound: // here, or the bundles would lack it
@@ -56,7 +54,7 @@ func (b *Brain) resume(ctx context.Context, calls []*sentinel.Call, runs map[str
 	b.renewBundles()
 	for _, i := range b.state.Incidents {
 		for _, c := range i.Calls {
-			if c.SID != "" && b.caller != nil {
+			if c.SID != "" {
 				b.caller.Known(c.SID)
 			}
 		}
@@ -65,8 +63,8 @@ func (b *Brain) resume(ctx context.Context, calls []*sentinel.Call, runs map[str
 		if !c.Open() {
 			continue
 		}
-		b.placeCall(ctx, b.clock.Shown(c.Requested), c, true)
-		if c.Dropped && b.caller != nil {
+		b.placeCall(ctx, c.Requested, c, true)
+		if c.Dropped {
 			b.caller.Drop(c.ID)
 		}
 	}
@@ -81,14 +79,14 @@ func (b *Brain) placeCall(ctx context.Context, decided time.Time, c *sentinel.Ca
 	i := b.state.Incidents[c.Incident]
 	number, text, err := "", "", error(nil)
 	if i != nil {
-		number = b.numbers[c.Contact]
+		number = b.set.Load().numbers[c.Contact]
 		text, err = notify.Text(b.story(i, c.Contact))
 	}
 	switch {
-	case b.caller == nil || number == "":
+	case b.phone == nil || number == "":
 		err = fmt.Errorf("there is no way to call %s", c.Contact)
 	case err == nil:
-		b.caller.Call(ctx, notify.Order{ID: c.ID, Number: number, Text: text, Decided: decided, SID: c.SID, Doubtful: doubtful})
+		b.caller.Call(ctx, notify.Order{ID: c.ID, Number: number, Text: text, Age: func() time.Duration { return b.clock.Now().Sub(decided) }, SID: c.SID, Doubtful: doubtful})
 		return
 	}
 	b.log.Error("call not placed", "call", c.ID, "err", err)
@@ -106,10 +104,17 @@ func (b *Brain) later(ctx context.Context, in sentinel.Input) {
 
 // story gathers what is said about an incident, as of now.
 func (b *Brain) story(i *sentinel.Incident, contact string) notify.Story {
-	site := b.state.Sites[i.Site]
 	now := b.clock.Now()
 	s := notify.Story{Kind: string(i.Kind), Contact: contact, Site: i.Site,
 		Since: b.clock.Shown(i.Since).In(b.zone(i.Site)), Nodes: i.Nodes}
+	s.Worse, s.Again = b.alarmed(i.ID)
+	if i.Kind == sentinel.NodeFailure && i.UPS != "" { // rule U9
+		s.Cause = i.Why
+	}
+	site := b.state.Sites[i.Site]
+	if site == nil { // it is of none
+		return s
+	}
 	for _, src := range site.Sources {
 		switch {
 		case src.Condition != sentinel.Up:
@@ -120,7 +125,7 @@ func (b *Brain) story(i *sentinel.Incident, contact string) notify.Story {
 		}
 	}
 	for _, u := range site.UPSes {
-		r, ok := u.Reading(now, b.core.Times.ReportFresh)
+		r, ok := u.Reading(now, b.core().Times.ReportFresh)
 		s.OnMains = s.OnMains || ok && r.Supply == power.Mains
 		if !ok || !r.OnBattery() {
 			continue
@@ -160,7 +165,7 @@ func (b *Brain) planStory(site *sentinel.Site, i *sentinel.Incident) notify.Plan
 
 // plan is the site's, or nil.
 func (b *Brain) plan(site string) *shutdown.Plan {
-	for _, s := range b.core.Sites {
+	for _, s := range b.core().Sites {
 		if s.Name == site {
 			return s.Plan
 		}

@@ -47,11 +47,18 @@ type home struct {
 	begun time.Time
 	skew  atomic.Int64 // by which the brain's clock has jumped, ns
 	wrong atomic.Int64 // by which its wall clock is wrong, ns
+	slow  atomic.Int64 // for which the loop is held up once, ns
 	each  atomic.Int64 // how often sources beat, ns
 
-	brain *Brain
-	stop  func() error
-	away  []func() // what must end before the bubble may
+	gone func(ctx context.Context) bool // whether the tailnet is out of reach; nil: there is none
+
+	file string // cloud.yaml, where a story reloads one
+	log  record
+
+	brain   *Brain
+	process *process // that can be stopped; nil: it cannot
+	stop    func() error
+	away    []func() // what must end before the bubble may
 }
 
 // in runs a story in a bubble. change may change the brain's configuration.
@@ -164,16 +171,26 @@ func (h *home) sinceBoot() time.Duration {
 	return time.Hour + time.Since(h.begun) + time.Duration(h.skew.Load())
 }
 
-func (h *home) wall() time.Time { return time.Now().Add(time.Duration(h.wrong.Load())) }
+// wall is the brain's wall clock. Only its loop looks at it, so that it can be held up here.
+func (h *home) wall() time.Time {
+	time.Sleep(time.Duration(h.slow.Swap(0)))
+	return time.Now().Add(time.Duration(h.wrong.Load()))
+}
 
 // start starts a brain on the state directory, the first or the next.
 func (h *home) start() {
 	h.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	b, err := newBrain(ctx, h.cfg, slog.New(slog.DiscardHandler), machine{sinceBoot: h.sinceBoot, wall: h.wall, listen: h.net.listen, dial: h.net.dial, phone: h.x})
+	m := machine{sinceBoot: h.sinceBoot, wall: h.wall, listen: h.net.listen, dial: h.net.dial, phone: h.x}
+	if h.process != nil {
+		m = h.process.on(m)
+	}
+	b, err := newBrain(ctx, h.cfg, slog.New(slog.NewTextHandler(&h.log, nil)), m)
 	if err != nil {
 		h.Fatal(err)
 	}
+	b.uplink.gone = h.gone
+	b.reload = NewReload(h.file, new(slog.LevelVar))
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()
 	h.brain, h.stop = b, func() error { cancel(); return <-ended }
@@ -295,7 +312,7 @@ func (s *source) isOn() bool {
 func (s *source) beat() {
 	m := wire.Heartbeat{Header: s.header(), State: s.said()}
 	if s == s.h.pi {
-		m.State, m.Pi = "", &wire.PiStatus{}
+		m.Pi = &wire.PiStatus{}
 		if a := s.answer(); a != nil && a.Mandate != nil {
 			m.Pi.Bundle = a.Mandate.Bundle
 		}
@@ -338,7 +355,7 @@ func (s *source) kill() {
 func (s *source) wake() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.on, s.state, s.begun = true, "running", time.Now()
+	s.on, s.state, s.begun, s.seq = true, "running", time.Now(), wire.Counter{}
 	s.boot++
 }
 

@@ -198,7 +198,8 @@ func TestR6_Metrics(t *testing.T) {
 		for _, want := range []string{
 			`sentinel_node_up{node="pve1",site="home"} 1`, `sentinel_node_up{node="pve2",site="home"} 0`, `sentinel_node_up{node="pi",site="home"} 1`,
 			`sentinel_ups_on_battery{site="home",ups="ups"} 0`, `sentinel_ups_charge_ratio{site="home",ups="ups"} 0.96`, `sentinel_ups_runtime_seconds{site="home",ups="ups"} 18`,
-			`sentinel_incidents_open{site="home"} 1`, `sentinel_plan_armed{site="home"} 1`, `sentinel_calls_total{outcome="answered"} 1`,
+			`sentinel_incidents_open{kind="node_failure",site="home"} 1`, `sentinel_incidents_open{kind="power_outage",site="home"} 0`, `sentinel_incidents_open{kind="tailnet_down",site=""} 0`,
+			`sentinel_node_muted{node="pve1",site="home"} 0`, `sentinel_node_maintenance{node="pve1",site="home"} 0`, `sentinel_plan_armed{site="home"} 1`, `sentinel_calls_total{outcome="answered"} 1`,
 			`sentinel_node_heartbeat_age_seconds{node="pve1",site="home"} `, `sentinel_journal_errors_total 0`, `sentinel_machines_waiting 0`,
 		} {
 			if !strings.Contains(text, "\n"+want) {
@@ -343,13 +344,13 @@ func TestPageTimes(t *testing.T) {
 // TestZones: with several sites a fact's own counts, and the machine's where it has none.
 func TestZones(t *testing.T) {
 	sites := []Site{{Name: "home", TimeZone: "Asia/Taipei"}, {Name: "office", TimeZone: "Europe/Berlin"}, {Name: "cabin"}}
-	b := &Brain{cfg: Config{Sites: sites}, zones: zonesOf(sites)}
+	b := set(&Brain{}, Config{Sites: sites})
 	for site, want := range map[string]string{"home": "Asia/Taipei", "office": "Europe/Berlin", "cabin": "Local", "": "Local"} {
 		if got := b.zone(site).String(); got != want {
 			t.Errorf("%q has the zone %s, not %s", site, got, want)
 		}
 	}
-	if b.cfg.Sites = sites[:1]; b.zone("").String() != "Asia/Taipei" {
+	if set(b, Config{Sites: sites[:1]}); b.zone("").String() != "Asia/Taipei" {
 		t.Errorf("the only site's zone is not that of what names none: %s", b.zone(""))
 	}
 }

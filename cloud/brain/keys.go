@@ -34,7 +34,7 @@ type nodeKeys struct {
 }
 
 func (b *Brain) nodeKeys() *nodeKeys {
-	return &nodeKeys{status: b.tailnet.Status, peers: b.tailnet.Peers, known: b.ofPeer, own: b.cfg.Name,
+	return &nodeKeys{status: b.tailnet.Status, peers: b.tailnet.Peers, known: b.ofPeer, own: b.cfg().Name,
 		wall: b.machine.wall, submit: b.submit, log: b.log}
 }
 
@@ -90,8 +90,8 @@ func (b *Brain) ofPeer(p tailnet.Peer) (site string, ours bool) {
 	if k, ok := b.identities.Lookup(p.Name); ok && k.StableID == p.StableID {
 		return k.Site, true
 	}
-	if len(b.cfg.Sites) == 1 {
-		site = b.cfg.Sites[0].Name
+	if len(b.cfg().Sites) == 1 {
+		site = b.cfg().Sites[0].Name
 	}
 	return site, slices.Contains(p.Tags, ingest.TagNode) || slices.Contains(p.Tags, ingest.TagPi)
 }

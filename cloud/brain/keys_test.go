@@ -129,14 +129,14 @@ func TestN10_TheBrainItself(t *testing.T) {
 }
 
 func TestSiteOfPeer(t *testing.T) {
-	b := &Brain{cfg: Config{Sites: []Site{{Name: "home"}, {Name: "office"}}}, identities: &ingest.Identities{}}
+	b := set(&Brain{identities: &ingest.Identities{}}, Config{Sites: []Site{{Name: "home"}, {Name: "office"}}})
 	b.identities.Learn(ingest.Known{Name: "nas", Site: "office", StableID: "n1"})
 	siteOf := func(p tailnet.Peer) string { site, _ := b.ofPeer(p); return site }
 	var got []string
 	for _, p := range []tailnet.Peer{{Name: "nas", StableID: "n1"}, {Name: "nas", StableID: "n2"}, {Name: "pve1"}} {
 		got = append(got, siteOf(p))
 	}
-	b.cfg.Sites = b.cfg.Sites[:1]
+	set(b, Config{Sites: []Site{{Name: "home"}}})
 	if got = append(got, siteOf(tailnet.Peer{Name: "pve1"})); !slices.Equal(got, []string{"office", "", "", "home"}) {
 		t.Errorf("%q", got)
 	}

@@ -3,6 +3,7 @@ package brain
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"sentinel.home.arpa/cloud/internal/cause"
@@ -14,8 +15,6 @@ import (
 const (
 	// tick is how often the loop turns when nothing happens.
 	tick = time.Second
-	// pausedAfter is how late a turn must be for the process to have been stopped.
-	pausedAfter = tick + 3*time.Second
 	// appendWithin bounds the journal: past it the brain acts from memory (rule R3).
 	appendWithin = 2 * time.Second
 	// hangsAfter is how much longer the loop waits for a write than that has for itself:
@@ -62,8 +61,10 @@ func (b *Brain) submit(ctx context.Context, in sentinel.Input) error {
 // then done.
 func (b *Brain) loop(ctx context.Context) error {
 	defer close(b.stopped)
-	last := b.clock.Now()
-	b.table.Restart(last, b.wereUp())
+	now := b.clock.Now()
+	b.pulse.begin(now)
+	b.wg.Go(func() { b.pulse.run(ctx, b.clock.Now) })
+	b.table.Restart(now, b.wereUp())
 	resume := b.leftovers()
 	b.turn(ctx, []submission{{in: sentinel.Started{Version: b.version, Notices: b.notices}}})
 	b.ran()
@@ -73,9 +74,14 @@ func (b *Brain) loop(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		var subs []submission
+		taken := false
 		select {
 		case <-ctx.Done():
+			b.lastSnapshot(ctx)
 			return nil
+		case r := <-b.reread:
+			subs = b.take(r)
+			taken = r.err == nil
 		case s := <-b.inputs:
 			subs = b.drain(s)
 		case g := <-b.counted:
@@ -86,15 +92,24 @@ func (b *Brain) loop(ctx context.Context) error {
 			subs = []submission{{in: sentinel.Tick{}}}
 		}
 		now := b.clock.Now()
-		for now.Sub(last) > pausedAfter { // before anything that waited meanwhile is judged
-			late := now.Sub(last)
-			b.log.Warn("the process stood still", "for", late)
+		for { // before anything that waited meanwhile is judged
+			stood := b.pulse.take(now)
+			if stood == 0 {
+				break
+			}
+			b.log.Warn("the process stood still", "for", stood)
+			for _, p := range b.performers {
+				p.hold()
+			}
 			b.table.Restart(now, b.wereUp())
-			b.turn(ctx, []submission{{in: sentinel.Paused{For: late}}})
-			last, now = now, b.clock.Now()
+			b.turnAt(ctx, now, []submission{{in: sentinel.Paused{For: stood}}})
+			now = b.clock.Now()
 		}
-		last = now
-		b.turn(ctx, append(subs, b.silences(now)...))
+		b.turnAt(ctx, now, append(subs, b.silences(now)...))
+		if taken {
+			b.renewBundles()
+		}
+		b.archives(ctx)
 		b.health.Turned()
 		b.notifier.Feed()
 		timer.Reset(b.untilNext())
@@ -116,13 +131,24 @@ func (b *Brain) drain(first submission) []submission {
 }
 
 func (b *Brain) silences(now time.Time) []submission {
+	silent := b.table.Expire(now)
+	if len(silent) == 0 {
+		return nil
+	}
 	var subs []submission
-	up := map[string][]cause.Source{}
-	for _, s := range b.table.Expire(now) {
+	up, elsewhere := map[string][]cause.Source{}, map[string]map[string][]cause.Source{}
+	for name := range b.state.Sites {
+		up[name] = b.table.Site(name)
+	}
+	for _, s := range silent {
 		if up[s.Site] == nil {
 			up[s.Site] = b.table.Site(s.Site)
 		}
-		subs = append(subs, submission{in: sentinel.Silent{Site: s.Site, Name: s.Name, Last: s.Last, Up: up[s.Site]}})
+		if elsewhere[s.Site] == nil {
+			elsewhere[s.Site] = maps.Clone(up)
+			delete(elsewhere[s.Site], s.Site)
+		}
+		subs = append(subs, submission{in: sentinel.Silent{Site: s.Site, Name: s.Name, Last: s.Last, Up: up[s.Site], Elsewhere: elsewhere[s.Site]}})
 	}
 	return subs
 }
@@ -139,17 +165,23 @@ func (b *Brain) untilNext() time.Duration {
 }
 
 // turn decides a batch of inputs, writes the facts down and lets the effects happen.
-func (b *Brain) turn(ctx context.Context, subs []submission) {
+func (b *Brain) turn(ctx context.Context, subs []submission) { b.turnAt(ctx, b.clock.Now(), subs) }
+
+// turnAt is turn as of now: a stop of the process since then must be known of before
+// anything is judged by it.
+func (b *Brain) turnAt(ctx context.Context, now time.Time, subs []submission) {
 	var entries []journal.Entry
 	for _, s := range subs {
-		now := b.clock.Now()
 		for _, f := range b.state.Step(now, s.in) {
 			entries = append(entries, journal.Entry{At: now, Wall: b.machine.wall(), Boot: b.boot, SinceBoot: b.machine.sinceBoot(), Fact: f})
 		}
 	}
 	b.append(ctx, entries)
 	b.keep(entries)
-	b.publish()
+	if later := b.clock.Now(); b.pulse.beat(later) == 0 { // it may have waited for the disk
+		now = later
+	}
+	b.publish(now)
 	for _, e := range entries {
 		b.effect(ctx, e) // which waits for nothing
 	}
@@ -197,7 +229,7 @@ func (b *Brain) append(ctx context.Context, entries []journal.Entry) {
 		}
 		if b.dropped > 0 {
 			b.log.Error("the journal is written again, and lacks facts", "facts", b.dropped)
-			b.dropped = 0
+			b.dropped, b.archive.due = 0, true // the state does not
 		}
 	}
 }
@@ -272,12 +304,20 @@ func (b *Brain) keep(entries []journal.Entry) {
 }
 
 // wereUp are the sources that are up as far as was decided; their silence counts from now.
+// Of two machines under one name both are among them, as they stand.
 func (b *Brain) wereUp() []liveness.Beat {
 	var beats []liveness.Beat
 	for _, site := range b.state.Sites {
+		two := map[string]bool{}
 		for _, src := range site.Sources {
-			if src.Condition == sentinel.Up {
-				beats = append(beats, liveness.Beat{Key: liveness.Key{Site: site.Name, Name: src.Name}, Pi: src.Role == sentinel.Pi, Boot: src.Boot})
+			if src.CloneOf != "" {
+				two[src.Name], two[src.CloneOf] = true, true
+			}
+		}
+		for _, src := range site.Sources {
+			if src.Condition == sentinel.Up || two[src.Name] {
+				beats = append(beats, liveness.Beat{Key: liveness.Key{Site: site.Name, Name: src.Name}, Pi: src.Role == sentinel.Pi, Boot: src.Boot,
+					WasDirect: src.Via == "" && src.OnlyBy == "", Indirect: src.OnlyBy != "", Silent: src.Condition != sentinel.Up, CloneOf: src.CloneOf})
 			}
 		}
 	}

@@ -99,7 +99,9 @@ func newDesk(t *testing.T, x *exchange) *desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &desk{phone: &phone{client: client, language: "en-US"}, placed: map[string]string{}, ended: map[string]end{}}
+	p := &phone{account: account}
+	p.line.Store(&line{client, "", "en-US"})
+	d := &desk{phone: p, placed: map[string]string{}, ended: map[string]end{}}
 	begin := time.Now()
 	d.Caller = notify.NewCaller(d.phone, notify.Report{
 		Placed: func(id, sid string) {
@@ -151,7 +153,8 @@ func rest(d time.Duration) {
 }
 
 func order(id string) notify.Order {
-	return notify.Order{ID: id, Number: alex, Text: "Hello Alex.", Decided: time.Now()}
+	decided := time.Now()
+	return notify.Order{ID: id, Number: alex, Text: "Hello Alex.", Age: func() time.Duration { return time.Since(decided) }}
 }
 
 // bubble runs a test in one, with a Twilio and a desk that end with it.

@@ -22,6 +22,7 @@ type saying struct{ addresses, lacks []string }
 type pis struct {
 	mu   sync.Mutex
 	said map[string]saying
+	has  map[string]string // the bundle on each one's disk, by its hash
 }
 
 // piIs takes what a Pi says of itself; the bundles are made anew if that is news.
@@ -48,7 +49,7 @@ func (b *Brain) peersOf(site string) []wire.Peer {
 	b.pis.mu.Lock()
 	defer b.pis.mu.Unlock()
 	var out []wire.Peer
-	for _, s := range b.cfg.Sites {
+	for _, s := range b.cfg().Sites {
 		if s.Name != site {
 			continue
 		}
@@ -74,7 +75,7 @@ func (b *Brain) peersOf(site string) []wire.Peer {
 func (b *Brain) lacking(site string) error {
 	b.pis.mu.Lock()
 	defer b.pis.mu.Unlock()
-	for _, s := range b.cfg.Sites {
+	for _, s := range b.cfg().Sites {
 		for _, p := range s.Pis {
 			if lacks := b.pis.said[p.Name].lacks; s.Name == site && len(lacks) > 0 {
 				return &courier.Fault{Status: http.StatusConflict, Reason: "lacks",

@@ -16,8 +16,8 @@ func TestA2_NodesLearnTheirPis(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &Brain{renew: make(chan struct{}, 1), identities: &ingest.Identities{},
-		cfg: Config{Sites: []Site{{Name: "home", Pis: []Peer{{Name: "pi"}, {Name: "pi-2", Address: "192.0.2.2:7777"}}}, {Name: "office", Pis: []Peer{{Name: "pi-3"}}}}}}
+	b := set(&Brain{renew: make(chan struct{}, 1), identities: &ingest.Identities{}},
+		Config{Sites: []Site{{Name: "home", Pis: []Peer{{Name: "pi"}, {Name: "pi-2", Address: "192.0.2.2:7777"}}}, {Name: "office", Pis: []Peer{{Name: "pi-3"}}}}})
 	if got := b.peersOf("home"); len(got) != 0 {
 		t.Fatalf("before their first contact: %+v", got)
 	}

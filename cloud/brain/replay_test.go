@@ -35,12 +35,18 @@ func (h *home) must(err error) {
 	}
 }
 
-// garble breaks the last fact.
+// garble breaks the last fact of a journal without snapshots, as after a kill.
 func (h *home) garble(path string) {
+	h.Helper()
+	h.sqlDo(path, `DELETE FROM snapshots; UPDATE facts SET body = '{"x' WHERE n = (SELECT max(n) FROM facts)`)
+}
+
+// sqlDo changes the journal as no program of ours would.
+func (h *home) sqlDo(path, statement string) {
 	h.Helper()
 	db, err := sql.Open("sqlite", "file:"+path)
 	h.must(err)
-	_, err = db.Exec(`UPDATE facts SET body = '{"x' WHERE n = (SELECT max(n) FROM facts)`)
+	_, err = db.Exec(statement)
 	h.must(errors.Join(err, db.Close()))
 }
 
@@ -86,6 +92,30 @@ func TestR3_DamagedJournal(t *testing.T) {
 		rest(30 * time.Second)
 		h.calls(1)
 		if v := h.view(); len(v.Warnings) > 0 || !v.Sites[0].Armed || len(v.Incidents) != 1 {
+			h.Errorf("the next process knows %+v", v)
+		}
+	})
+}
+
+// TestR3_DamageThatASnapshotBridges: what stands is known all the same, also whether the plan
+// is armed; that the history is not whole is said.
+func TestR3_DamageThatASnapshotBridges(t *testing.T) {
+	in(t, func(h *home) { h.withPlan() }, func(h *home) {
+		h.press("/api/v1/plan/arm")
+		h.nodes["pve3"].announce(wire.Reboot)
+		h.again(func(path string) {
+			h.sqlDo(path, `UPDATE facts SET body = '{"x' WHERE n = (SELECT max(n) FROM facts)`)
+		})
+		h.warned("The journal was damaged", "journal.db.broken-20", "How everything stands is known all the same")
+		h.ready(http.StatusOK)
+		if note := h.shows("pve3").Note; note != "announced its reboot" {
+			h.Errorf("pve3 %q", note)
+		}
+		if v := h.view(); !v.Sites[0].Armed || len(v.Warnings) != 1 {
+			h.Errorf("armed %t, warnings %q", v.Sites[0].Armed, v.Warnings)
+		}
+		h.again(func(string) {})
+		if v := h.view(); len(v.Warnings) > 0 || !v.Sites[0].Armed || h.shows("pve3").Note != "announced its reboot" {
 			h.Errorf("the next process knows %+v", v)
 		}
 	})
@@ -145,7 +175,7 @@ func TestR3_NewerJournal(t *testing.T) {
 		h.must(err)
 		h.must(j.Append(h.Context(), []journal.Entry{{At: time.Now(), Wall: time.Now(), Boot: "x", Fact: unheardOf{}}}))
 		h.must(j.Close())
-		_, err = New(h.Context(), h.cfg, h.brain.log)
+		_, err = New(h.Context(), h.cfg, h.brain.log, nil)
 		if err == nil || !strings.Contains(err.Error(), `"moon_fell", which this version does not know`) {
 			h.Errorf("answered with %v", err)
 		}
@@ -212,7 +242,7 @@ func TestR3_AKeyThatWasPutThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, first := range []bool{true, false} {
-		b, err := New(t.Context(), cfg, slog.New(slog.DiscardHandler))
+		b, err := New(t.Context(), cfg, slog.New(slog.DiscardHandler), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,12 +25,14 @@ const surveyWithin = 4 * time.Second
 var (
 	errMainsBack = errors.New("the power is back")
 	errRunOver   = errors.New("the run is over")
+	errNotSure   = errors.New("it is too long ago that this was decided")
 )
 
 // performer performs one run.
 type performer struct {
 	run     string
-	perform func(cs []shutdown.Command) // until the run is over
+	perform func(cs []shutdown.Command) // until the run is over, or the process stands still
+	hold    func()                      // takes back what perform has not sent yet
 	looks   atomic.Pointer[[]shutdown.Target]
 	cancel  context.CancelFunc
 }
@@ -38,11 +40,11 @@ type performer struct {
 // fleet reaches the machines of a plan: through the site's Pi, since their addresses are
 // those of the house, or directly if the configuration says so.
 func (b *Brain) fleet(plan shutdown.Plan, purpose courier.Purpose) (*proxmox.Fleet, error) {
-	secret, err := b.cfg.Proxmox.TokenSecret.Read()
+	secret, err := b.cfg().Proxmox.TokenSecret.Read()
 	if err != nil {
 		return nil, fmt.Errorf("read the Proxmox token's secret: %w", err)
 	}
-	return proxmox.NewFleet(plan, b.cfg.Proxmox.TokenID, secret, b.wayTo(plan.Site, purpose), func(node string) *time.Duration {
+	return proxmox.NewFleet(plan, b.cfg().Proxmox.TokenID, secret, b.wayTo(plan.Site, purpose), func(node string) *time.Duration {
 		last, _, known := b.table.Last(liveness.Key{Site: plan.Site, Name: node})
 		if !known {
 			return nil
@@ -55,12 +57,13 @@ func (b *Brain) fleet(plan shutdown.Plan, purpose courier.Purpose) (*proxmox.Fle
 // wayTo dials the addresses of a site's plan. A relay that cannot be reached is no
 // evidence that a node is down; a relay that says its target is closed is.
 func (b *Brain) wayTo(site string, purpose courier.Purpose) func(ctx context.Context, network, addr string) (net.Conn, error) {
-	if b.cfg.Proxmox.Via == "direct" || len(b.relays[site]) == 0 {
+	if b.cfg().Proxmox.Via == "direct" || len(b.set.Load().relays[site]) == 0 {
 		return nil // the adapter's own dialer, the only one whose failures say that a node is down
 	}
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		stops := b.stops()
 		var errs []error
-		for _, pi := range b.relays[site] {
+		for _, pi := range b.set.Load().relays[site] {
 			address, err := pi.address(ctx)
 			if err != nil {
 				errs = append(errs, err)
@@ -70,7 +73,7 @@ func (b *Brain) wayTo(site string, purpose courier.Purpose) func(ctx context.Con
 				return courier.SignConnect(wire.Connect{Header: b.header(), Pi: pi.name, Addr: addr}, b.key)
 			})(ctx, network, addr)
 			if err == nil {
-				return conn, nil
+				return sure{conn, b, stops}, nil
 			}
 			if errors.Is(err, courier.ErrTargetClosed) {
 				return nil, fmt.Errorf("%w: %w", proxmox.ErrTargetClosed, err)
@@ -79,6 +82,22 @@ func (b *Brain) wayTo(site string, purpose courier.Purpose) func(ctx context.Con
 		}
 		return nil, errors.Join(errs...)
 	}
+}
+
+// sure is a connection on which nothing more leaves once the process has stood still: what
+// it was about to send was decided too long ago.
+type sure struct {
+	net.Conn
+	b     *Brain
+	stops int
+}
+
+// Write implements net.Conn.
+func (c sure) Write(p []byte) (int, error) {
+	if c.b.stops() != c.stops {
+		return 0, errNotSure
+	}
+	return c.Conn.Write(p)
 }
 
 // survey counts the guests that run, for the call's text.
@@ -146,9 +165,14 @@ func (b *Brain) runStepped(ctx context.Context, f *sentinel.RunStepped) {
 			return // the fleet could not be made; the run will say so at its deadlines
 		}
 		for _, c := range run.Due(b.clock.Now()) {
-			if c.Target.ID() == f.Event.Target {
-				p.perform([]shutdown.Command{c})
+			if c.Target.ID() != f.Event.Target {
+				continue
 			}
+			if b.pulse.beat(b.clock.Now()) > 0 { // since this was decided
+				b.later(ctx, sentinel.RunAnswered{Site: f.Site, Run: run.ID, Target: f.Event.Target, Err: errNotSure})
+				continue
+			}
+			p.perform([]shutdown.Command{c})
 		}
 	case shutdown.Ended, shutdown.Aborted:
 		if p := b.performers[f.Site]; p != nil {
@@ -182,7 +206,9 @@ func (b *Brain) watchRun(ctx context.Context, site string, run *shutdown.Run) {
 			send(sentinel.RunSeen{Site: site, Run: run.ID, Target: target, Sight: s})
 		},
 	}
-	p.perform = func(cs []shutdown.Command) { exec.Perform(ctx, cs) }
+	sending, hold := context.WithCancel(ctx)
+	p.perform = func(cs []shutdown.Command) { exec.Perform(sending, cs) }
+	p.hold = func() { hold(); sending, hold = context.WithCancel(ctx) }
 	b.performers[site] = p
 	b.wg.Go(func() {
 		defer fleet.Close()
@@ -196,7 +222,8 @@ func (b *Brain) watchRun(ctx context.Context, site string, run *shutdown.Run) {
 }
 
 // mayCommand is the last look before a command leaves: while it waited for its turn the
-// mains may have come back, or the run have ended (rules S5, S10).
+// mains may have come back, the run have ended, or the process have stood still (rules S5,
+// S10, H8).
 func (b *Brain) mayCommand(site, run string) error {
 	v := b.view.Load()
 	switch {
@@ -204,6 +231,8 @@ func (b *Brain) mayCommand(site, run string) error {
 		return errRunOver
 	case v.supply[site] == power.Mains:
 		return errMainsBack
+	case b.clock.Now().Sub(v.at) > pausedAfter:
+		return errNotSure
 	}
 	return nil
 }

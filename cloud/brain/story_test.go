@@ -196,7 +196,9 @@ func TestN8_InternetOutage(t *testing.T) {
 			h.Errorf("verdict %q, %+v", v.Verdict, v.Incidents)
 		}
 		h.online()
-		rest(75 * time.Second)
+		rest(2 * time.Second)
+		h.record(0)
+		rest(73 * time.Second)
 		h.calls(1)
 		if v := h.view(); v.Verdict != "All well." || v.Incidents[0].Open {
 			h.Errorf("verdict %q, %+v", v.Verdict, v.Incidents)

@@ -137,7 +137,7 @@ func TestTailnet(t *testing.T) {
 	cfg.StateDir, cfg.ControlSocket = t.TempDir(), filepath.Join(t.TempDir(), "s")
 	cfg.Tailnet = Tailnet{Hostname: "sentinel", ControlURL: control.BaseURL()}
 	cfg.Sites = []Site{{Name: "home", Pis: []Peer{{Name: "pi"}}}}
-	b, err := New(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	b, err := New(t.Context(), cfg, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +225,7 @@ func TestTailnet_OutOfReach(t *testing.T) {
 	cfg.StateDir, cfg.ControlSocket = t.TempDir(), filepath.Join(t.TempDir(), "s")
 	cfg.Tailnet = Tailnet{Hostname: "sentinel", ControlURL: "http://" + gone.Addr().String()}
 	cfg.Sites = []Site{{Name: "home", Pis: []Peer{{Name: "pi"}}}}
-	b, err := New(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	b, err := New(t.Context(), cfg, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

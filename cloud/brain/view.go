@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"sentinel.home.arpa/cloud/internal/journal"
 	"sentinel.home.arpa/cloud/internal/liveness"
 	"sentinel.home.arpa/cloud/internal/sentinel"
 	"sentinel.home.arpa/cloud/internal/web"
@@ -27,12 +28,8 @@ type view struct {
 	page     *web.View
 }
 
-// incidentsShown is how many incidents the page lists.
-const incidentsShown = 20
-
-// publish makes a new view after each turn.
-func (b *Brain) publish() {
-	now := b.clock.Now()
+// publish makes a new view after each turn, of a state that was judged as of now.
+func (b *Brain) publish(now time.Time) {
 	v := &view{at: now, unsaved: b.broken, mandates: map[string]wire.Mandate{}, supply: map[string]power.Supply{}, run: map[string]string{}, open: map[string]bool{}}
 	for _, i := range b.state.OpenIncidents() {
 		v.open[i.ID] = true
@@ -65,6 +62,9 @@ func supplyOf(site *sentinel.Site) power.Supply {
 
 func (b *Brain) pageView(now time.Time) *web.View {
 	v := &web.View{At: b.machine.wall(), Calls: map[string]int{}, Waiting: b.waiting(), Warnings: slices.Clone(b.warnings)}
+	if text := b.refusal(); text != "" {
+		v.Warnings = append(v.Warnings, text)
+	}
 	if b.armingUnknown() {
 		v.Warnings = append(v.Warnings, armingWarning)
 	}
@@ -77,6 +77,9 @@ func (b *Brain) pageView(now time.Time) *web.View {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.state.Sites)) {
+		if name == "" {
+			continue // of what is of no site
+		}
 		v.Sites = append(v.Sites, b.siteView(b.state.Sites[name], now))
 	}
 	incidents := slices.SortedFunc(maps.Values(b.state.Incidents), func(x, y *sentinel.Incident) int {
@@ -85,18 +88,20 @@ func (b *Brain) pageView(now time.Time) *web.View {
 		}
 		return cmp.Or(y.Opened.Compare(x.Opened), strings.Compare(x.ID, y.ID))
 	})
-	for n, i := range incidents {
+	for _, i := range incidents {
 		for _, c := range i.Calls {
 			v.Calls[outcome(c)]++
 		}
-		if n < incidentsShown {
-			v.Incidents = append(v.Incidents, b.incidentView(i))
-		}
+		v.Incidents = append(v.Incidents, b.incidentView(i))
 	}
-	for _, e := range slices.Backward(b.timeline) {
-		v.Timeline = append(v.Timeline, web.Entry{At: e.Wall.In(b.zone(sentinel.SiteOf(e.Fact))), Text: sentinel.Sentence(e.Fact)})
+	timeline := slices.Clone(b.timeline)
+	slices.SortStableFunc(timeline, func(x, y journal.Entry) int { // what a Pi recorded comes late
+		return sentinel.When(x.Fact, x.At).Compare(sentinel.When(y.Fact, y.At))
+	})
+	for _, e := range slices.Backward(timeline) {
+		v.Timeline = append(v.Timeline, b.entryView(e))
 	}
-	v.Verdict = b.verdict(now)
+	v.Verdict, v.Well = b.verdict(now)
 	return v
 }
 
@@ -118,7 +123,10 @@ func (b *Brain) waiting() []web.Stranger {
 }
 
 func (b *Brain) siteView(site *sentinel.Site, now time.Time) web.Site {
-	s := web.Site{Name: site.Name, Armed: site.Armed, HasPlan: b.plan(site.Name) != nil}
+	s := web.Site{Name: site.Name, Armed: site.Armed, HasPlan: b.plan(site.Name) != nil, MaintenanceUntil: b.until(site.Name, site.MaintainedUntil, now)}
+	if s.HasPlan {
+		s.Unconfirmed = b.unconfirmed(site.Name, site.Armed)
+	}
 	for _, i := range b.state.OpenIncidents() {
 		if i.Site == site.Name {
 			s.OpenIncidents++
@@ -129,11 +137,7 @@ func (b *Brain) siteView(site *sentinel.Site, now time.Time) web.Site {
 	}
 	for _, name := range slices.Sorted(maps.Keys(site.Sources)) {
 		src := site.Sources[name]
-		w := web.Source{Name: name, Role: string(src.Role), Condition: string(src.Condition), Note: b.note(site.Name, src)}
-		if last, _, ok := b.table.Last(liveness.Key{Site: site.Name, Name: name}); ok {
-			w.Heard, w.Age = true, now.Sub(last)
-		}
-		s.Sources = append(s.Sources, w)
+		s.Sources = append(s.Sources, b.sourceView(site, src, now))
 	}
 	if site.Run != nil {
 		s.Runs = append(s.Runs, runView("The plan", site.Run.Status(now, site.Epoch)))
@@ -144,9 +148,30 @@ func (b *Brain) siteView(site *sentinel.Site, now time.Time) web.Site {
 	return s
 }
 
+func (b *Brain) sourceView(site *sentinel.Site, src *sentinel.Source, now time.Time) web.Source {
+	w := web.Source{Name: src.Name, Role: string(src.Role), Condition: string(src.Condition), Incident: src.Incident, OnlyBy: src.OnlyBy, CloneOf: src.CloneOf,
+		BackBy:           b.until(site.Name, src.BackBy, time.Time{}),
+		MutedUntil:       b.until(site.Name, src.MutedUntil, now),
+		MaintenanceUntil: b.until(site.Name, src.MaintainedUntil, now)}
+	if last, _, ok := b.table.Last(liveness.Key{Site: site.Name, Name: src.Name}); ok {
+		w.Heard, w.Age = true, now.Sub(last)
+	}
+	w.Note = b.note(w, src)
+	w.State = b.inWords(w, src)
+	return w
+}
+
+// until is a moment by the site's clock; zero if there is none, or if it is over.
+func (b *Brain) until(site string, t, now time.Time) time.Time {
+	if t.IsZero() || !now.Before(t) {
+		return time.Time{}
+	}
+	return b.clock.Shown(t).In(b.zone(site))
+}
+
 func (b *Brain) upsView(u *sentinel.UPS, now time.Time) web.UPS {
 	w := web.UPS{Name: u.Name, Supply: string(u.Supply), OnBattery: u.Supply == power.Battery, Stale: true}
-	r, ok := u.Reading(now, b.core.Times.ReportFresh)
+	r, ok := u.Reading(now, b.core().Times.ReportFresh)
 	if !ok {
 		w.For = now.Sub(u.Since)
 		return w
@@ -165,20 +190,6 @@ func (b *Brain) upsView(u *sentinel.UPS, now time.Time) web.UPS {
 
 // piReportEach is how often a Pi reports while nothing happens.
 const piReportEach = 5 * time.Second
-
-func (b *Brain) note(site string, src *sentinel.Source) string {
-	switch {
-	case src.Condition == sentinel.Failed && src.Incident != "":
-		return "behind " + src.Incident
-	case src.Condition == sentinel.Off && !src.BackBy.IsZero():
-		return "planned, back by " + b.clock.Shown(src.BackBy).In(b.zone(site)).Format("15:04")
-	case src.Condition == sentinel.Off:
-		return "planned"
-	case src.Condition == sentinel.Up && src.Announced != nil:
-		return "announced its " + src.Announced.Kind
-	}
-	return ""
-}
 
 func runView(title string, s *shutdown.Status) web.Run {
 	w := web.Run{ID: s.ID, Title: title + " " + runWords(s.State), State: string(s.State), Reason: s.Reason, DryRun: s.DryRun, Stage: s.Stage + 1}
@@ -205,7 +216,8 @@ func runWords(s shutdown.State) string {
 }
 
 func (b *Brain) incidentView(i *sentinel.Incident) web.Incident {
-	w := web.Incident{ID: i.ID, Kind: string(i.Kind), Site: i.Site, Since: b.clock.Shown(i.Since).In(b.zone(i.Site)), Open: i.Open(),
+	w := web.Incident{ID: i.ID, Kind: string(i.Kind), Title: web.Title(string(i.Kind), i.Site), Site: i.Site, Open: i.Open(),
+		Since: b.clock.Shown(i.Since).In(b.zone(i.Site)), Ended: b.until(i.Site, i.Resolved, time.Time{}),
 		Why: i.Why, Outcome: i.Outcome, Nodes: slices.Clone(i.Nodes), Answered: i.Answered}
 	for _, c := range i.Calls {
 		w.Calls = append(w.Calls, web.Call{Contact: c.Contact, At: b.clock.Shown(c.Requested).In(b.zone(i.Site)), Outcome: outcome(c)})
@@ -224,36 +236,4 @@ func outcome(c *sentinel.Call) string {
 	default:
 		return "being placed"
 	}
-}
-
-// verdict is the one sentence that the page begins with.
-func (b *Brain) verdict(now time.Time) string {
-	if !b.state.Blind.IsZero() {
-		return "The sentinel itself is offline; nothing is known."
-	}
-	open := b.state.OpenIncidents()
-	if len(open) == 0 {
-		return "All well."
-	}
-	weight := map[sentinel.IncidentKind]int{sentinel.PowerOutage: -2, sentinel.InternetOutage: -1}
-	i := slices.MinFunc(open, func(x, y *sentinel.Incident) int { return weight[x.Kind] - weight[y.Kind] })
-	text := ""
-	switch i.Kind {
-	case sentinel.PowerOutage:
-		text = fmt.Sprintf("On battery at %s for %s.", i.Site, power.Spell(now.Sub(i.Since)))
-	case sentinel.InternetOutage:
-		text = fmt.Sprintf("%s has been out of reach for %s.", i.Site, power.Spell(now.Sub(i.Since)))
-	default:
-		text = fmt.Sprintf("%s at %s failed %s ago.", strings.Join(i.Nodes, ", "), i.Site, power.Spell(now.Sub(i.Since)))
-	}
-	switch {
-	case i.Answered != "":
-		text += " " + i.Answered + " knows."
-	case len(i.Calls) > 0:
-		text += " You were called, not yet answered."
-	}
-	if len(open) > 1 {
-		text += fmt.Sprintf(" And %d more.", len(open)-1)
-	}
-	return text
 }

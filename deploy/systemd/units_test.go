@@ -123,6 +123,11 @@ func TestTheyComeBack(t *testing.T) {
 	}
 }
 
+// TestR5_TheBrainReloads: a changed cloud.yaml needs no restart.
+func TestR5_TheBrainReloads(t *testing.T) {
+	read(t, "sentinel-cloud.service").wants(t, "Service.ExecReload", "/bin/kill -HUP $MAINPID")
+}
+
 func TestAnnounceSpeaksOnlyAtTheEnd(t *testing.T) {
 	f := read(t, "sentinel-announce.service")
 	f.wants(t, "Service.Type", "oneshot")
@@ -226,7 +231,7 @@ func TestSystemdReadsThem(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, program := range []string{"usr/bin/sentinel-cloud", "usr/bin/sentinel-pi", "usr/bin/sentinel-node", "bin/true"} {
+	for _, program := range []string{"usr/bin/sentinel-cloud", "usr/bin/sentinel-pi", "usr/bin/sentinel-node", "bin/true", "bin/kill"} {
 		put(program, "", 0o755)
 	}
 	const dir = "usr/lib/systemd/system"

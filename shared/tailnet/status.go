@@ -30,6 +30,9 @@ type Status struct {
 // Running reports whether the machine is let in.
 func (s Status) Running() bool { return s.State == ipn.Running.String() }
 
+// NeedsLogin reports whether the tailnet keeps the machine out until a person logs it in.
+func (s Status) NeedsLogin() bool { return s.State == ipn.NeedsLogin.String() }
+
 // Status returns what was last heard from the backend; it never waits.
 func (n *Node) Status() Status {
 	n.mu.Lock()
@@ -79,7 +82,7 @@ func (n *Node) watch(ctx context.Context, server *tsnet.Server, client *local.Cl
 		}
 		// A key that expired or was removed: the library asks for a login address only at its start.
 		s := n.Status()
-		if n.isUp() && s.State == ipn.NeedsLogin.String() && s.AuthURL == "" && !loginAsked {
+		if n.isUp() && s.NeedsLogin() && s.AuthURL == "" && !loginAsked {
 			loginAsked = true
 			if err := client.StartLoginInteractive(bounded); err != nil {
 				return fmt.Errorf("ask for a tailnet login address: %w", err)
@@ -167,7 +170,7 @@ func (s *Status) judge(old Status) {
 func (n *Node) tell(old, next Status) {
 	switch {
 	case next.State == old.State:
-	case n.isUp() && next.State == ipn.NeedsLogin.String():
+	case n.isUp() && next.NeedsLogin():
 		n.log.Warn("out of the tailnet until a person logs this machine in", "name", next.Name, "expired", next.Expired, "err", next.Err)
 	case n.isUp() && next.Running():
 		n.log.Info("back in the tailnet", "name", next.Name)

@@ -20,12 +20,41 @@ const (
 	maxStatus = 16 << 20
 )
 
+// ErrBadNews is an answer that was written down, and that is not good.
+var ErrBadNews = errors.New("the news is bad")
+
+// refused is the brain's own no.
+type refused struct {
+	status int
+	text   string
+}
+
+func (r *refused) Error() string { return r.text }
+
+// ExitCode is what a verb that ended with err exits with: 0 for nil, 2 if it was asked
+// for what cannot be, and 1 for all else.
+func ExitCode(err error) int {
+	var no *refused
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &no) && no.status == http.StatusBadRequest:
+		return 2
+	}
+	return 1
+}
+
 // Operator talks to a running brain.
-type Operator struct{ Socket string }
+type Operator struct {
+	Socket   string
+	Patience time.Duration // with Pis that are to confirm; 0: 6 s
+}
 
 // Press does what a button of the page does, and returns once it is on the brain's disk.
-func (o Operator) Press(path string) error {
-	resp, err := o.ask(http.MethodPost, path)
+func (o Operator) Press(path string) error { return o.do(http.MethodPost, path) }
+
+func (o Operator) do(method, path string) error {
+	resp, err := o.ask(method, path)
 	if err != nil {
 		return err
 	}
@@ -34,7 +63,7 @@ func (o Operator) Press(path string) error {
 
 // Approve lets a machine that waits speak under its name. key and site may be empty where
 // there is only one.
-func (o Operator) Approve(name, key, site string) error {
+func (o Operator) Approve(w io.Writer, name, key, site string) error {
 	q := url.Values{}
 	if key != "" {
 		q.Set("key", key)
@@ -42,7 +71,11 @@ func (o Operator) Approve(name, key, site string) error {
 	if site != "" {
 		q.Set("site", site)
 	}
-	return o.Press("/api/v1/nodes/" + url.PathEscape(name) + "/approve?" + q.Encode())
+	if err := o.Press("/api/v1/nodes/" + url.PathEscape(name) + "/approve?" + q.Encode()); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w, name+" is let in, and is watched from its next heartbeat on.")
+	return err
 }
 
 // stranger is what the brain's status says of a machine that waits.
@@ -54,14 +87,9 @@ type stranger struct {
 
 // Waiting writes down the machines that wait to be approved, and how each is.
 func (o Operator) Waiting(w io.Writer) error {
-	resp, err := o.ask(http.MethodGet, "/api/v1/status")
+	status, err := o.status()
 	if err != nil {
 		return err
-	}
-	defer resp.Body.Close()
-	var status struct{ Waiting []stranger }
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxStatus)).Decode(&status); err != nil {
-		return fmt.Errorf("read the brain's status: %w", err)
 	}
 	if len(status.Waiting) == 0 {
 		_, err := fmt.Fprintln(w, "Nobody waits to be approved.")
@@ -82,7 +110,11 @@ func (o Operator) Waiting(w io.Writer) error {
 
 // ask sends a request. The caller closes what it gets, which is never bad news.
 func (o Operator) ask(method, path string) (*http.Response, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), within)
+	return o.askWithin(within, method, path)
+}
+
+func (o Operator) askWithin(d time.Duration, method, path string) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
 	client := &http.Client{
 		Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", o.Socket)
@@ -109,9 +141,9 @@ func (o Operator) ask(method, path string) (*http.Response, error) {
 		return nil, fmt.Errorf("the brain answered %s", resp.Status)
 	}
 	if e.Hint != "" {
-		return nil, fmt.Errorf("%s; %s", e.Error, e.Hint)
+		e.Error += "; " + e.Hint
 	}
-	return nil, errors.New(e.Error)
+	return nil, &refused{resp.StatusCode, e.Error}
 }
 
 // body ends the request's deadline with its answer.

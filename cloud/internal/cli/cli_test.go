@@ -80,7 +80,7 @@ func TestR8_Approve(t *testing.T) {
 		query = append(query, r.URL.Query().Get("key")+" "+r.URL.Query().Get("site"))
 		w.WriteHeader(http.StatusNoContent)
 	})
-	for _, err := range []error{o.Approve("pve2", "", ""), o.Approve("a/b", "ed25519:a+b/c=", "home")} {
+	for _, err := range []error{o.Approve(io.Discard, "pve2", "", ""), o.Approve(io.Discard, "a/b", "ed25519:a+b/c=", "home")} {
 		if err != nil {
 			t.Error(err)
 		}
@@ -95,7 +95,7 @@ func TestR8_Approve(t *testing.T) {
 		w.WriteHeader(http.StatusConflict)
 		fmt.Fprint(w, `{"error":"several keys wait as pve2","hint":"say which: --key a or --key b"}`)
 	})
-	if err := o.Approve("pve2", "", ""); err == nil || err.Error() != "several keys wait as pve2; say which: --key a or --key b" {
+	if err := o.Approve(io.Discard, "pve2", "", ""); err == nil || err.Error() != "several keys wait as pve2; say which: --key a or --key b" {
 		t.Errorf("got %v", err)
 	}
 }
@@ -122,7 +122,7 @@ func TestR8_Waiting(t *testing.T) {
 		})
 	}
 	o, _ := brain(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"waiting":[`) })
-	if err := o.Waiting(io.Discard); err == nil || !strings.HasPrefix(err.Error(), "read the brain's status: ") {
+	if err := o.Waiting(io.Discard); err == nil || !strings.HasPrefix(err.Error(), "read the brain's answer: ") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -3,13 +3,16 @@ package web
 import (
 	"bytes"
 	_ "embed"
-	"encoding/json"
 	"fmt"
 	"html/template"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 )
+
+// incidentsShown is how many incidents the page lists.
+const incidentsShown = 20
 
 //go:embed page.tmpl
 var pageTemplate string
@@ -25,10 +28,12 @@ type Page struct {
 // NewPage parses the template.
 func NewPage(view func() *View, log *slog.Logger) (*Page, error) {
 	t, err := template.New("page").Funcs(template.FuncMap{
-		"clock": func(t time.Time) string { return t.Format("15:04:05") },
-		"age":   age,
-		"ratio": func(r *float64) string { return fmt.Sprintf("%.0f %%", *r*100) },
-		"kind":  kind,
+		"clock":  func(t time.Time) string { return t.Format("15:04:05") },
+		"age":    age,
+		"ratio":  func(r *float64) string { return fmt.Sprintf("%.0f %%", *r*100) },
+		"newest": newest,
+		"until":  func(v *View, t time.Time) string { return Until(t, v.At) },
+		"names":  func(names []string) string { return strings.Join(names, ", ") },
 	}).Parse(pageTemplate)
 	if err != nil {
 		return nil, fmt.Errorf("read the page's template: %w", err)
@@ -39,7 +44,7 @@ func NewPage(view func() *View, log *slog.Logger) (*Page, error) {
 // Register puts the routes on a mux.
 func (p *Page) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /{$}", p.serve)
-	mux.HandleFunc("GET /api/v1/status", p.status)
+	p.registerAPI(mux)
 }
 
 const starting = "the brain is starting"
@@ -63,18 +68,6 @@ func (p *Page) serve(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(b.Bytes()) // the reader may be gone
 }
 
-func (p *Page) status(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	var answer any = map[string]string{"error": starting}
-	if v := p.View(); v != nil {
-		answer = v
-	} else {
-		w.WriteHeader(http.StatusServiceUnavailable)
-	}
-	_ = json.NewEncoder(w).Encode(answer) // the reader may be gone
-}
-
 func age(d time.Duration) string {
 	switch {
 	case d < time.Minute:
@@ -86,13 +79,30 @@ func age(d time.Duration) string {
 	}
 }
 
-func kind(k string) string {
-	switch k {
+// Title says what an incident is, and where.
+func Title(kind, site string) string {
+	switch kind {
 	case "power_outage":
-		return "Power outage"
+		return "Power outage at " + site
 	case "internet_outage":
-		return "Internet outage"
+		return "Internet outage at " + site
+	case "power_unwatched":
+		return "Nobody watches the power at " + site
+	case "tailnet_down":
+		return "Tailscale is out of reach"
 	default:
-		return "Failure"
+		return "Failure at " + site
 	}
+}
+
+// newest are the first of a list: as many as the page has room for.
+func newest(list []Incident) []Incident { return list[:min(len(list), incidentsShown)] }
+
+// Until says a moment as people do: the clock alone if it is today, as of now.
+func Until(t, now time.Time) string {
+	now = now.In(t.Location())
+	if t.YearDay() == now.YearDay() && t.Year() == now.Year() {
+		return t.Format("15:04")
+	}
+	return t.Format("Mon 2 Jan 15:04")
 }

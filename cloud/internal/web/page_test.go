@@ -45,24 +45,34 @@ func full() *View {
 					{Name: "old", Supply: "mains", For: 26 * time.Hour, Age: 3 * time.Minute, Stale: true},
 				},
 				Sources: []Source{
-					{Name: "nas", Role: "node", Condition: "failed", Note: "behind home-power-20261121T190211Z", Heard: true, Age: 25 * time.Second},
-					{Name: "pi", Role: "pi", Condition: "up", Heard: true, Age: 400 * time.Millisecond},
-					{Name: "pve1", Role: "node", Condition: "off", Note: "planned, back by 19:14", Heard: true, Age: 2 * time.Minute},
-					{Name: "pve2", Role: "node", Condition: "pending"},
+					{Name: "nas", Role: "node", Condition: "failed", State: "hidden behind: power outage, muted until 21:14", Note: "behind home-power-20261121T190211Z",
+						Incident: "home-power-20261121T190211Z", MutedUntil: at("21:14:00"), Heard: true, Age: 25 * time.Second},
+					{Name: "pi", Role: "pi", Condition: "up", State: "up", Heard: true, Age: 400 * time.Millisecond},
+					{Name: "pve1", Role: "node", Condition: "off", State: "rebooting (planned, back by 19:14)", Note: "planned, back by 19:14", BackBy: at("19:14:00"), Heard: true, Age: 2 * time.Minute},
+					{Name: "pve2", Role: "node", Condition: "pending", State: "pending"},
+					{Name: "pve2 (2)", Role: "node", Condition: "up", State: "up, heard through pi alone", OnlyBy: "pi", CloneOf: "pve2", Heard: true},
 				},
 				Runs: []Run{{ID: "r", Title: "The plan advances", State: "advancing", Reason: "the power has been out for 10 s", Stage: 1,
 					Targets: []Target{{Name: "mail", State: "told"}, {Name: "db", State: "late", Why: "no answer"}}}},
 			},
-			{Name: "office", Armed: true, HasPlan: true},
+			{Name: "office", Armed: true, HasPlan: true, Unconfirmed: []string{"pi2"}, MaintenanceUntil: at("20:00:00")},
 		},
 		Incidents: []Incident{
-			{ID: "home-power-20261121T190211Z", Kind: "power_outage", Site: "home", Since: at("19:02:11"), Open: true, Why: "the UPS has been on battery for 5 s",
+			{ID: "home-power-20261121T190211Z", Kind: "power_outage", Title: "Power outage at home", Site: "home", Since: at("19:02:11"), Open: true, Why: "the UPS has been on battery for 5 s",
 				Nodes: []string{"nas", "pve1"}, Calls: []Call{{Contact: "Alex", At: at("19:02:21"), Outcome: "placed"}}},
-			{ID: "home-node-20261121T120000Z", Kind: "node_failure", Site: "home", Since: at("12:00:00"), Why: "pve2 sent nothing for 20 s",
+			{ID: "home-node-20261121T120000Z", Kind: "node_failure", Title: "Failure at home", Site: "home", Ended: at("12:03:00"), Since: at("12:00:00"), Why: "pve2 sent nothing for 20 s",
 				Nodes: []string{"pve2"}, Answered: "Alex", Outcome: "all of its nodes have been back for 60 s"},
-			{ID: "home-internet-20261121T030000Z", Kind: "internet_outage", Site: "home", Since: at("03:00:00"), Why: "everything there fell silent within 5 s"},
+			{ID: "home-internet-20261121T030000Z", Kind: "internet_outage", Title: "Internet outage at home", Site: "home", Ended: at("03:05:00"), Since: at("03:00:00"), Why: "everything there fell silent within 5 s"},
 		},
-		Timeline: []Entry{{At: at("19:02:21"), Text: "calling Alex, because the plan begins"}, {At: at("19:02:16"), Text: "power outage at home"}},
+		Timeline: []Entry{
+			{At: at("19:02:21"), Text: "calling Alex, because the plan begins", Incident: "home-power-20261121T190211Z"},
+			{At: at("19:02:18"), Text: "pve3 is back", Site: "home", Node: "pve3"},
+			{At: at("19:02:16"), Text: "power outage at home", Site: "home", Incident: "home-power-20261121T190211Z"},
+			{At: at("19:02:11"), Text: "ups: on battery", Site: "home", UPS: "ups"},
+			{At: at("19:02:10"), Text: "ups: on mains", Site: "home", UPS: "ups"},
+			{At: at("12:00:20"), Text: "pve2 failed", Site: "home", Node: "pve2"},
+			{At: at("11:00:00"), Text: "pve2 is back", Site: "home", Node: "pve2"},
+		},
 		Waiting: []Stranger{
 			{Name: "pi", Site: "home", Role: "pi", Key: "ed25519:AQgP", From: "pi on the tailnet", Why: "it has no tag:sentinel-pi", Hold: "a Pi needs tag:sentinel-pi",
 				First: at("18:00:00"), Last: at("19:02:00")},
@@ -165,10 +175,11 @@ func TestPage_HostileNames(t *testing.T) {
 	v.Waiting[1].Command = evil
 	s := &v.Sites[0]
 	s.Name, s.UPSes[0].Name, s.UPSes[0].Supply = evil, evil, evil
-	s.Sources[0] = Source{Name: evil, Condition: evil, Note: evil}
+	s.Sources[0] = Source{Name: evil, Condition: evil, State: evil}
+	v.Sites[1].Unconfirmed = []string{evil}
 	s.Runs[0].Title, s.Runs[0].Reason, s.Runs[0].Targets[0] = evil, evil, Target{Name: evil, State: evil, Why: evil}
 	i := &v.Incidents[0]
-	i.Kind, i.Site, i.Why, i.Outcome, i.Answered, i.Nodes[0], i.Calls[0].Contact, i.Calls[0].Outcome = evil, evil, evil, evil, evil, evil, evil, evil
+	i.Title, i.Site, i.Why, i.Outcome, i.Answered, i.Nodes[0], i.Calls[0].Contact, i.Calls[0].Outcome = evil, evil, evil, evil, evil, evil, evil, evil
 	body := get(serve(t, v), "/").Body.String()
 	for _, bad := range []string{"<script", "<img", "onerror=alert(1)>"} {
 		if strings.Contains(body, bad) {
@@ -203,7 +214,7 @@ func TestPage_Empty(t *testing.T) {
 // TestStarting: before the first view there is nothing to show, and that is said.
 func TestStarting(t *testing.T) {
 	mux := serve(t, nil)
-	for _, path := range []string{"/", "/api/v1/status"} {
+	for _, path := range []string{"/", "/api/v1/status", "/api/v1/incidents", "/api/v1/incidents/x", "/api/v1/nodes", "/api/v1/calls"} {
 		if w := get(mux, path); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "the brain is starting") {
 			t.Errorf("%s answered %d %s", path, w.Code, w.Body)
 		}
@@ -251,6 +262,23 @@ func TestOtherPaths(t *testing.T) {
 	mux.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", nil))
 	if w.Code != http.StatusMethodNotAllowed {
 		t.Errorf("POST answered %d", w.Code)
+	}
+}
+
+func TestUntil(t *testing.T) {
+	taipei := time.FixedZone("", 8*3600)
+	for _, tt := range []struct {
+		until, now time.Time
+		want       string
+	}{
+		{at("21:14:00"), at("19:02:00"), "21:14"},
+		{at("21:14:00").AddDate(0, 0, 1), at("19:02:00"), "Sun 22 Nov 21:14"},
+		{at("21:14:00").AddDate(1, 0, 0), at("21:14:00"), "Sun 21 Nov 21:14"},
+		{at("15:30:00").In(taipei), at("16:10:00").AddDate(0, 0, -1), "23:30"}, // it is the same day there
+	} {
+		if got := Until(tt.until, tt.now); got != tt.want {
+			t.Errorf("%s is shown as %q at %s, not %q", tt.until, got, tt.now, tt.want)
+		}
 	}
 }
 

@@ -6,9 +6,10 @@ import "time"
 type View struct {
 	At        time.Time      `json:"at"`
 	Verdict   string         `json:"verdict"`
+	Well      bool           `json:"well"`               // no incident is open, and the brain sees
 	Warnings  []string       `json:"warnings,omitempty"` // about the brain itself
 	Sites     []Site         `json:"sites"`
-	Incidents []Incident     `json:"incidents"` // open ones first, the newest first
+	Incidents []Incident     `json:"incidents"` // open ones first, the newest first, those of the last day
 	Timeline  []Entry        `json:"timeline"`  // the newest first
 	Waiting   []Stranger     `json:"waiting"`   // by name
 	Calls     map[string]int `json:"calls"`
@@ -38,6 +39,11 @@ type Site struct {
 	Sources       []Source `json:"sources"`
 	UPSes         []UPS    `json:"upses"`
 	Runs          []Run    `json:"runs,omitempty"` // the brain's last, and a Pi's
+
+	MaintenanceUntil time.Time `json:"maintenance_until,omitzero"` // of the whole site
+	// Unconfirmed are the Pis that have not said that the plan as it stands, armed or not,
+	// is on their disk (rule S10).
+	Unconfirmed []string `json:"unconfirmed_by,omitempty"`
 }
 
 // Source is a node or Pi.
@@ -45,9 +51,17 @@ type Source struct {
 	Name      string        `json:"name"`
 	Role      string        `json:"role"`
 	Condition string        `json:"condition"` // pending, up, failed, off
+	State     string        `json:"state"`     // the same in words, with what else counts
 	Note      string        `json:"note,omitempty"`
 	Heard     bool          `json:"heard"` // in this process
 	Age       time.Duration `json:"age_ns"`
+
+	Incident         string    `json:"incident,omitempty"` // that explains its silence
+	BackBy           time.Time `json:"back_by,omitzero"`
+	MutedUntil       time.Time `json:"muted_until,omitzero"`
+	MaintenanceUntil time.Time `json:"maintenance_until,omitzero"`
+	OnlyBy           string    `json:"only_by,omitempty"`  // the Pi that alone hears it
+	CloneOf          string    `json:"clone_of,omitempty"` // the name that another machine has too
 }
 
 // UPS is a UPS as last reported.
@@ -85,8 +99,10 @@ type Target struct {
 type Incident struct {
 	ID       string    `json:"id"`
 	Kind     string    `json:"kind"`
-	Site     string    `json:"site"`
+	Title    string    `json:"title"` // kind and site in words
+	Site     string    `json:"site"`  // empty: it is of no site
 	Since    time.Time `json:"since"`
+	Ended    time.Time `json:"ended,omitzero"`
 	Open     bool      `json:"open"`
 	Why      string    `json:"why"`
 	Outcome  string    `json:"outcome,omitempty"`
@@ -106,4 +122,9 @@ type Call struct {
 type Entry struct {
 	At   time.Time `json:"at"`
 	Text string    `json:"text"`
+	// What it is about, as far as it says so.
+	Incident string `json:"incident,omitempty"`
+	Site     string `json:"site,omitempty"`
+	Node     string `json:"node,omitempty"`
+	UPS      string `json:"ups,omitempty"`
 }

@@ -1,0 +1,117 @@
+package brain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"sentinel.home.arpa/shared/courier"
+)
+
+// errOtherPage is for buttons that another site's page tried to press.
+var errOtherPage = errors.New("this button may only be pressed on the sentinel's own page")
+
+// errNotAdmin keeps buttons to the machine itself until roles come with the tailnet's grants.
+var errNotAdmin = errors.New("only the machine that the brain runs on may press this")
+
+// adminKey marks requests that came by the control socket, which is root's.
+type adminKey struct{}
+
+func asAdmin(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), adminKey{}, true)))
+	})
+}
+
+// button is a change that a person makes: by the control socket, or from loopback and by
+// a name that means it, never from another site's page, answered once it is on disk. It
+// takes no parameters but those named.
+func (b *Brain) button(do func(ctx context.Context, r *http.Request) error, takes ...string) http.HandlerFunc {
+	press := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), 2*appendWithin)
+		defer cancel()
+		_, err := parameters(r, takes...)
+		if err == nil {
+			err = do(ctx, r)
+		}
+		var no *courier.Fault
+		switch {
+		case err == nil:
+			w.WriteHeader(http.StatusNoContent)
+		case errors.As(err, &no):
+			courier.Fail(w, no)
+		default:
+			courier.Fail(w, &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "busy", Err: err})
+		}
+	})
+	return b.admin(press)
+}
+
+// admin keeps what only an admin may ask for to the control socket, and to loopback by a
+// name that means it, never from another site's page.
+func (b *Brain) admin(h http.Handler) http.HandlerFunc {
+	guard := http.NewCrossOriginProtection()
+	return func(w http.ResponseWriter, r *http.Request) {
+		no := &courier.Fault{Status: http.StatusForbidden, Reason: "forbidden"}
+		switch {
+		case r.Context().Value(adminKey{}) != nil: // root's socket has no name
+		case !loopback(r.RemoteAddr):
+			no.Err = errNotAdmin
+		case !loopbackName(r.Host): // another site's name, made to point here
+			no.Err, no.Hint = errOtherPage, "open the page by the address 127.0.0.1, or as localhost"
+		default:
+			pressed := *r
+			pressed.Method = http.MethodPost // what is only read is no less another page's wish
+			if guard.Check(&pressed) != nil {
+				no.Err = errOtherPage
+			}
+		}
+		if no.Err != nil {
+			b.metrics.refused.WithLabelValues("forbidden").Inc()
+			courier.Fail(w, no)
+			return
+		}
+		h.ServeHTTP(w, r)
+	}
+}
+
+// loopbackName reports whether a request's Host, with or without a port, can mean nothing
+// but this machine.
+func loopbackName(name string) bool {
+	if host, _, err := net.SplitHostPort(name); err == nil {
+		name = host
+	}
+	ip := net.ParseIP(strings.Trim(name, "[]"))
+	return strings.EqualFold(name, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// parameters reads what a request's query says. What is not known, cannot be read or is said
+// twice is an error: without it something else would be done than was meant (rule R2).
+func parameters(r *http.Request, known ...string) (url.Values, error) {
+	no := &courier.Fault{Status: http.StatusBadRequest, Reason: "malformed", Hint: "this takes no parameters"}
+	if len(known) > 0 {
+		no.Hint = "use " + strings.Join(known, ", ")
+	}
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		no.Err = fmt.Errorf("the parameters cannot be read: %w", err)
+		return nil, no
+	}
+	for name, said := range q {
+		switch {
+		case !slices.Contains(known, name):
+			no.Err = fmt.Errorf("the parameter %.40q is not known here", name)
+		case len(said) > 1:
+			no.Err = fmt.Errorf("the parameter %s is given %d times", name, len(said))
+		}
+	}
+	if no.Err != nil {
+		return nil, no
+	}
+	return q, nil
+}

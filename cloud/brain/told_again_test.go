@@ -1,0 +1,40 @@
+package brain
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"sentinel.home.arpa/shared/sim/twiliosim"
+)
+
+// TestH5_CallsSayWhyTheyComeAgain: that it got worse, or that it is a reminder, also from
+// a process that was started in between.
+func TestH5_CallsSayWhyTheyComeAgain(t *testing.T) {
+	in(t, nil, func(h *home) {
+		h.slowly()
+		h.x.Behave(alex, twiliosim.NoAnswer{})
+		h.x.Behave(sam, twiliosim.NoAnswer{})
+		h.nodes["pve2"].kill()
+		rest(20 * time.Minute)
+		for _, c := range h.x.Calls() {
+			if strings.Contains(c.Text, "reminder") || strings.Contains(c.Text, "worse") {
+				h.Errorf("%s heard %q", c.To, c.Text)
+			}
+		}
+		h.crash(time.Second)
+		before := len(h.x.Calls())
+		rest(25 * time.Minute)
+		calls := h.x.Calls()
+		if len(calls) == before || !strings.Contains(calls[before].Text, "This is your home sentinel. This is a reminder. pve 2 at home has not answered") {
+			h.Fatalf("after half an hour %+v", calls[before:])
+		}
+		before = len(calls)
+		h.nodes["pve1"].kill()
+		h.nodes["pve3"].kill()
+		rest(2 * time.Minute)
+		if calls = h.x.Calls(); len(calls) == before || !strings.Contains(calls[before].Text, "This is your home sentinel. It got worse: ") {
+			h.Errorf("when all have failed %+v", calls[before:])
+		}
+	})
+}

@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// searchWithin and copyWithin are how long the brain takes at most for its journal.
+const (
+	searchWithin = 30 * time.Second
+	copyWithin   = 10 * time.Minute
+	maxFact      = 16 << 20
+)
+
+// Search picks facts of the journal; what is empty picks all.
+type Search struct {
+	Site, Node, Incident string
+	Since                string // how long ago, or a time
+	Limit                int
+}
+
+// Journal writes down facts, the newest last: each as the brain says it, or those that have
+// one as their sentence with its time.
+func (o Operator) Journal(w io.Writer, s Search, asJSON bool) error {
+	q := url.Values{}
+	for name, value := range map[string]string{"site": s.Site, "node": s.Node, "incident": s.Incident, "since": s.Since} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	if s.Limit != 0 {
+		q.Set("limit", strconv.Itoa(s.Limit))
+	}
+	resp, err := o.askWithin(searchWithin, http.MethodGet, "/api/v1/journal?"+q.Encode())
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	out := bufio.NewWriter(w)
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, maxFact)
+	for lines.Scan() {
+		if err := writeFact(out, lines.Bytes(), asJSON); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return errors.Join(out.Flush(), fmt.Errorf("the brain's answer broke off: %w", err))
+	}
+	return out.Flush()
+}
+
+func writeFact(w io.Writer, line []byte, asJSON bool) error {
+	if asJSON {
+		_, err := fmt.Fprintf(w, "%s\n", line)
+		return err
+	}
+	var fact struct {
+		Wall time.Time
+		Text string
+	}
+	if err := json.Unmarshal(line, &fact); err != nil {
+		return fmt.Errorf("read the brain's answer: %w", err)
+	}
+	if fact.Text == "" {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "%s  %s\n", fact.Wall.Format(time.DateTime), fact.Text)
+	return err
+}
+
+// Backup writes a copy of the running brain's journal to a file, whole or not at all, and
+// says in one line what it holds, which check finds out.
+func (o Operator) Backup(ctx context.Context, w io.Writer, file string, check func(ctx context.Context, path string) (string, error)) error {
+	dir := filepath.Dir(file)
+	tmp, err := os.CreateTemp(dir, "."+filepath.Base(file)+".tmp*") // which is 0600
+	if err != nil {
+		return fmt.Errorf("write the copy: %w", err)
+	}
+	defer os.Remove(tmp.Name()) // does nothing once it has its name
+	err = o.fetchBackup(tmp)
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if err = errors.Join(err, tmp.Close()); err != nil {
+		return err
+	}
+	held, err := check(ctx, tmp.Name())
+	if err != nil {
+		return fmt.Errorf("the copy is not good: %w", err)
+	}
+	if err := os.Rename(tmp.Name(), file); err != nil {
+		return fmt.Errorf("write the copy: %w", err)
+	}
+	if err := syncDir(dir); err != nil {
+		return fmt.Errorf("write the copy: %w", err)
+	}
+	_, err = fmt.Fprintf(w, "%s: %s, whole and readable.\n", file, held)
+	return err
+}
+
+func (o Operator) fetchBackup(into io.Writer) error {
+	resp, err := o.askWithin(copyWithin, http.MethodGet, "/api/v1/backup")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(into, resp.Body); err != nil {
+		return fmt.Errorf("take the copy from the brain: %w", err)
+	}
+	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

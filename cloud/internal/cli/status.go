@@ -1,0 +1,251 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// rowsMost is how many machines of a site a screen has room for; past it those that are
+// fine are only counted.
+const rowsMost = 30
+
+// status is what the brain's status says, as far as it is written down here.
+type status struct {
+	At        time.Time
+	Verdict   string
+	Well      bool
+	Warnings  []string
+	Sites     []site
+	Incidents []incident
+	Waiting   []stranger
+}
+
+type site struct {
+	Name             string
+	Armed            bool
+	HasPlan          bool      `json:"has_plan"`
+	MaintenanceUntil time.Time `json:"maintenance_until"`
+	Unconfirmed      []string  `json:"unconfirmed_by"`
+	Sources          []source
+	UPSes            []ups
+	Runs             []struct{ Title, Reason string }
+}
+
+type source struct {
+	Name, State      string
+	Heard            bool
+	Age              time.Duration `json:"age_ns"`
+	MutedUntil       time.Time     `json:"muted_until"`
+	MaintenanceUntil time.Time     `json:"maintenance_until"`
+}
+
+type ups struct {
+	Name, Supply string
+	For          time.Duration  `json:"for_ns"`
+	Charge       *float64       `json:"charge_ratio"`
+	Runtime      *time.Duration `json:"runtime_ns"`
+	Load         *float64       `json:"load_ratio"`
+	Age          time.Duration  `json:"age_ns"`
+}
+
+type incident struct {
+	ID, Title, Why, Answered, Outcome string
+	Since, Ended                      time.Time
+	Open                              bool
+	Nodes                             []string
+}
+
+// read reads an answer in JSON, and gives it back as it came.
+func (o Operator) read(path string, into any) ([]byte, error) {
+	resp, err := o.ask(http.MethodGet, path)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxStatus))
+	if err == nil {
+		err = json.Unmarshal(data, into)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the brain's answer: %w", err)
+	}
+	return data, nil
+}
+
+func (o Operator) status() (status, error) {
+	var s status
+	_, err := o.read("/api/v1/status", &s)
+	return s, err
+}
+
+// Status writes one screen: how everything stands. It ends with ErrBadNews if something is
+// wrong. With asJSON it is the brain's own words.
+func (o Operator) Status(w io.Writer, asJSON bool) error {
+	var s status
+	data, err := o.read("/api/v1/status", &s)
+	if err != nil {
+		return err
+	}
+	if !asJSON {
+		data = s.screen()
+	}
+	if _, err := w.Write(data); err != nil {
+		return err
+	}
+	if !s.Well || len(s.Warnings) > 0 {
+		return ErrBadNews
+	}
+	return nil
+}
+
+// toTop clears a terminal's screen.
+const toTop = "\x1b[H\x1b[2J"
+
+// Watch is Status again each second until the context ends, whatever the brain does.
+func (o Operator) Watch(ctx context.Context, w io.Writer) error {
+	each := time.NewTicker(time.Second)
+	defer each.Stop()
+	for {
+		var b bytes.Buffer
+		b.WriteString(toTop)
+		err := o.Status(&b, false)
+		if err != nil && !errors.Is(err, ErrBadNews) {
+			fmt.Fprintln(&b, err)
+		}
+		if _, err := w.Write(b.Bytes()); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-each.C:
+		}
+	}
+}
+
+func (s *status) screen() []byte {
+	var b bytes.Buffer
+	fmt.Fprintln(&b, s.Verdict)
+	for _, text := range s.Warnings {
+		fmt.Fprintln(&b, "! "+text)
+	}
+	for _, site := range s.Sites {
+		fmt.Fprintln(&b)
+		site.write(&b, s.At)
+	}
+	if open := s.open(); len(open) > 0 {
+		fmt.Fprintln(&b, "\nOpen incidents")
+		for _, i := range open {
+			fmt.Fprintln(&b, "  "+i.line(s.At))
+		}
+	}
+	if n := len(s.Waiting); n > 0 {
+		fmt.Fprintf(&b, "\n%d waiting to be let in: sentinel-cloud approve\n", n)
+	}
+	return b.Bytes()
+}
+
+func (s *status) open() []incident {
+	var open []incident
+	for _, i := range s.Incidents {
+		if i.Open {
+			open = append(open, i)
+		}
+	}
+	return open
+}
+
+func (s *site) write(w io.Writer, now time.Time) {
+	fmt.Fprint(w, s.Name)
+	if s.HasPlan {
+		fmt.Fprint(w, ": ", s.plan())
+	}
+	if !s.MaintenanceUntil.IsZero() {
+		fmt.Fprint(w, "; in maintenance until ", until(s.MaintenanceUntil, now))
+	}
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, u := range s.UPSes {
+		fmt.Fprintf(t, "  %s\t%s\t%s ago\n", u.Name, u.says(), age(u.Age))
+	}
+	fine := 0
+	for _, src := range s.Sources {
+		heard := "not heard"
+		if src.Heard {
+			heard = age(src.Age) + " ago"
+		}
+		if src.State == "up" && len(s.Sources) > rowsMost {
+			fine++
+			continue
+		}
+		fmt.Fprintf(t, "  %s\t%s\t%s\n", src.Name, src.State, heard)
+	}
+	_ = t.Flush() // to memory
+	if fine > 0 {
+		fmt.Fprintf(w, "  %d more are up\n", fine)
+	}
+	for _, r := range s.Runs {
+		fmt.Fprintf(w, "  %s, because %s\n", r.Title, r.Reason)
+	}
+}
+
+// plan says how the site's plan stands, and who does not know it yet (rule S10).
+func (s *site) plan() string {
+	text := "the plan is not armed"
+	if s.Armed {
+		text = "the plan is armed"
+	}
+	if len(s.Unconfirmed) > 0 {
+		text += ", but " + s.unconfirmed()
+	}
+	return text
+}
+
+func (s *site) unconfirmed() string {
+	has := " has"
+	if len(s.Unconfirmed) > 1 {
+		has = " have"
+	}
+	return strings.Join(s.Unconfirmed, ", ") + has + " not confirmed"
+}
+
+func (u *ups) says() string {
+	text := u.Supply + " for " + age(u.For)
+	if u.Charge != nil {
+		text += fmt.Sprintf(", %.0f %%", *u.Charge*100)
+	}
+	if u.Runtime != nil {
+		text += ", " + age(*u.Runtime) + " left"
+	}
+	if u.Load != nil {
+		text += fmt.Sprintf(", load %.0f %%", *u.Load*100)
+	}
+	return text
+}
+
+// age is a time as the page shows it.
+func age(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	}
+	return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
+}
+
+// until is a moment as the page shows it: the clock alone if it is today, as of now.
+func until(t, now time.Time) string {
+	if t.Format(time.DateOnly) == now.In(t.Location()).Format(time.DateOnly) {
+		return t.Format("15:04")
+	}
+	return t.Format("Mon 2 Jan 15:04")
+}
