@@ -29,7 +29,7 @@ scenarios:
 
 ## pauses: the real programs are stopped for a minute each, judged by the edges
 pauses:
-	go test -tags lab -count=1 -v -timeout 15m -run Pauses ./deploy/lab
+	go test -tags lab -count=1 -v -timeout 15m -parallel 3 -run Pauses ./deploy/lab
 
 ## controls: each story with one thing broken on purpose, which it must notice
 controls:

@@ -29,8 +29,8 @@ type commands struct {
 		Disarm struct{} `cmd:"" help:"Hold the plan's commands back."`
 	} `cmd:"" help:"Arm or disarm the plan."`
 	Status struct {
-		Watch bool `help:"Again each second, until you end it."`
-		JSON  bool `help:"As the brain says it, in JSON."`
+		Watch bool `help:"Again each second, until you end it." xor:"how"`
+		JSON  bool `help:"As the brain says it, in JSON." xor:"how"`
 	} `cmd:"" help:"How everything stands, on one screen. Exit 1: something is wrong."`
 	Incidents struct {
 		JSON bool `help:"As the brain says it, in JSON."`
@@ -39,8 +39,8 @@ type commands struct {
 		ID string `arg:"" help:"The incident, as incidents lists it."`
 	} `cmd:"" help:"What happened in an incident, and because of what."`
 	Ack struct {
-		ID string `arg:"" help:"The incident, as the page names it."`
-	} `cmd:"" help:"Say that you know of an incident; nobody is called about it any more."`
+		ID string `arg:"" help:"The incident, as incidents lists it."`
+	} `cmd:"" help:"Say that you know of an incident; nobody is called about it any more, unless it gets worse."`
 	Mute struct {
 		Node string `arg:"" help:"The node or Pi."`
 		For  string `help:"For how long, from 1m to 30d; 2h if you do not say."`

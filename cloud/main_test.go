@@ -84,6 +84,7 @@ func TestCommands(t *testing.T) {
 		{"no brain to approve", []string{"approve", "pve9", "--key", "ed25519:x", "--site", "home", "--socket", nobody}, 1, "", "reach the brain"},
 		{"no node", []string{"mute"}, 2, "", `expected "<node>"`},
 		{"for how long, and its end", []string{"maintain", "pve1", "--for", "2h", "--end"}, 2, "", "--for and --end can't be used together"},
+		{"again and again, in JSON", []string{"status", "--watch", "--json"}, 2, "", "--watch and --json can't be used together"},
 		{"no brain to look at", []string{"status", "--socket", nobody}, 1, "", "reach the brain"},
 		{"no brain to list", []string{"incidents", "--json", "--socket", nobody}, 1, "", "reach the brain"},
 		{"no brain that remembers", []string{"timeline", "x", "--socket", nobody}, 1, "", "reach the brain"},
@@ -131,7 +132,7 @@ func TestRun(t *testing.T) {
 		if code, out, errs := does(t, "approve", "--socket", socket); code != 0 || out != "Nobody waits to be approved.\n" {
 			t.Errorf("approve: exit %d %q %q", code, out, errs)
 		}
-		if code, _, errs := does(t, "approve", "pve9", "--socket", socket); code != 1 || !strings.HasPrefix(errs, "no such pve9 waits to be approved; ") {
+		if code, _, errs := does(t, "approve", "pve9", "--socket", socket); code != 1 || !strings.HasPrefix(errs, `no such "pve9" waits to be approved; `) {
 			t.Errorf("approve: exit %d %q", code, errs)
 		}
 		if err := cmd.Process.Signal(end); err != nil {

@@ -198,7 +198,11 @@ func TestTailnet(t *testing.T) {
 		t.Errorf("the approved machine was answered with %v", err)
 	}
 
-	for _, n := range control.AllNodes() { // rule N10
+	until(t, "the home relays", func() bool { return b.reach.learn(t.Context()) }) // rule N10
+	if b.uplink.gone(t.Context()) {
+		t.Error("the tailnet is said to be out of reach")
+	}
+	for _, n := range control.AllNodes() {
 		if n.Hostinfo.Hostname() == "pve1" {
 			n.KeyExpiry = time.Now().Add(72 * time.Hour)
 			control.UpdateNode(n)
@@ -232,4 +236,7 @@ func TestTailnet_OutOfReach(t *testing.T) {
 	ran(t, "the brain", b.Run)
 	until(t, "the first turn", func() bool { return b.page() != nil && len(b.health.Ready()) == 0 })
 	until(t, "the tailnet's first state", func() bool { return b.tailnet.Status().State == "NeedsLogin" })
+	if !b.uplink.gone(t.Context()) { // rule N10
+		t.Error("a brain that must log in is said to reach the tailnet")
+	}
 }

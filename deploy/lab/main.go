@@ -211,6 +211,7 @@ func control(h *home.Home, addr string, b *board) (stop func(), err error) {
 	for _, l := range []string{
 		"lab: brain      " + h.Page() + "   (the page)",
 		"lab: control    http://" + ln.Addr().String() + "   (buttons, and POST /lab/unplug ...)",
+		"lab: verbs      " + h.Verbs() + " status",
 		"lab: phone      +1 555 0100             (calls appear here; spoken aloud with espeak-ng)",
 		"lab: keys       " + desk.Help,
 	} {

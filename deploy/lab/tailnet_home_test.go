@@ -194,7 +194,7 @@ func (h *overTailnet) programs() {
 		if err != nil {
 			return err
 		}
-		b, err := brain.New(ctx, cfg, slog.New(slog.NewTextHandler(log, nil)))
+		b, err := brain.New(ctx, cfg, slog.New(slog.NewTextHandler(log, nil)), nil)
 		if err != nil {
 			return err
 		}

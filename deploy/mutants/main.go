@@ -25,23 +25,26 @@ var survivors string
 
 func main() {
 	workers := flag.Int("workers", 2, "how many breaks are tested at once")
+	only := choice{}
+	flag.StringVar(&only.files, "files", "", "break only the files of which the `name` is one of these, as watch.go,worse.go")
+	flag.IntVar(&only.checks, "checks", 0, "how many random histories each break is tested with, the same for all; 0: as many as the tests like")
 	flag.Parse()
 	packages := flag.Args()
 	if len(packages) == 0 {
 		packages = pure()
 	}
-	if err := run(packages, *workers); err != nil {
+	if err := run(packages, *workers, only); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(packages []string, workers int) error {
+func run(packages []string, workers int, only choice) error {
 	why := explained()
 	var all, news tally
 	var table, list strings.Builder
 	for _, p := range packages {
-		found, err := unleash(p, workers)
+		found, err := unleash(p, workers, only)
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -30,19 +31,30 @@ type bench struct {
 	limit    int      // seconds of processor time that they may take
 }
 
+// choice is how much of a package is tested, where all of it takes hours.
+type choice struct {
+	files  string // their names; empty: all
+	checks int    // of random histories; 0: as many as the tests like
+}
+
+func (c choice) leavesOut(m *mutant) bool {
+	return c.files != "" && !slices.Contains(strings.Split(c.files, ","), filepath.Base(m.file))
+}
+
 // unleash lets the mutants of one package loose.
-func unleash(pkg string, workers int) ([]*mutant, error) {
+func unleash(pkg string, workers int, only choice) ([]*mutant, error) {
 	found, err := list(pkg)
 	if err != nil {
 		return nil, err
 	}
+	found = slices.DeleteFunc(found, only.leavesOut)
 	dir, err := os.MkdirTemp("", "mutants-")
 	if err != nil {
 		return nil, fmt.Errorf("make room for the breaks: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	b := &bench{pkg: pkg, dir: dir, limit: 600}
-	if err := b.prepare(); err != nil {
+	if err := b.prepare(only); err != nil {
 		return nil, err
 	}
 	errs := make([]error, workers)
@@ -67,7 +79,7 @@ func unleash(pkg string, workers int) ([]*mutant, error) {
 
 // prepare copies what the tests read and sees that they pass unbroken. What they take of the
 // processor, unlike what they take of the day, does not depend on what else runs.
-func (b *bench) prepare() error {
+func (b *bench) prepare(only choice) error {
 	if err := os.CopyFS(b.place(), os.DirFS(b.pkg)); err != nil {
 		return fmt.Errorf("copy %s: %w", b.pkg, err)
 	}
@@ -78,6 +90,9 @@ func (b *bench) prepare() error {
 	}
 	if slices.ContainsFunc(tests, importsRapid) { // the smallest history that fails is of no interest
 		b.args = append(b.args, "-rapid.shrinktime", "1ms", "-rapid.nofailfile")
+		if only.checks > 0 {
+			b.args = append(b.args, "-rapid.seed", "1", "-rapid.checks", strconv.Itoa(only.checks))
+		}
 	}
 	if text, err := b.compile("whole", nil); err != nil {
 		return fmt.Errorf("compile %s unbroken: %w\n%s", b.pkg, err, text)

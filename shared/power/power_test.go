@@ -83,6 +83,10 @@ func TestU6_ImpossibleValuesAreRefused(t *testing.T) {
 	if err := ok.Validate(); err != nil {
 		t.Errorf("a dead battery refused: %v", err)
 	}
+	most := Status{Charge: new(1.05), Runtime: new(Seconds(7 * 24 * 3600)), Load: new(3.0), LineVolts: new(1000.0)}
+	if err := most.Validate(); err != nil {
+		t.Errorf("the most that can be refused: %v", err)
+	}
 }
 
 func TestU6_ImpossibleReadingsAreRefused(t *testing.T) {
@@ -104,7 +108,7 @@ func TestU6_ImpossibleReadingsAreRefused(t *testing.T) {
 		}
 	}
 	for _, s := range []Supply{Unknown, Mains, Battery, SelfTest, Calibrates} {
-		if err := (Reading{Supply: s, For: 1, LowFor: new(Seconds(0))}).Validate(); err != nil {
+		if err := (Reading{Supply: s, For: maxFor, LowFor: new(Seconds(0))}).Validate(); err != nil {
 			t.Errorf("%s: %v", s, err)
 		}
 	}
@@ -139,6 +143,7 @@ func TestSpell(t *testing.T) {
 		2 * time.Minute:          "2 min",
 		59 * time.Minute:         "59 min",
 		time.Hour:                "1 h",
+		61 * time.Minute:         "1 h 1 min",
 		80 * time.Minute:         "1 h 20 min",
 		25 * time.Hour:           "25 h",
 	} {

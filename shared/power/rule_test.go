@@ -64,6 +64,10 @@ func TestS2_Rule(t *testing.T) {
 			in: 21 * time.Second},
 		{name: "one answer missed at the ride-through", policy: DefaultPolicy(), r: Reading{Supply: Battery, For: 10, LostFor: new(Seconds(1))},
 			start: true, reason: "out for 10 s"},
+		{name: "S5: 3 s old is fresh", policy: DefaultPolicy(), r: Reading{Supply: Battery, For: 10, LostFor: new(Seconds(3))},
+			start: true, reason: "out for 10 s"},
+		{name: "S5: over 3 s old is not", policy: DefaultPolicy(), r: Reading{Supply: Battery, For: 10, LostFor: new(Seconds(3.1))},
+			in: 26900 * time.Millisecond},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) { checkVerdict(t, c.policy.Decide(c.r, need), c.start, c.urgent, c.reason, c.in) })

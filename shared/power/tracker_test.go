@@ -92,6 +92,23 @@ func TestU3_OldReasonIsNotThisTransfers(t *testing.T) {
 	})
 }
 
+// TestU3_ATransferIsNewByItsDateAlso, where the UPS tells no count; no date is not a new one.
+func TestU3_ATransferIsNewByItsDateAlso(t *testing.T) {
+	uncounted := func(s *Status) { s.Transfers = nil }
+	undated := func(s *Status) { s.Transfers, s.OnBatteryAt = nil, "" }
+	steps := func(before, then func(*Status), supply Supply) []step {
+		return []step{
+			{at: 0, answer: "selftest_after", change: before, supply: Mains, for_: 0, low: not, lost: not},
+			{at: 1, answer: "selftest_onbatt", change: then, supply: supply, for_: 0, low: not, lost: not},
+		}
+	}
+	older := func(s *Status) { s.Transfers, s.OnBatteryAt = nil, "2026-11-20 03:30:00 +0000" }
+	runSteps(t, steps(older, uncounted, SelfTest))
+	runSteps(t, steps(uncounted, uncounted, Battery))
+	runSteps(t, steps(older, undated, Battery))
+	runSteps(t, steps(undated, uncounted, Battery))
+}
+
 func TestU3_ConfirmedOutageIsNoSelfTest(t *testing.T) {
 	runSteps(t, []step{
 		{at: 0, answer: "online", supply: Mains, for_: 0, low: not, lost: not},
@@ -113,8 +130,15 @@ func TestU3_SelfTestLastsFortySeconds(t *testing.T) {
 		{at: 0, answer: "online", supply: Mains, for_: 0, low: not, lost: not},
 		{at: 1, answer: "selftest_onbatt", supply: SelfTest, for_: 0, low: not, lost: not},
 		{at: 21, answer: "", supply: SelfTest, for_: 20, low: not, lost: 0},
+		{at: 41, answer: "", supply: SelfTest, for_: 40, low: not, lost: 20},
 		{at: 42, answer: "", supply: Battery, for_: 41, low: not, lost: 21},
 	})
+	// Nor if no report comes at all: it is one when the rule said that it would be.
+	r := Reading{Supply: SelfTest, For: 30}
+	in := DefaultPolicy().Decide(r, 0).In
+	if in != 10*time.Second || r.Aged(in-time.Millisecond).Supply != SelfTest || r.Aged(in).Supply != Battery {
+		t.Errorf("an outage in %v; by then it is %s", in, r.Aged(in).Supply)
+	}
 }
 
 func TestU3_LowBatteryInASelfTestIsTimed(t *testing.T) {

@@ -313,6 +313,59 @@ func TestDueIsWhatIsUnanswered(t *testing.T) {
 	if diff := cmp.Diff([]string{"listing/pve2", "listing/nas", "guest/100"}, got); diff != "" {
 		t.Errorf("Looks (-want +got):\n%s", diff)
 	}
+	g.answer(21, "listing/nas", errors.New("no route to host"))
+	g.answer(21, "guest/100", nil)
+	if due := g.run.Due(at(21)); len(due) != 1 || due[0].Target.ID() != "listing/pve2" {
+		t.Errorf("what was answered is still due: %v", due)
+	}
+}
+
+// TestNothingIsToldBeforeItIsSent: a stage that has begun has asked and told nobody yet, and
+// to ask a node for its guests is not to tell it anything.
+func TestNothingIsToldBeforeItIsSent(t *testing.T) {
+	g := start(t, plan(), false)
+	g.take(g.run.Next(at(0)))
+	if looks := g.run.Looks(); len(looks) != 0 {
+		t.Errorf("nothing was asked, and it looks at %v", looks)
+	}
+	g.take(g.run.Next(at(0)))
+	g.answer(1, "listing/pve1", nil, 100)
+	if g.run.Told() {
+		t.Error("told, though only asked")
+	}
+	g.next(1)
+	if !g.run.Told() {
+		t.Error("not told, though a guest was")
+	}
+}
+
+func TestG1_ARunThatIsOverDoesNotAdvance(t *testing.T) {
+	p := plan()
+	p.Stages = p.Stages[2:]
+	for name, over := range map[string]func(*rig){
+		"aborted": func(g *rig) { g.take(g.run.Abort(at(2), "the power is back")) },
+		"ended":   func(g *rig) { g.see(2, "node/nas", down); g.next(2) },
+	} {
+		g := start(t, p, false)
+		g.next(0)
+		g.answer(1, "node/nas", nil)
+		if !g.run.Advancing(at(2)) {
+			t.Fatalf("%s: it does not advance before", name)
+		}
+		over(g)
+		if !g.run.Over() || g.run.Advancing(at(2)) {
+			t.Errorf("%s: over %v, advancing %v", name, g.run.Over(), g.run.Advancing(at(2)))
+		}
+	}
+}
+
+func TestOpenStates(t *testing.T) {
+	for s, want := range map[shutdown.State]bool{shutdown.None: false, shutdown.Begun: true, shutdown.Advancing: true,
+		shutdown.HasEnded: false, shutdown.Stopped: false, shutdown.Disarmed: false} {
+		if s.Open() != want {
+			t.Errorf("%s is open: %v", s, s.Open())
+		}
+	}
 }
 
 // TestS4_GuestsOfANodeThatIsOff are not waited for: nothing runs there.
@@ -444,8 +497,9 @@ func TestS4_AFailedShutdownIsToldAgain(t *testing.T) {
 		t.Fatalf("while its task runs: %+v", es)
 	}
 	locked := shutdown.Sight{Running: true, Failed: "its shutdown failed: VM is locked (backup)"}
-	if got := apply(r.Seen(now.Add(time.Second), "guest/100", locked)); len(got) != 1 || got[0] != shutdown.Refused {
-		t.Fatalf("after its task failed: %v", got)
+	es := r.Seen(now.Add(time.Second), "guest/100", locked)
+	if got := apply(es); len(got) != 1 || got[0] != shutdown.Refused || es[0].Again {
+		t.Fatalf("after its task failed: %+v", es)
 	}
 	if es := r.Seen(now.Add(time.Second), "guest/100", locked); es != nil {
 		t.Fatalf("the same failure again: %+v", es)

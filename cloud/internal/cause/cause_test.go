@@ -109,6 +109,7 @@ func TestU9_Unpowered(t *testing.T) {
 		"fed by both, one of which is well":   {[]string{"a", "b", "x"}, feeds, nil, []string{"ups1"}, []string{"a", "b"}},
 		"fed by both, and both are gone":      {[]string{"a", "b", "c", "x"}, feeds, map[string]int{"ups2": 1}, []string{"ups1", "ups2"}, []string{"a", "b", "c", "x"}},
 		"none that it alone feeds":            {[]string{"a", "b"}, redundant, nil, []string{"ups1", "ups2"}, []string{"a", "b"}},
+		"none that it alone feeds, all gone":  {[]string{"a", "b"}, map[string][]string{"ups1": {"a", "b"}, "ups2": {"a", "b", "c"}}, nil, []string{"ups1"}, []string{"a", "b"}},
 		"none that it alone feeds, one lives": {[]string{"b"}, redundant, map[string]int{"ups1": 1, "ups2": 1}, nil, nil},
 	} {
 		enough := func(ups string) int {

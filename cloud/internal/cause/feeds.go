@@ -19,7 +19,8 @@ func Feeders(node string, feeds map[string][]string) []string {
 // Unpowered finds the UPSes of which everything is silent, and the nodes that lost their
 // power with them (rule U9). A UPS is judged by the nodes that it alone feeds, or if there
 // are none, by all that it feeds; enough says how many of them must be silent for it, 0 to
-// leave the UPS out. A node that several UPSes feed is among the nodes if all of those are.
+// leave the UPS out. A node that several UPSes feed is among the nodes if all of those are,
+// or one that was judged by it.
 func Unpowered(silent []string, up []Source, feeds map[string][]string, enough func(ups string) int) (upses, nodes []string) {
 	for _, ups := range slices.Sorted(maps.Keys(feeds)) {
 		least := enough(ups)
@@ -39,7 +40,7 @@ func Unpowered(silent []string, up []Source, feeds map[string][]string, enough f
 	for _, n := range silent {
 		by := Feeders(n, feeds)
 		powered := func(ups string) bool { return !slices.Contains(upses, ups) }
-		sole := len(upses) > 0 && slices.ContainsFunc(upses, func(ups string) bool { return slices.Contains(own(ups, feeds), n) })
+		sole := slices.ContainsFunc(upses, func(ups string) bool { return slices.Contains(own(ups, feeds), n) })
 		if len(by) > 0 && (sole || !slices.ContainsFunc(by, powered)) {
 			nodes = append(nodes, n)
 		}

@@ -129,6 +129,9 @@ func (o Operator) askWithin(d time.Duration, method, path string) (*http.Respons
 	resp, err := client.Do(req)
 	if err != nil {
 		cancel()
+		if request := (*url.Error)(nil); errors.As(err, &request) { // whose address says nothing: the socket counts
+			err = request.Err
+		}
 		return nil, fmt.Errorf("reach the brain; does it run, and are you root? %w", err)
 	}
 	resp.Body = &body{resp.Body, cancel}

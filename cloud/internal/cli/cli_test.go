@@ -128,8 +128,9 @@ func TestR8_Waiting(t *testing.T) {
 }
 
 func TestPress_NoBrain(t *testing.T) {
-	err := Operator{Socket: filepath.Join(t.TempDir(), "none")}.Press("/x")
-	if err == nil || !strings.HasPrefix(err.Error(), "reach the brain; does it run, and are you root? ") {
+	socket := filepath.Join(t.TempDir(), "none")
+	err := Operator{Socket: socket}.Press("/x")
+	if err == nil || err.Error() != "reach the brain; does it run, and are you root? dial unix "+socket+": connect: no such file or directory" {
 		t.Errorf("got %v", err)
 	}
 }

@@ -82,6 +82,9 @@ func writeFact(w io.Writer, line []byte, asJSON bool) error {
 // Backup writes a copy of the running brain's journal to a file, whole or not at all, and
 // says in one line what it holds, which check finds out.
 func (o Operator) Backup(ctx context.Context, w io.Writer, file string, check func(ctx context.Context, path string) (string, error)) error {
+	if _, err := os.Lstat(file + "-wal"); err == nil { // what its owner writes from now on would be lost
+		return fmt.Errorf("%s is in use, since a log lies beside it; the copy needs another name", file)
+	}
 	dir := filepath.Dir(file)
 	tmp, err := os.CreateTemp(dir, "."+filepath.Base(file)+".tmp*") // which is 0600
 	if err != nil {

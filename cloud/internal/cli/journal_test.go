@@ -110,3 +110,19 @@ func TestR3_Backup(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestR3_BackupOntoAJournal: the brain's own, or another that is in use, stays.
+func TestR3_BackupOntoAJournal(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "journal.db")
+	for _, f := range []string{file, file + "-wal"} {
+		if err := os.WriteFile(f, []byte("what happened"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o, _ := brain(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "a copy") })
+	fine := func(context.Context, string) (string, error) { return "6 facts", nil }
+	err := o.Backup(t.Context(), io.Discard, file, fine)
+	if data, _ := os.ReadFile(file); err == nil || !strings.Contains(err.Error(), "is in use") || string(data) != "what happened" {
+		t.Errorf("%v, %q", err, data)
+	}
+}

@@ -164,8 +164,11 @@ func (o Operator) nodeOrSite(name string, isSite bool) (path string, ofSite bool
 		return "", false, err
 	}
 	named := slices.ContainsFunc(s.Sites, func(x site) bool { return x.Name == name })
-	if isSite || named && s.source(name) == nil {
+	switch {
+	case isSite || named && s.source(name) == nil:
 		return "/api/v1/sites/" + url.PathEscape(name), true, nil
+	case s.source(name) == nil:
+		return "", false, fmt.Errorf("there is no node or site %q; `sentinel-cloud status` lists them", name)
 	}
 	return nodePath(name), false, nil
 }

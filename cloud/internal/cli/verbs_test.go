@@ -69,6 +69,19 @@ func TestH9_Verbs(t *testing.T) {
 	}
 }
 
+// TestMaintain_Nobody says that a name is neither a node's nor a site's.
+func TestMaintain_Nobody(t *testing.T) {
+	o, asked := brain(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, house) })
+	var b strings.Builder
+	err := o.Maintain(&b, "hom", "2h", false, false)
+	if want := "there is no node or site \"hom\"; `sentinel-cloud status` lists them"; err == nil || err.Error() != want || b.Len() > 0 {
+		t.Errorf("%v, it says %q", err, b.String())
+	}
+	if want := []string{"GET /api/v1/status"}; !slices.Equal(*asked, want) {
+		t.Errorf("asked %q", *asked)
+	}
+}
+
 // TestS10_ArmWaitsForThePi says what is so once the Pi has confirmed, and that it has not
 // if it does not.
 func TestS10_ArmWaitsForThePi(t *testing.T) {

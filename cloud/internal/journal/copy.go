@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -54,8 +55,12 @@ func copyFile(ctx context.Context, from, to string) error {
 // atRest opens a journal that no program has open, without leaving anything beside it if
 // nothing lies there.
 func atRest(path string) (*sql.DB, error) {
-	if _, err := os.Stat(path); err != nil {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
 		return nil, err
+	case !info.Mode().IsRegular(): // a pipe would be waited for, without end
+		return nil, fmt.Errorf("%s: %w", path, errNone)
 	}
 	how := url.Values{"mode": {"ro"}}
 	if _, err := os.Stat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
@@ -99,7 +104,7 @@ func check(ctx context.Context, db *sql.DB, readable func(body []byte) error) (g
 		return got, err
 	}
 	if found != "ok" {
-		return got, fmt.Errorf("%w: %s", errGarbled, found)
+		return got, fmt.Errorf("%w: %s", errGarbled, strings.Join(strings.Fields(found), " "))
 	}
 	if _, err := known().read(ctx, db, Want{Readable: readable}); err != nil {
 		return got, err

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -62,11 +63,17 @@ func TestR3_Check(t *testing.T) {
 		"a newer layout":        {sqlDo(`PRAGMA user_version = 3`), true},
 		"a newer fact":          {sqlDo(`UPDATE facts SET name = 'moon_fell' WHERE n = 5`), true},
 		"facts without a start": {sqlDo(`DELETE FROM snapshots; DELETE FROM facts WHERE n < 5`), false},
-		"no file":               {func(t *testing.T, path string) { _ = os.Remove(path) }, false},
+		"a pipe": {func(t *testing.T, path string) {
+			_ = os.Remove(path)
+			if err := syscall.Mkfifo(path, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, false},
+		"no file": {func(t *testing.T, path string) { _ = os.Remove(path) }, false},
 	} {
 		path := archived(t, 1000, 300, 900)
 		tt.spoil(t, path)
-		if _, err := journal.Check(t.Context(), path, good); err == nil || errors.Is(err, journal.ErrNewer) != tt.newer || !strings.Contains(err.Error(), path) {
+		if _, err := journal.Check(t.Context(), path, good); err == nil || errors.Is(err, journal.ErrNewer) != tt.newer || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -2,6 +2,7 @@ package guardian_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -122,6 +123,15 @@ func TestU5_ContactLostOnBatteryIsDanger(t *testing.T) {
 		h.report(r)
 	}
 	h.beganAt(40 * time.Second) // LostFor, 30 s, and 10 s for the brain
+}
+
+// TestU3_TheLoopIsWokenWhenASelfTestTooLongIsAnOutage though no report comes.
+func TestU3_TheLoopIsWokenWhenASelfTestTooLongIsAnOutage(t *testing.T) {
+	h := newHouse(t, orders())
+	h.report(power.Reading{Supply: power.SelfTest, For: 15})
+	if got := h.g.NextDeadline().Sub(h.now); got != 25*time.Second {
+		t.Errorf("woken after %v, want 25 s", got)
+	}
 }
 
 func TestU3_AReasonThatPassesStartsPatienceAnew(t *testing.T) {
@@ -259,4 +269,31 @@ func TestG1_TheUPSWithTheLeastTimeCounts(t *testing.T) {
 		h.note(h.g.Reported(h.now, "z-short", short))
 	}
 	h.beganAt(3 * time.Second) // its first report is at 1 s
+}
+
+// TestS5_AReadingOfThreeSecondsAgoIsFresh: what it says of the runtime counts as well.
+func TestS5_AReadingOfThreeSecondsAgoIsFresh(t *testing.T) {
+	h := newHouse(t, orders())
+	h.out = h.now
+	soon := power.Seconds(100)
+	short := battery(0)
+	short.Runtime = &soon
+	h.report(short)
+	h.now = h.now.Add(3 * time.Second)
+	h.note(h.g.Tick(h.now))
+	h.beganAt(3 * time.Second)
+}
+
+// TestU7_OfTwoAlikeTheFirstIsTheReason, in the order of their names.
+func TestU7_OfTwoAlikeTheFirstIsTheReason(t *testing.T) {
+	h := newHouse(t, orders())
+	h.out = h.now
+	for range 11 {
+		h.now = h.now.Add(time.Second)
+		h.note(h.g.Reported(h.now, "a", battery(30*time.Second)))
+		h.note(h.g.Reported(h.now, "b", battery(60*time.Second)))
+	}
+	if h.g.Run == nil || !strings.Contains(h.g.Run.Reason, "out for 30 s") {
+		t.Errorf("the run is %+v", h.g.Run)
+	}
 }

@@ -34,6 +34,7 @@ func TestS9_ARunGoesOnThoughTheUPSFellSilentWithTheRestart(t *testing.T) {
 		"after 10 s":         {10 * time.Second, 20},
 		"after 25 s":         {25 * time.Second, 10}, // this process has to listen as well
 		"after 4 min":        {4 * time.Minute, 10},
+		"after 5 min":        {5 * time.Minute, 10},
 		"after 6 min":        {6 * time.Minute, 0}, // much may have happened since
 		"in another boot":    {-1, 0},
 		"after 1 h, as well": {time.Hour, 0},
@@ -112,6 +113,66 @@ func TestS9_APauseRightAfterARestartDoesNotForgetTheOutage(t *testing.T) {
 	}
 }
 
+// TestU2_AnOutageIsRememberedWithItsBeginAndItsTransfer, and anew only if those change.
+func TestU2_AnOutageIsRememberedWithItsBeginAndItsTransfer(t *testing.T) {
+	h := newHouse(t, orders())
+	named := func(supply power.Supply, at string) power.Reading {
+		r := power.Reading{Supply: supply, For: 4}
+		r.OnBatteryAt = at
+		return r
+	}
+	lost := named(power.Battery, "third")
+	lost.LostFor = new(power.Seconds(1))
+	for _, c := range []struct {
+		name  string
+		r     power.Reading
+		noted bool
+		of    string // the transfer that is remembered then
+	}{
+		{"unnamed", named(power.Battery, ""), true, ""},
+		{"unnamed still", named(power.Battery, ""), false, ""},
+		{"named", named(power.Battery, "first"), true, "first"},
+		{"the same", named(power.Battery, "first"), false, "first"},
+		{"no longer named", named(power.Battery, ""), false, "first"},
+		{"another", named(power.Battery, "second"), true, "second"},
+		{"another, of a test", named(power.SelfTest, "third"), false, "second"},
+		{"another, of a UPS that is lost", lost, false, "second"},
+	} {
+		before := len(h.all(guardian.OnBattery))
+		h.now = h.now.Add(time.Second)
+		h.report(c.r)
+		noted := h.all(guardian.OnBattery)[before:]
+		if o, ok := h.g.Outage("ups"); len(noted) > 0 != c.noted || !ok || o.Transfer.At != c.of {
+			t.Errorf("%s: noted %v, remembered %+v", c.name, noted, o)
+		}
+		for _, e := range noted {
+			if e.Event.At != h.now.Add(-4*time.Second) || (e.Transfer != nil) != (c.of != "") {
+				t.Errorf("%s: noted %+v", c.name, e)
+			}
+		}
+	}
+}
+
+// TestU3_ALowBatteryIsRememberedAsAnOutage whatever the reason of the transfer, but not on
+// mains; a test with a full one is none.
+func TestU3_ALowBatteryIsRememberedAsAnOutage(t *testing.T) {
+	low := new(power.Seconds(2))
+	for name, c := range map[string]struct {
+		r    power.Reading
+		want int
+	}{
+		"a test":         {power.Reading{Supply: power.SelfTest}, 0},
+		"a low one":      {power.Reading{Supply: power.SelfTest, LowFor: low}, 1},
+		"a low on mains": {power.Reading{Supply: power.Mains, LowFor: low}, 0},
+	} {
+		h := newHouse(t, orders())
+		h.report(c.r)
+		if out := h.g.Out(); len(out) != c.want || len(h.all(guardian.OnBattery)) != c.want {
+			t.Errorf("%s: out %v", name, out)
+		}
+	}
+}
+
 // The first of two UPSes on mains says nothing of the other, heard again or not.
 func TestU7_TheFirstOnMainsAfterARestartDoesNotEndTheOutage(t *testing.T) {
 	for name, again := range map[string]func(*house){
@@ -175,6 +236,26 @@ func TestU7_AUPSThatIsNoLongerConfiguredHoldsNothingUp(t *testing.T) {
 	}
 }
 
+// TestU7_NoUPSHeardIsNotMains: all that was on battery is no longer configured, and what is
+// there now has not said what it is on.
+func TestU7_NoUPSHeardIsNotMains(t *testing.T) {
+	h := newHouse(t, orders())
+	h.out = h.now
+	for range 21 {
+		h.now = h.now.Add(time.Second)
+		h.note(h.g.Reported(h.now, "gone", battery(h.now.Sub(h.out))))
+	}
+	h.restart(h.now)
+	h.report(power.Reading{Supply: power.Unknown})
+	if len(h.began()) != 1 || h.g.Run.Over() {
+		t.Errorf("%d runs, and it is over: %v", len(h.began()), h.g.Run.Over())
+	}
+	h.report(mains())
+	if !h.g.Run.Over() {
+		t.Error("not over on mains")
+	}
+}
+
 func TestG5_TheHighestEpochSeenSurvivesACrash(t *testing.T) {
 	h := newHouse(t, orders())
 	h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 41, Holder: "brain"}, shutdown.None))
@@ -195,6 +276,10 @@ func TestG5_TheHighestEpochSeenSurvivesACrash(t *testing.T) {
 	h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 41, Holder: "brain"}, shutdown.None))
 	if n := len(h.all(guardian.EpochSeen)); n != 1 {
 		t.Errorf("one that its own run has outrun is written down")
+	}
+	h.note(h.g.Mandated(h.now, h.g.Epoch, shutdown.None))
+	if n := len(h.all(guardian.EpochSeen)); n != 1 {
+		t.Errorf("its own, which the brain repeats, is written down")
 	}
 }
 

@@ -19,6 +19,7 @@ func TestG2_ALaterEpochOfTheBrainIsYieldedTo(t *testing.T) {
 		"later without a run":     {shutdown.Epoch{Counter: 2, Holder: "brain"}, shutdown.None, false},
 		"later with an ended one": {shutdown.Epoch{Counter: 2, Holder: "brain"}, shutdown.HasEnded, false},
 		"earlier and advancing":   {shutdown.Epoch{Counter: 1, Holder: "brain"}, shutdown.Advancing, false},
+		"the Pi's own, repeated":  {shutdown.Epoch{Counter: 1, Holder: "pi"}, shutdown.Advancing, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(t, orders())

@@ -3,11 +3,13 @@
 package abuse_test
 
 import (
+	"cmp"
 	"database/sql"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -196,6 +198,10 @@ var others = []broken{
 	{program: "cloud", file: "journal.db", name: "a fact's body garbled", spoil: sqlDo(`UPDATE facts SET body='{"x' WHERE n=(SELECT max(n) FROM facts)`), says: []string{"journal"}},
 	{program: "cloud", file: "journal.db", name: "a fact of a site that is gone", spoil: sqlDo(`INSERT INTO facts SELECT 98,at,wall,boot,since_boot,'source_appeared',1,'{"Site":"moon","Name":"x","Role":"node"}' FROM facts LIMIT 1`)},
 	{program: "cloud", file: "journal.db", name: "a fact of the year 2262", spoil: sqlDo(`INSERT INTO facts SELECT 97,9223372036854775807,9223372036854775807,boot,9223372036854775807,name,1,body FROM facts WHERE name='brain_started' LIMIT 1`)},
+	{program: "cloud", file: "copy-of-journal-x", name: "garbage", spoil: text("\x00\xff"), after: gone("copy-of-journal-x")},
+	{program: "cloud", file: "copy-of-journal-x", name: "a directory", spoil: directory},
+	{program: "cloud", file: "arming-unknown", name: "a directory", spoil: directory},
+	{program: "cloud", file: "arming-unknown", name: "10 MB", spoil: huge},
 	{program: "cloud", file: "credentials/proxmox-secret", name: "missing", spoil: missing, refuses: refuses, says: []string{"proxmox-secret", "no such file"}},
 	{program: "cloud", file: "credentials/proxmox-secret", name: "empty", spoil: text(""), refuses: refuses, says: []string{"proxmox-secret", "empty"}},
 	{program: "cloud", file: "credentials/proxmox-secret", name: "10 MB", spoil: huge, refuses: refuses, says: []string{"proxmox-secret", "larger than"}},
@@ -212,6 +218,19 @@ var others = []broken{
 	{program: "pi-proxy", file: "seen.json", name: "garbage", spoil: text("\x00\xff"), says: []string{"read what was seen"}, once: "read what was seen"},
 	{program: "pi-proxy", file: "seen.json", name: "10 MB", spoil: huge, says: []string{"read what was seen", "over the limit"}, once: "read what was seen"},
 	{program: "pi-proxy", file: "seen.json", name: "a directory", spoil: directoryInPlace, says: []string{"read what was seen"}, once: "read what was seen"},
+	{program: "pi-proxy", file: "record.jsonl", name: "empty", spoil: text("")},
+	{program: "pi-proxy", file: "record.jsonl", name: "garbage", spoil: text("\x00\xff\n[]\n{\"n\":\"x\"}\n"), says: []string{"broken lines"}, once: "broken lines", after: notes},
+	{program: "pi-proxy", file: "record.jsonl", name: "cut in half", spoil: cutFile, says: []string{"broken lines"}, once: "broken lines", after: notes},
+	{program: "pi-proxy", file: "record.jsonl", name: "10 MB in one line", spoil: huge, says: []string{"broken lines"}, once: "broken lines", after: notes},
+	{program: "pi-proxy", file: "record.jsonl", name: "a directory", spoil: directoryInPlace, says: []string{"record is unreadable", "record not written"}, once: "record not written"},
+	{program: "pi-proxy", file: "record.jsonl", name: "unreadable", spoil: unreadable, nobody: true, says: []string{"record is unreadable", "record not written"}, once: "record not written"},
+	{program: "pi-proxy", file: "record.old.jsonl", name: "garbage", spoil: text("\x00\xff\n"), says: []string{"broken lines"}, once: "broken lines", after: notes},
+	{program: "pi-proxy", file: "record.old.jsonl", name: "10 MB", spoil: huge, says: []string{"broken lines"}, once: "broken lines", after: notes},
+	{program: "pi-proxy", file: "record.cursor.json", name: "empty", spoil: text(""), says: []string{"cursor is unreadable"}, once: "cursor is unreadable", after: notes},
+	{program: "pi-proxy", file: "record.cursor.json", name: "garbage", spoil: text("\x00\xff"), says: []string{"cursor is unreadable"}, once: "cursor is unreadable", after: notes},
+	{program: "pi-proxy", file: "record.cursor.json", name: "wrong types", spoil: text(`{"delivered":"x"}`), says: []string{"cursor is unreadable"}, once: "cursor is unreadable", after: notes},
+	{program: "pi-proxy", file: "record.cursor.json", name: "10 MB", spoil: huge, says: []string{"cursor is unreadable"}, once: "cursor is unreadable", after: notes},
+	{program: "pi-proxy", file: "record.cursor.json", name: "a directory", spoil: directoryInPlace, says: []string{"cursor is unreadable"}, once: "cursor is unreadable"},
 	{program: "pi-proxy", file: "run.jsonl", name: "garbage", spoil: text("\x00\xff\n"), says: []string{"run ends in a broken step"}, once: "broken step"},
 	{program: "pi-proxy", file: "run.jsonl", name: "10 MB in one line", spoil: huge, says: []string{"run ends in a broken step", "run.jsonl.broken"}, once: "broken step"},
 	{program: "pi-proxy", file: "run.jsonl", name: "a directory", spoil: directoryInPlace, says: []string{"run unreadable"}, once: "run unreadable"},
@@ -241,6 +260,23 @@ func spooled(t *testing.T, path string, size int) {
 	write(t, path, string(marshal(map[string]any{"boot": "x", "wall": time.Now(), "envelope": make([]byte, size)})))
 }
 
+// notes tells whether the Pi keeps a record again, with a cursor that can be read.
+func notes(t *testing.T, _ *program, dir string) string {
+	deadline := time.Now().Add(6 * time.Second)
+	for tick := time.NewTicker(50 * time.Millisecond); ; <-tick.C {
+		var l, c map[string]any
+		lines, _ := os.ReadFile(filepath.Join(dir, "record.jsonl"))
+		all := strings.Split(strings.TrimSpace(string(lines)), "\n")
+		cursor, _ := os.ReadFile(filepath.Join(dir, "record.cursor.json"))
+		if json.Unmarshal([]byte(all[len(all)-1]), &l) == nil && json.Unmarshal(cursor, &c) == nil {
+			return ""
+		}
+		if time.Now().After(deadline) {
+			return fmt.Sprintf("nothing is noted: %.200q, %.200q", all[len(all)-1], cursor)
+		}
+	}
+}
+
 // renewed tells whether the Pi got a good bundle in place of a broken one.
 func renewed(t *testing.T, p *program, dir string) string {
 	deadline := time.Now().Add(4 * time.Second)
@@ -258,6 +294,16 @@ func renewed(t *testing.T, p *program, dir string) string {
 		if time.Now().After(deadline) {
 			return "the bundle is not made good"
 		}
+	}
+}
+
+// gone tells whether a file was removed.
+func gone(name string) func(*testing.T, *program, string) string {
+	return func(_ *testing.T, _ *program, dir string) string {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return name + " is left"
+		}
+		return ""
 	}
 }
 
@@ -305,36 +351,83 @@ func TestR5_Files(t *testing.T) {
 	}
 }
 
-// reload tells a program to read its configuration anew once that is broken. No program can
-// yet, so it goes on as it was, and says what to do.
+// reload has a running program read each broken configuration: it goes on as it was, and
+// says what is wrong. Once the file is right again that is said too.
 func (y *yard) reload(t *testing.T, program string) {
 	t.Helper()
 	dir := y.copyOf(t, program)
 	config := filepath.Join(dir, "config.yaml")
+	whole, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
 	p := y.run(t, program, dir, nil)
+	defer p.stop()
 	p.says(0, ready[program], 10*time.Second)
-	write(t, config, "name: [\n")
+	for _, b := range slices.Concat(configs, reloads) {
+		if b.nobody || b.program != "" && b.program != program {
+			continue
+		}
+		file := filepath.Join(dir, cmp.Or(b.file, "config.yaml"))
+		was, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.spoil(t, dir, file)
+		said, took := hangup(t, p, "was not taken")
+		x := row{target: "SIGHUP: " + program + " " + filepath.Base(file), abuse: b.name, answer: "goes on", text: strings.ReplaceAll(why(said), dir, "DIR"), changed: "nothing"}
+		var wrong []string
+		if !took {
+			wrong = append(wrong, "does not say what is wrong")
+		}
+		for _, s := range append(b.says, "the configuration is wrong and was not taken") {
+			if n := strings.Count(said, s); n == 0 || s == "" {
+				wrong = append(wrong, fmt.Sprintf("does not say %q", s))
+			}
+		}
+		if sick := p.alive(); sick != "" {
+			x.answer = "killed"
+			wrong = append(wrong, sick)
+		}
+		judge(t, x, wrong)
+		if err := os.RemoveAll(file); err != nil { // it may be a directory
+			t.Fatal(err)
+		}
+		write(t, file, string(was))
+	}
+	write(t, config, string(whole))
+	if said, right := hangup(t, p, map[bool]string{true: "configuration reloaded", false: "the configuration is right"}[program == "cloud"]); !right {
+		t.Errorf("%s: a right configuration is not taken after wrong ones: %s", program, said)
+	}
+}
+
+// reloads are wrong for a program that runs.
+var reloads = []broken{
+	{program: "cloud", name: "empty", spoil: text(""), says: []string{"config.yaml"}},
+	{program: "cloud", name: "a plan of nothing", spoil: edit("nodes: {pve1:", "nodes: {} # {pve1:"), says: []string{"config.yaml", "plan"}},
+	{program: "cloud", name: "a key that is none", spoil: edit("key: \"ed25519:", "key: \"ed25519:x"), says: []string{"config.yaml", "key"}},
+	{program: "cloud", name: "silence of 0 s", spoil: edit("silence: 10m", "silence: 0s"), says: []string{"config.yaml", "silence"}},
+	{program: "cloud", file: "credentials/proxmox-secret", name: "missing", spoil: missing, says: []string{"proxmox-secret", "no such file"}},
+	{program: "cloud", file: "credentials/proxmox-secret", name: "empty", spoil: text(""), says: []string{"proxmox-secret", "empty"}},
+	{program: "cloud", file: "credentials/proxmox-secret", name: "a directory", spoil: directoryInPlace, says: []string{"proxmox-secret", "is a directory"}},
+	{program: "pi-proxy", name: "another name's UPS twice", spoil: edit("ups: [", "ups: [{name: ups, nis: 127.0.0.1:1}, "), says: []string{"config.yaml", "ups"}},
+	{program: "node-hook", name: "a name that is none", spoil: edit("name: pve1", "name: ../x"), says: []string{"config.yaml", "name"}},
+}
+
+// hangup sends SIGHUP and gives what a program says of it, which must hold a word.
+func hangup(t *testing.T, p *program, word string) (said string, ok bool) {
+	t.Helper()
 	mark := p.log.mark()
 	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	ended := false
-	select {
-	case <-p.ended:
-		ended = true
-	case <-time.After(2 * time.Second): // long enough to end, or to say what is wrong
+	deadline := time.Now().Add(5 * time.Second)
+	for tick := time.NewTicker(20 * time.Millisecond); ; <-tick.C {
+		said := p.log.since(mark)
+		if strings.Contains(said, word) || time.Now().After(deadline) || p.alive() != "" {
+			return said, strings.Contains(said, word)
+		}
 	}
-	x := row{target: "file: " + program + " config.yaml", abuse: "SIGHUP, and broken by now", answer: "goes on", text: why(p.log.since(mark)), changed: "nothing"}
-	var wrong []string
-	if ended {
-		x.answer = "killed"
-		wrong = append(wrong, "SIGHUP ends it")
-	}
-	if !strings.Contains(p.log.since(mark), "restart the unit to read the configuration anew") {
-		wrong = append(wrong, "does not say what to do")
-	}
-	p.stop()
-	judge(t, x, wrong)
 }
 
 // yard is where programs are started on broken files: one of each that is whole, as a
@@ -436,7 +529,9 @@ func (b broken) judge(t *testing.T, p *program, dir string) (row, []string) {
 		}
 	}
 	deadline := time.Now().Add(10 * time.Second)
-	for tick := time.NewTicker(20 * time.Millisecond); !up() && !ended(); <-tick.C {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for ; !up() && !ended(); <-tick.C {
 		if time.Now().After(deadline) {
 			wrong = append(wrong, "neither up nor ended after 10 s")
 			break
@@ -457,7 +552,10 @@ func (b broken) judge(t *testing.T, p *program, dir string) (row, []string) {
 	}
 	said := p.log.since(0)
 	for _, s := range b.says {
-		if s != "" && !strings.Contains(said, s) {
+		for late := time.Now().Add(3 * time.Second); !strings.Contains(said, s) && !ended() && time.Now().Before(late); said = p.log.since(0) {
+			<-tick.C // what it finds out at its first use
+		}
+		if said = p.log.since(0); !strings.Contains(said, s) {
 			wrong = append(wrong, fmt.Sprintf("does not say %q", s))
 		}
 	}

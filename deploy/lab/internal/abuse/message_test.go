@@ -195,8 +195,29 @@ var abuses = []abuse{
 		m["node"] = "pi2"
 		return seal(wire.KindAnnouncement, marshal(m), h.keys["pi2"])
 	}), status: 200, reason: "relayed", only: is(wire.KindRelay)},
+	{name: "101 entries", make: field("entries", `[{"node":"pve1"}`+strings.Repeat(`,{"node":"pve1"}`, 100)+`]`), status: 400, reason: "malformed", says: "101 of them", only: is(wire.KindRecord)},
+	{name: "an entry 8 days old", make: entry("age_ms", 8*24*3600_000), status: 400, reason: "malformed", says: "age_ms", only: is(wire.KindRecord)},
+	{name: "an entry from the future", make: entry("age_ms", -1), status: 400, reason: "malformed", says: "age_ms", only: is(wire.KindRecord)},
+	{name: "an entry about nothing", make: field("entries", `[{"age_ms":1}]`), status: 400, reason: "malformed", says: "either a UPS or a node", only: is(wire.KindRecord)},
+	{name: "an entry about two things", make: entry("node", "pve1"), status: 400, reason: "malformed", says: "either a UPS or a node", only: is(wire.KindRecord)},
+	{name: "an entry that is a number", make: field("entries", `[7]`), status: 400, reason: "malformed", says: "a number where an object is due", only: is(wire.KindRecord)},
+	{name: "a noted charge of 250 %", make: entry("reading", map[string]any{"charge_ratio": 2.5, "supply": "battery"}), status: 400, reason: "malformed", says: "charge_ratio", only: is(wire.KindRecord)},
+	{name: "a noted UPS that is a path", make: entry("ups", "../x"), status: 400, reason: "malformed", says: "is no name", only: is(wire.KindRecord)},
+	{name: "a noted node of another site", make: field("entries", `[{"age_ms":1,"node":"stranger","heard":true}]`), status: 200, reason: "recorded", only: is(wire.KindRecord)},
+	{name: "-1 left", make: field("left", "-1"), status: 400, reason: "malformed", says: "left", only: is(wire.KindRecord)},
+	{name: "2^62 left", make: field("left", "4611686018427387904"), status: 400, reason: "malformed", says: "left", only: is(wire.KindRecord)},
+	{name: "an old outage with a low battery", make: entry("reading", map[string]any{"flags": 0x05000050, "supply": "battery", "for_s": 60, "low_for_s": 30}), status: 200, only: is(wire.KindRecord)},
 	{name: "hears an impossible age", make: field("pi", fmt.Sprintf(`{"heard":[{"node":"pve1","boot":"%s","seq":1,"age_ms":%d}]}`, strings.Repeat("0", 32), math.MaxInt64)),
 		status: 400, reason: "malformed", says: "age_ms", only: func(e endpoint) bool { return e.kind == wire.KindHeartbeat && !e.onPi }},
+}
+
+// entry is a record with an entry of which one field is changed.
+func entry(name string, value any) func(*house, endpoint) []byte {
+	return func(h *house, e endpoint) []byte {
+		m := h.message(e)
+		m["entries"] = []any{h.noted(name, value)}
+		return post(e.path, seal(e.kind, marshal(m), h.keys[e.by]))
+	}
 }
 
 // relayed is a relay of one announcement of pve1, sealed in an odd way.
@@ -215,6 +236,7 @@ func (h *house) endpoints() []endpoint {
 		{addr: h.page, path: courier.PathUPS, kind: wire.KindUPS, by: "pi2"},
 		{addr: h.page, path: courier.PathAnnounce, kind: wire.KindAnnouncement, by: "pve1"},
 		{addr: h.page, path: courier.PathRelay, kind: wire.KindRelay, by: "pi2"},
+		{addr: h.page, path: courier.PathRecord, kind: wire.KindRecord, by: "pi2"},
 		{addr: h.lan, path: courier.PathHeartbeat, kind: wire.KindHeartbeat, by: "pve1", onPi: true},
 		{addr: h.lan, path: courier.PathAnnounce, kind: wire.KindAnnouncement, by: "pve1", onPi: true},
 	}

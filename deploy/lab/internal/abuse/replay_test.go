@@ -53,6 +53,7 @@ func restart(p *program, start func()) {
 func TestA7_Replayed(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
+	h.settle() // a Pi's record is believed once the Pi has been heard for a second
 	sent := map[endpoint][]byte{}
 	for _, e := range h.endpoints() {
 		data := post(e.path, h.envelope(e))
@@ -66,25 +67,31 @@ func TestA7_Replayed(t *testing.T) {
 	h.settle()
 	for _, e := range h.endpoints() {
 		x := replay{target: e.String(), name: "the same bytes twice", onPi: e.onPi, data: sent[e], status: 200, reason: "repeated"}
-		if e.kind == wire.KindRelay {
+		if e.kind == wire.KindRelay || e.kind == wire.KindRecord {
 			x.status = 409
 		}
 		h.again(x)
 	}
 	h.connects()
 	restart(h.brain, h.startBrain)
+	h.confirmed()
 	h.settle()
 	// What the journal knows of is a repetition still; the others are, by what they say.
 	after := map[wire.Kind]string{wire.KindAnnouncement: "repeated"}
 	for _, e := range h.endpoints() {
 		if !e.onPi && e.kind != wire.KindUPS {
-			h.again(replay{target: e.String(), name: "after a restart of the brain", data: sent[e], status: 200, reason: after[e.kind]})
+			x := replay{target: e.String(), name: "after a restart of the brain", data: sent[e], status: 200, reason: after[e.kind]}
+			if e.kind == wire.KindRecord { // how old it is cannot be told
+				x.status, x.reason = 409, "repeated"
+			}
+			h.again(x)
 		}
 	}
 	h.again(replay{target: "brain POST /v1/ups", name: "an old outage, after a restart", data: told, status: 200, reason: "repeated"})
 	h.again(replay{target: "brain POST /v1/ups", name: "an old outage that was held back, the same", data: held, status: 200})
 	h.onMains()
 	restart(h.pi, h.startPi)
+	h.confirmed()
 	h.settle()
 	h.heardAgain(dead)
 	for _, e := range h.endpoints() {

@@ -177,12 +177,14 @@ func TestR2_Shapes(t *testing.T) {
 			}
 			h.shape(s)
 		}
-		for _, s := range shapes {
+		for _, s := range slices.Concat(shapes, surface()) {
 			if s.target == target {
 				h.shape(s)
 			}
 		}
 	}
+	h.oddSearches()
+	h.copiesCutOff()
 	for _, e := range h.endpoints() {
 		if status := h.good(e); status != 200 {
 			t.Errorf("%s: a good message is answered %d afterwards", e, status)

@@ -50,10 +50,19 @@ func (h *house) message(e endpoint) map[string]any {
 		m["reading"] = map[string]any{"flags": 0x05000008, "charge_ratio": 1, "runtime_s": 2520, "supply": "mains"}
 	case wire.KindAnnouncement:
 		m["id"], m["kind"] = fmt.Sprintf("x%d", hd.Seq), "cancelled"
+	case wire.KindRecord:
+		m["entries"], m["left"] = []any{h.noted("reading", map[string]any{"flags": 0x05000008, "supply": "mains", "for_s": 9})}, 0
 	case wire.KindRelay:
 		m["messages"] = []any{map[string]any{"age_ms": 5, "envelope": h.relayable("pve1")}}
 	}
 	return m
+}
+
+// noted is an entry of a record, with one field changed.
+func (h *house) noted(field string, value any) map[string]any {
+	e := map[string]any{"age_ms": 5, "ups": "ups2", "reading": map[string]any{"flags": 0x05000010, "supply": "battery", "for_s": 1}}
+	e[field] = value
+	return e
 }
 
 // relayable is an announcement of a node that a Pi may relay.

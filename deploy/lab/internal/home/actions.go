@@ -31,8 +31,8 @@ func Actions() [][2]string {
 		{"shutdown NODE", "somebody shuts a node down"}, {"reboot NODE", "somebody reboots a node"},
 		{"internet off|on", "the home's internet"}, {"path NODE|pi off|on", "one machine's way to the brain"},
 		{"ups off|on", "the UPS's daemon on the Pi"},
-		{"freeze brain|pi", "the program stands still"}, {"thaw brain|pi", "it goes on"},
-		{"restart brain|pi", "it is killed and started again"},
+		{"freeze brain|pi|NODE", "the program stands still"}, {"thaw brain|pi|NODE", "it goes on"},
+		{"restart brain|pi|NODE", "it is killed and started again"}, {"move brain", "it goes on elsewhere, on a copy of what it keeps"},
 		{"runtime 42m|5m", "what the battery lasts"},
 		{"disarm", "somebody disarms the plan"},
 	}
@@ -69,6 +69,8 @@ func (h *Home) Do(line string) error {
 		return h.disarm()
 	case "freeze", "thaw", "restart":
 		return h.handle(verb, arg(0))
+	case "move":
+		return h.move(arg(0))
 	}
 	return fmt.Errorf("%q is nothing that the lab can do", line)
 }
@@ -244,9 +246,9 @@ func (h *Home) press(ctx context.Context, button string) error {
 }
 
 func (h *Home) handle(verb, who string) error {
-	p := map[string]*process{"brain": h.brain, piName: h.pi}[who]
+	p := h.process(who)
 	if p == nil {
-		return fmt.Errorf("%s %q: brain or pi", verb, who)
+		return fmt.Errorf("%s %q: brain, pi or a node", verb, who)
 	}
 	h.say("lab", verb+" "+who)
 	switch verb {
@@ -258,6 +260,33 @@ func (h *Home) handle(verb, who string) error {
 		p.end(syscall.SIGKILL)
 		return p.start()
 	}
+}
+
+// move kills the brain and starts it on a copy of its state directory, under another boot
+// id: its disk was put into another machine.
+func (h *Home) move(who string) error {
+	if who != h.brain.name {
+		return fmt.Errorf("move %q: only the brain can be moved", who)
+	}
+	h.say("lab", "move brain")
+	h.brain.end(syscall.SIGKILL)
+	dir := h.dirOf(who)
+	if err := os.RemoveAll(h.brainSocket()); err != nil {
+		return err
+	}
+	if out, err := exec.Command("cp", "-a", dir, dir+"-copy").CombinedOutput(); err != nil {
+		return fmt.Errorf("copy the brain: %w: %s", err, out)
+	}
+	if err := os.Rename(dir, dir+"-left"); err != nil {
+		return err
+	}
+	if err := os.Rename(dir+"-copy", dir); err != nil {
+		return err
+	}
+	if err := h.newBoot(who); err != nil {
+		return err
+	}
+	return h.brain.start()
 }
 
 // Heartbeat is when the brain was last sent something by a machine.
@@ -330,6 +359,31 @@ func (h *Home) allUp(ctx context.Context) bool {
 		}
 	}
 	return up == len(Nodes())+1 && v.Sites[0].UPSes[0].Supply == "mains"
+}
+
+// Timeline is what the brain's page tells, the newest line first; empty if it cannot be
+// asked.
+func (h *Home) Timeline() string {
+	ctx, cancel := context.WithTimeout(h.ctx, 2*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.Page()+"/api/v1/status", nil)
+	if err != nil {
+		return ""
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return ""
+	}
+	defer resp.Body.Close()
+	var v struct{ Timeline []struct{ Text string } }
+	if json.NewDecoder(resp.Body).Decode(&v) != nil {
+		return ""
+	}
+	var b strings.Builder
+	for _, e := range v.Timeline {
+		b.WriteString(e.Text + "\n")
+	}
+	return b.String()
 }
 
 // speak says a text aloud where espeak-ng is installed.

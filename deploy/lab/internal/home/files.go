@@ -87,10 +87,11 @@ func (h *Home) writeSecrets() error {
 
 func (h *Home) brainConfig(k keys) string {
 	text := fmt.Sprintf(`state_dir: %s
+boot_id_file: %s
 control_socket: %s
 log: {level: info, format: json}
 anchors: [%q, %q]
-`, h.dirOf("brain"), h.brainSocket(), h.anchors[0].Addr(), h.anchors[1].Addr()) + h.sites(k)
+`, h.dirOf("brain"), filepath.Join(h.dirOf("brain"), "boot_id"), h.brainSocket(), h.anchors[0].Addr(), h.anchors[1].Addr()) + h.sites(k)
 	text += fmt.Sprintf(`contacts:
   - {name: %s, phone: %q}
 twilio:

@@ -139,6 +139,9 @@ func (h *Home) build(ctx context.Context) error {
 	return h.buildTailnet(ctx)
 }
 
+// Verbs is the command that a verb for the brain follows.
+func (h *Home) Verbs() string { return h.bin("cloud") + " --socket " + h.brainSocket() }
+
 func (h *Home) bin(program string) string  { return binary(h.opts.Programs, program) }
 func (h *Home) configOf(who string) string { return filepath.Join(h.dirOf(who), "config.yaml") }
 func (h *Home) env() []string {

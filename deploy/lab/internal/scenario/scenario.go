@@ -23,6 +23,8 @@ type Home interface {
 	Doer
 	Up(node string) bool
 	Heartbeat(who string) time.Duration
+	// Timeline is what the brain's page tells, the newest line first: for what no edge sees.
+	Timeline() string
 }
 
 // Step is one line of a script: what is done, and when, from its start.

@@ -55,6 +55,7 @@ type house struct{ up bool }
 func (house) Do(string) error                { return nil }
 func (h house) Up(string) bool               { return h.up }
 func (house) Heartbeat(string) time.Duration { return 0 }
+func (house) Timeline() string               { return "" }
 
 func ms(d time.Duration) float64 { return float64(d.Milliseconds()) }
 

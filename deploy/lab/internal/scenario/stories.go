@@ -29,6 +29,7 @@ func stories() []story {
 		{"node-failure", "a server loses its power; one call", playFailure, judgeFailure},
 		{"planned-reboot", "a server whose way to the brain is cut is rebooted: no call, but one for a real failure after it", playReboot, judgeReboot},
 		{"internet-outage", "the home's internet goes; one call, a minute after that is recognised", playInternet, judgeInternet},
+		{"power-in-the-dark", "the power goes and comes back while the internet is out: the Pi's record tells, and nobody is called again", playRecord, judgeRecord},
 		{"brain-frozen", "the mains go while the brain stands still: the Pi shuts down by itself", playFrozen, judgeFrozen},
 	}
 }
