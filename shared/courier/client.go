@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -43,14 +44,18 @@ type Receiver struct {
 }
 
 // Client posts envelopes and keeps its connections alive.
-type Client struct{ http *http.Client }
+type Client struct {
+	http *http.Client
+	mu   sync.Mutex
+	told map[Receiver]told
+}
 
 // NewClient makes a client on a dialer; nil is the machine's own network.
 func NewClient(dial func(ctx context.Context, network, addr string) (net.Conn, error)) *Client {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: 3 * time.Second}).DialContext
 	}
-	return &Client{&http.Client{
+	return &Client{http: &http.Client{
 		Transport: &http.Transport{
 			DialContext:            dial,
 			MaxIdleConnsPerHost:    2,
@@ -93,6 +98,10 @@ func (c *Client) Post(ctx context.Context, to Receiver, path string, h wire.Head
 	if to.Key == "" {
 		req.Header.Set("Accept", string(wire.KindAnswer)) // see TakesBare
 	}
+	last, before := c.takeTold(to, path)
+	if before {
+		req.Header.Set(headerTold, last.name)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("post to %s: %w", to.Name, bounded{err})
@@ -102,13 +111,20 @@ func (c *Client) Post(ctx context.Context, to Receiver, path string, h wire.Head
 	if err != nil {
 		return nil, fmt.Errorf("post to %s: read the answer: %w", to.Name, err)
 	}
-	if resp.StatusCode != http.StatusOK {
+	var a *wire.Answer
+	switch {
+	case before && resp.StatusCode == http.StatusNoContent:
+		a, err = last.holds(resp.Header, h)
+	case resp.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("post to %s: %w", to.Name, refusal(resp.StatusCode, body))
+	default:
+		a, err = readAnswer(body, resp.Header.Get("Content-Type"), to, h)
+		last.name = resp.Header.Get(headerTold)
 	}
-	a, err := readAnswer(body, resp.Header.Get("Content-Type"), to, h)
 	if err != nil {
 		return nil, fmt.Errorf("post to %s: answer: %w", to.Name, bounded{err})
 	}
+	c.keepTold(to, path, last.name, a)
 	return a, nil
 }
 

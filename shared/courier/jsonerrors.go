@@ -13,8 +13,15 @@ func JSONErrors(h http.Handler) http.Handler {
 	mux, isMux := h.(*http.ServeMux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isMux {
-			if _, pattern := mux.Handler(r); pattern != "" {
+			route, pattern := mux.Handler(r)
+			switch {
+			case pattern == "":
+			case strings.Contains(pattern, "{") || r.RequestURI == "*":
 				mux.ServeHTTP(w, r)
+				return
+			default: // a route without wildcards need not be looked for twice
+				r.Pattern = pattern
+				route.ServeHTTP(w, r)
 				return
 			}
 		}

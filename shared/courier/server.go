@@ -1,7 +1,6 @@
 package courier
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,7 +31,7 @@ func (f *Fault) Unwrap() error { return f.Err }
 // Receive reads the envelope of a request. Nothing in it is verified yet. The raw bytes
 // are returned beside it, for whoever passes them on.
 func Receive(w http.ResponseWriter, r *http.Request) (*wire.Envelope, []byte, error) {
-	data, err := readAll(http.MaxBytesReader(w, r.Body, wire.MaxEnvelope), r.ContentLength)
+	data, err := readAll(w, r)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
@@ -49,14 +48,15 @@ func Receive(w http.ResponseWriter, r *http.Request) (*wire.Envelope, []byte, er
 	return e, data, nil
 }
 
-// readAll reads a body whose size was announced without growing towards it.
-func readAll(body io.Reader, announced int64) ([]byte, error) {
-	if announced <= 0 || announced > wire.MaxEnvelope {
-		return io.ReadAll(body)
+// readAll reads a body; one whose size was announced, and which cannot be longer then,
+// without growing towards it.
+func readAll(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.ContentLength <= 0 || r.ContentLength > wire.MaxEnvelope {
+		return io.ReadAll(http.MaxBytesReader(w, r.Body, wire.MaxEnvelope))
 	}
-	b := bytes.NewBuffer(make([]byte, 0, announced+bytes.MinRead))
-	_, err := b.ReadFrom(body)
-	return b.Bytes(), err
+	data := make([]byte, r.ContentLength)
+	_, err := io.ReadFull(r.Body, data)
+	return data, err
 }
 
 // Decode verifies an envelope against its sender's key and reads its message.

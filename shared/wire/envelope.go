@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 )
@@ -75,7 +74,7 @@ func Read(data []byte) (*Envelope, error) {
 		return nil, fmt.Errorf("%w: %d bytes are over the limit of %d", ErrMalformed, len(data), MaxEnvelope)
 	}
 	var e Envelope
-	if !e.plain(string(data)) {
+	if !e.plain(data) {
 		if err := Strict(data, &e.inner); err != nil {
 			return nil, fmt.Errorf("%w envelope: %w", ErrMalformed, err)
 		}
@@ -97,7 +96,7 @@ func Read(data []byte) (*Envelope, error) {
 	}
 	if e.Kind == KindHeartbeat { // a second each of every sender: once is enough for these
 		var m Heartbeat
-		if Strict(body, &m) == nil {
+		if m.plain(body) || Strict(body, &m) == nil {
 			e.Header, e.heartbeat = m.Header, &m
 			return &e, e.Header.validate()
 		}
@@ -106,38 +105,6 @@ func Read(data []byte) (*Envelope, error) {
 		return nil, fmt.Errorf("%w payload: %w", ErrMalformed, inWords(err, len(body)))
 	}
 	return &e, e.Header.validate()
-}
-
-// plain reads an envelope that is written just as Seal does, and reports whether it was.
-// Any other spelling of the same JSON is read as JSON.
-func (e *Envelope) plain(data string) bool {
-	for i := range len(data) {
-		if c := data[i]; c < ' ' || c > '~' || c == '\\' {
-			return false
-		}
-	}
-	var inner dsse.Envelope
-	var sig dsse.Signature
-	for _, part := range []struct {
-		before string
-		into   *string
-	}{
-		{`{"payloadType":"`, &inner.PayloadType}, {`","payload":"`, &inner.Payload},
-		{`","signatures":[{"keyid":"`, &sig.KeyID}, {`","sig":"`, &sig.Sig},
-	} {
-		rest, ok := strings.CutPrefix(data, part.before)
-		end := strings.IndexByte(rest, '"')
-		if !ok || end < 0 {
-			return false
-		}
-		*part.into, data = rest[:end], rest[end:]
-	}
-	if data != `"}]}` {
-		return false
-	}
-	inner.Signatures = []dsse.Signature{sig}
-	e.inner = inner
-	return true
 }
 
 // Verify checks the signature against the key that its sender is known by.

@@ -23,21 +23,38 @@ const keyPrefix = "ed25519:"
 
 // Validate tells whether the key is well formed.
 func (k PublicKey) Validate() error {
-	_, err := k.raw()
-	return err
+	var raw rawKey
+	return k.read(&raw)
 }
 
 func (k PublicKey) raw() (ed25519.PublicKey, error) {
+	var raw rawKey
+	if err := k.read(&raw); err != nil {
+		return nil, err
+	}
+	return raw[:ed25519.PublicKeySize], nil
+}
+
+// rawKey has room for what base64 may write of a key that is one byte too long.
+type rawKey [ed25519.PublicKeySize + 1]byte
+
+func (k PublicKey) read(raw *rawKey) error {
 	text, ok := strings.CutPrefix(string(k), keyPrefix)
 	if !ok {
-		return nil, fmt.Errorf("a public key starts with %q", keyPrefix)
+		return fmt.Errorf("a public key starts with %q", keyPrefix)
 	}
-	raw, err := base64.StdEncoding.DecodeString(text)
+	var spelt, again [(ed25519.PublicKeySize + 2) / 3 * 4]byte
+	n, err := 0, error(nil)
+	if len(text) == len(spelt) {
+		copy(spelt[:], text)
+		n, err = base64.StdEncoding.Decode(raw[:], spelt[:])
+		base64.StdEncoding.Encode(again[:], raw[:ed25519.PublicKeySize])
+	}
 	// Only one spelling is a key: base64 skips line ends and stray bits.
-	if err != nil || len(raw) != ed25519.PublicKeySize || base64.StdEncoding.EncodeToString(raw) != text {
-		return nil, fmt.Errorf("a public key is %q and %d bytes in base64", keyPrefix, ed25519.PublicKeySize)
+	if err != nil || n != ed25519.PublicKeySize || again != spelt {
+		return fmt.Errorf("a public key is %q and %d bytes in base64", keyPrefix, ed25519.PublicKeySize)
 	}
-	return raw, nil
+	return nil
 }
 
 // Verify implements dsse.Verifier.
@@ -66,23 +83,27 @@ func (k PublicKey) Public() crypto.PublicKey {
 
 // Key is a program's own signing key. It never prints, not even from an unexported field,
 // of which fmt asks no String but whose pointers and bytes it shows: a func it cannot.
-type Key struct{ private func() ed25519.PrivateKey }
+type Key struct {
+	private func() ed25519.PrivateKey
+	public  PublicKey
+}
 
 func keyOf(private ed25519.PrivateKey) Key {
-	return Key{func() ed25519.PrivateKey { return private }}
+	public := private.Public().(ed25519.PublicKey)
+	return Key{func() ed25519.PrivateKey { return private }, PublicKey(keyPrefix + base64.StdEncoding.EncodeToString(public))}
 }
 
 // NewKey makes a key.
 func NewKey() (Key, error) {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
-	return keyOf(private), err
+	if err != nil {
+		return Key{}, err
+	}
+	return keyOf(private), nil
 }
 
 // PublicKey is what others verify with.
-func (k Key) PublicKey() PublicKey {
-	public := k.private().Public().(ed25519.PublicKey)
-	return PublicKey(keyPrefix + base64.StdEncoding.EncodeToString(public))
-}
+func (k Key) PublicKey() PublicKey { return k.public }
 
 // Sign implements dsse.Signer.
 func (k Key) Sign(_ context.Context, data []byte) ([]byte, error) {

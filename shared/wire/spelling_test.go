@@ -2,9 +2,12 @@ package wire_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"sentinel.home.arpa/shared/wire"
 )
@@ -70,6 +73,41 @@ func FuzzValidName(f *testing.F) {
 		h.Boot = text
 		if got := (&wire.Heartbeat{Header: h}).Validate() == nil; got != boot.MatchString(text) {
 			t.Errorf("%q passes for a boot id: %v", text, got)
+		}
+	})
+}
+
+// FuzzHeartbeatSpelling: so is a node's heartbeat.
+func FuzzHeartbeatSpelling(f *testing.F) {
+	k, err := wire.NewKey()
+	if err != nil {
+		f.Fatal(err)
+	}
+	good := `{"v":1,"site":"home","node":"pve1","boot":"00000000-1111-4222-8333-444444444444","seq":7,"state":"running"}`
+	f.Add(good)
+	for _, change := range [][2]string{{`"site":"home",`, ""}, {`,"state":"running"`, ""}, {`running`, ""}, {`running`, `run\u006eing`}, {`running`, "run\nning"}, {`running`, "läuft"},
+		{`running`, "\xff"}, {`"state"`, `"State"`}, {`"state"`, `"extra"`}, {`"state"`, `"pi":{},"state"`}, {`"state"`, `"seq":8,"state"`}, {`7`, `07`}, {`7`, `-7`}, {`7`, `+7`}, {`7`, `7.0`},
+		{`7`, `7e1`}, {`7`, `0`}, {`7`, ``}, {`7`, `"7"`}, {`7`, `9223372036854775808`}, {`"v":1`, `"v":2`}, {`"v":1`, `"v":11`}, {`"v":1,`, ""}, {`}`, `} `}, {`}`, `}}`}, {`}`, ``}, {`,`, `, `},
+		{`"pve1"`, `null`}, {`pve1`, `PVE1`}, {`4"`, `4`}, {`"running"`, `"running`}} {
+		f.Add(strings.Replace(good, change[0], change[1], 1))
+	}
+	f.Fuzz(func(t *testing.T, payload string) {
+		read := func(payload string) (*wire.Envelope, wire.Heartbeat, error) {
+			e, err := wire.Read([]byte(`{"payloadType":"` + string(wire.KindHeartbeat) + `","payload":"` + base64.StdEncoding.EncodeToString([]byte(payload)) +
+				`","signatures":[{"keyid":"` + string(k.PublicKey()) + `","sig":""}]}`))
+			var m wire.Heartbeat
+			if err == nil {
+				err = e.Decode(wire.KindHeartbeat, &m)
+			}
+			return e, m, err
+		}
+		a, x, errA := read(payload)
+		b, y, errB := read(" " + payload)
+		if (errA == nil) != (errB == nil) {
+			t.Fatalf("read as written: %v; with a space before it: %v", errA, errB)
+		}
+		if errA == nil && (a.Header != b.Header || !cmp.Equal(x, y)) {
+			t.Errorf("read as %+v and as %+v", x, y)
 		}
 	})
 }

@@ -27,6 +27,7 @@ type connection struct {
 	asked  time.Time // the tailnet, for who
 	proven Known     // signed a message that was verified
 	at     time.Time
+	told   courier.Told
 }
 
 // PerConnection has a server remember what Identities find out about its connections.

@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -160,4 +161,83 @@ func TestR1_BareAnswers(t *testing.T) {
 			t.Errorf("%+v: an envelope: %v", tt, err)
 		}
 	}
+}
+
+// asks posts over a connection as courier.Client does there, naming what was told last.
+func (o *onTailnet) asks(conn context.Context, path, told string, envelope []byte) *httptest.ResponseRecorder {
+	r := httptest.NewRequestWithContext(conn, http.MethodPost, path, bytes.NewReader(envelope))
+	r.Header.Set("Accept", string(wire.KindAnswer))
+	r.Header.Set("Sentinel-Told", told)
+	w := httptest.NewRecorder()
+	o.mux.ServeHTTP(w, r)
+	return w
+}
+
+// TestR1_NothingNewIsNotToldAgain to a node whose heartbeat names what it was told. The
+// beat counts as any other, and its answer names it.
+func TestR1_NothingNewIsNotToldAgain(t *testing.T) {
+	o, conn, _ := proved(t)
+	told := o.asks(conn, courier.PathHeartbeat, "", o.heartbeat("pve1")).Header().Get("Sentinel-Told")
+	if told == "" {
+		t.Fatal("the answer has no name")
+	}
+	o.pass(19 * time.Second)
+	beat := o.heartbeat("pve1")
+	w := o.asks(conn, courier.PathHeartbeat, told, beat)
+	e, err := wire.Read(beat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("pve1 %s %d", boot1, e.Header.Seq); w.Code != http.StatusNoContent || w.Body.Len() > 0 || w.Header().Get("Sentinel-Answers") != want {
+		t.Errorf("answered %d %q %v, want one to %s", w.Code, w.Body, w.Header(), want)
+	}
+	o.pass(19 * time.Second)
+	if silent := o.table.Expire(o.time()); len(silent) > 0 {
+		t.Errorf("silent: %+v", silent)
+	}
+	o.h.Tell = func(_ Known, _ string, a *wire.Answer) { a.Pis = []wire.Peer{{Name: "pi"}} }
+	if w := o.asks(conn, courier.PathHeartbeat, told, o.heartbeat("pve1")); w.Code != http.StatusOK || w.Header().Get("Sentinel-Told") == told {
+		t.Errorf("what is new is answered with %d %v", w.Code, w.Header())
+	}
+}
+
+// TestR1_AllIsToldToWhoeverMustHearIt: nothing but a node's own heartbeat over a connection
+// of the tailnet, bare, is told that nothing is new, whatever it names.
+func TestR1_AllIsToldToWhoeverMustHearIt(t *testing.T) {
+	for name, post := range map[string]func(o *onTailnet, conn context.Context, told string) *httptest.ResponseRecorder{
+		"an announcement": func(o *onTailnet, conn context.Context, told string) *httptest.ResponseRecorder {
+			return o.asks(conn, courier.PathAnnounce, told, o.announcement("pve1", wire.Poweroff))
+		},
+		"a Pi": func(o *onTailnet, _ context.Context, told string) *httptest.ResponseRecorder {
+			o.who = tagged("pi", "n-pi", TagPi)
+			return o.asks(o.connection(), courier.PathHeartbeat, told, o.heartbeat("pi"))
+		},
+		"a Pi's report": func(o *onTailnet, _ context.Context, told string) *httptest.ResponseRecorder {
+			o.who = tagged("pi", "n-pi", TagPi)
+			return o.asks(o.connection(), courier.PathUPS, told, o.report("pi", onMains()))
+		},
+		"without a connection": func(o *onTailnet, _ context.Context, told string) *httptest.ResponseRecorder {
+			return o.asks(o.Context(), courier.PathHeartbeat, told, o.heartbeat("pve1"))
+		},
+		"without a tailnet": func(o *onTailnet, conn context.Context, told string) *httptest.ResponseRecorder {
+			o.ids.WhoIs = nil
+			return o.asks(conn, courier.PathHeartbeat, told, o.heartbeat("pve1"))
+		},
+		"who wants it signed": func(o *onTailnet, conn context.Context, _ string) *httptest.ResponseRecorder {
+			return o.over(conn, courier.PathHeartbeat, o.heartbeat("pve1"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, conn, _ := proved(t)
+			told := o.asks(conn, courier.PathHeartbeat, "", o.heartbeat("pve1")).Header().Get("Sentinel-Told")
+			w := post(o, conn, told)
+			if w.Code != http.StatusOK || w.Body.Len() == 0 || w.Header().Get("Sentinel-Told") != "" || w.Header().Get("Sentinel-Answers") != "" {
+				t.Errorf("answered %d %v %q", w.Code, w.Header(), w.Body)
+			}
+		})
+	}
+	o, conn, _ := proved(t)
+	told := o.asks(conn, courier.PathHeartbeat, "", o.heartbeat("pve1")).Header().Get("Sentinel-Told")
+	o.pass(trustedFor)
+	o.refusedWith(o.asks(conn, courier.PathHeartbeat, told, o.forge("pve1")), http.StatusForbidden)
 }

@@ -74,7 +74,7 @@ type request struct {
 
 func (h *Handler) serve(take func(*request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		a, e, err := h.take(w, r, take)
+		req, e, err := h.take(w, r, take)
 		if err != nil {
 			reason := courier.Fail(w, err)
 			h.Refused(reason)
@@ -84,22 +84,26 @@ func (h *Handler) serve(take func(*request) error) http.HandlerFunc {
 			}
 			return
 		}
-		if err := h.reply(w, r, a); err != nil {
-			h.Log.Debug("answer not delivered", "to", a.To, "err", err)
+		if err := h.reply(w, r, req); err != nil {
+			h.Log.Debug("answer not delivered", "to", req.answer.To, "err", err)
 		}
 	}
 }
 
 // reply sends an answer, signed unless the tailnet vouches for it and the asker relies on that.
-func (h *Handler) reply(w http.ResponseWriter, r *http.Request, a *wire.Answer) error {
-	if h.Identities.WhoIs != nil && courier.TakesBare(r) {
-		return courier.ReplyBare(w, a)
+// A node's heartbeat may be told that nothing is new.
+func (h *Handler) reply(w http.ResponseWriter, r *http.Request, req *request) error {
+	if h.Identities.WhoIs == nil || !courier.TakesBare(r) {
+		return courier.Reply(w, *req.answer, h.Key)
 	}
-	return courier.Reply(w, *a, h.Key)
+	if c := connectionOf(r.Context()); c != nil && req.e.Kind == wire.KindHeartbeat && req.caller.Role == sentinel.Node {
+		return courier.ReplyTold(w, r, req.answer, &c.told)
+	}
+	return courier.ReplyBare(w, req.answer)
 }
 
 // take answers a post. The envelope is returned with an error too, if it could be read.
-func (h *Handler) take(w http.ResponseWriter, r *http.Request, take func(*request) error) (*wire.Answer, *wire.Envelope, error) {
+func (h *Handler) take(w http.ResponseWriter, r *http.Request, take func(*request) error) (*request, *wire.Envelope, error) {
 	e, _, err := courier.Receive(w, r)
 	if err != nil {
 		return nil, nil, err
@@ -116,7 +120,7 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, take func(*reques
 	defer h.telling.Unlock()
 	req.answer.Header = h.Self()
 	h.Tell(caller, req.bundle, req.answer)
-	return req.answer, e, nil
+	return req, e, nil
 }
 
 // open verifies and decodes the request's message. A repeated one is false: it is

@@ -134,7 +134,7 @@ func (ids *Identities) Approve(ctx context.Context, a Approval) error {
 	case k.Site == "":
 		return conflict(fmt.Sprintf("%s does not say at which site it is", s.Name), "say --site, one of "+strings.Join(sites, ", "))
 	case a.Site != "" && a.Site != k.Site:
-		return conflict(fmt.Sprintf("%s is at %s, not at %.80s", s.Name, k.Site, a.Site), "a node's site: stands in its node.yaml")
+		return conflict(fmt.Sprintf("%s is at %s, not at %.80q", s.Name, k.Site, a.Site), "a node's site: stands in its node.yaml")
 	case !slices.Contains(sites, k.Site):
 		return conflict(fmt.Sprintf("there is no site %.80q", k.Site), "say --site, one of "+strings.Join(sites, ", "))
 	}
@@ -161,7 +161,7 @@ func (ids *Identities) awaited(a Approval) (Stranger, error) {
 		if len(named) > 0 {
 			hint = which(named)
 		}
-		return Stranger{}, &courier.Fault{Status: http.StatusNotFound, Reason: "unknown", Err: fmt.Errorf("no such %.80s waits to be approved", a.Name), Hint: hint}
+		return Stranger{}, &courier.Fault{Status: http.StatusNotFound, Reason: "unknown", Err: fmt.Errorf("no such %.80q waits to be approved", a.Name), Hint: hint}
 	}
 	keys, machines := map[wire.PublicKey]bool{}, map[string]bool{}
 	best := found[0]

@@ -130,7 +130,7 @@ func TestR8_ApprovalsThatCannotBe(t *testing.T) {
 		want   string // of error and hint
 	}{
 		{"nobody waits", func(o *onTailnet) {}, Approval{Name: "pve1"}, 404, "`sentinel-cloud approve` lists those that do"},
-		{"another waits", func(o *onTailnet) { o.refusedPost("pve2", "pve2") }, Approval{Name: "pve1"}, 404, "no such pve1 waits"},
+		{"another waits", func(o *onTailnet) { o.refusedPost("pve2", "pve2") }, Approval{Name: "pve1"}, 404, `no such "pve1" waits`},
 		{"another key waits", func(o *onTailnet) { o.refusedPost("pve1", "pve1") }, Approval{Name: "pve1", Key: "ed25519:none"}, 404, "say which: --key ed25519:"},
 		{"two keys wait", func(o *onTailnet) { o.refusedPost("pve1", "pve1"); o.refusedPost("pve1", "pve2") }, Approval{Name: "pve1"}, 409,
 			"several keys wait as pve1"},
@@ -147,7 +147,7 @@ func TestR8_ApprovalsThatCannotBe(t *testing.T) {
 			"say --site, one of home, office"},
 		{"a site that is none", func(o *onTailnet) { o.ids.Sites = []string{"home", "office"}; o.refusedPost("pve1", "pve1") },
 			Approval{Name: "pve1", Site: "cabin"}, 409, `there is no site "cabin"`},
-		{"another site than it says", func(o *onTailnet) { o.refusedPost("pve1", "pve1") }, Approval{Name: "pve1", Site: "office"}, 409, "pve1 is at home, not at office"},
+		{"another site than it says", func(o *onTailnet) { o.refusedPost("pve1", "pve1") }, Approval{Name: "pve1", Site: "office"}, 409, `pve1 is at home, not at "office"`},
 		{"a Pi without its tag", func(o *onTailnet) { o.refusedPost("pi", "pi") }, Approval{Name: "pi"}, 409, "a Pi needs " + TagPi},
 		{"a configured key", func(o *onTailnet) {
 			o.ids.Configured["pve1"] = o.keys["pve2"].PublicKey()
