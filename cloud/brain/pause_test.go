@@ -198,7 +198,8 @@ func TestC4_StoppedWhileCalling(t *testing.T) {
 	}
 }
 
-// TestC4_StoppedBetweenCalls: nobody took the first; the next is placed once.
+// TestC4_StoppedBetweenCalls: nobody took the first; the next is placed once, when the node
+// could have been heard again.
 func TestC4_StoppedBetweenCalls(t *testing.T) {
 	in(t, (*home).stoppable, func(h *home) {
 		h.x.Behave(alex, twiliosim.NoAnswer{}, twiliosim.Answer{})
@@ -207,6 +208,8 @@ func TestC4_StoppedBetweenCalls(t *testing.T) {
 		h.calls(1)
 		h.process.freeze(5 * time.Minute)
 		rest(10 * time.Second)
+		h.calls(1)
+		rest(15 * time.Second)
 		h.calls(2)
 		h.slowly()
 		rest(10 * time.Minute)

@@ -3,7 +3,10 @@
 // It is pure: no clock, network, disk, log or randomness.
 package escalation
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Policy is how patiently people are called.
 type Policy struct {
@@ -36,21 +39,22 @@ type Next struct {
 // Due tells whom to call next, given the calls so far, first to last; false if nobody:
 // somebody answered, a call is still under way, or all were tried.
 func Due(p Policy, contacts []string, calls []Call, begin time.Time) (Next, bool) {
-	if len(contacts) == 0 || p.through(contacts, calls) {
+	if len(contacts) == 0 {
+		return Next{}, false
+	}
+	for _, c := range calls {
+		if c.Delivered || !c.Ended {
+			return Next{}, false
+		}
+	}
+	calls = sinceOthers(contacts, calls)
+	if p.through(contacts, calls) {
 		return Next{}, false
 	}
 	if len(calls) == 0 {
 		return Next{contacts[0], begin}, true
 	}
 	last := calls[len(calls)-1]
-	for _, c := range calls {
-		if c.Delivered {
-			return Next{}, false
-		}
-	}
-	if !last.Ended {
-		return Next{}, false
-	}
 	round := p.TriesEach * len(contacts)
 	n := Next{Contact: contacts[len(calls)%round/p.TriesEach]}
 	switch {
@@ -64,6 +68,17 @@ func Due(p Policy, contacts []string, calls []Call, begin time.Time) (Next, bool
 	return n, true
 }
 
+// sinceOthers are the calls since the last one to somebody who is no contact any more: the
+// rounds begin anew with those who are.
+func sinceOthers(contacts []string, calls []Call) []Call {
+	for i, c := range slices.Backward(calls) {
+		if !slices.Contains(contacts, c.Contact) {
+			return calls[i+1:]
+		}
+	}
+	return calls
+}
+
 // through reports whether all rounds are made.
 func (p Policy) through(contacts []string, calls []Call) bool {
 	return len(calls) >= p.TriesEach*p.Rounds*len(contacts)
@@ -73,6 +88,7 @@ func (p Policy) through(contacts []string, calls []Call) bool {
 // far: so long after the first was requested, and never before the last has ended. False if
 // there is nothing to repeat: nobody to call, an answer, or rounds that go on.
 func Again(p Policy, contacts []string, calls []Call, every time.Duration) (time.Time, bool) {
+	calls = sinceOthers(contacts, calls)
 	if every <= 0 || len(contacts) == 0 || len(calls) == 0 || !p.through(contacts, calls) {
 		return time.Time{}, false
 	}

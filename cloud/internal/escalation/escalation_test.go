@@ -35,6 +35,11 @@ func TestC2_Due(t *testing.T) {
 		{"the next contact's second try", both, round[:3], "bob 180"},
 		{"a second round 5 min after the first", both, round, "alice 500"},
 		{"a lone contact's second round", both[:1], []escalation.Call{ended("alice", 20), ended("alice", 100)}, "alice 400"},
+		{"none of them is a contact any more: the round begins anew", []string{"carol"}, round, "carol 0"},
+		{"bob is no contact any more", both[:1], round, "alice 0"},
+		{"and the round goes on", both[:1], append(append([]escalation.Call{}, round...), ended("alice", 520)), "alice 580"},
+		{"one who is no contact any more is being called", both[:1], []escalation.Call{ended("alice", 20), {Contact: "bob"}}, ""},
+		{"one who is no contact any more took it", []string{"carol"}, []escalation.Call{answered}, ""},
 		{"all were tried twice", both, append(append([]escalation.Call{}, round...), round...), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -22,6 +22,9 @@ func (d *decider) announced(in Announced) {
 		case src == nil:
 		case src.Announced != nil && src.Announced.Boot == in.Boot, src.Ahead != nil && src.Ahead.Boot == in.Boot:
 			d.emit(&ShutdownCancelled{Site: in.Site, Name: in.Name, Boot: in.Boot, Why: "the node said so", Seq: in.Seq})
+			if src.Condition == Off && !site.maintained(src).IsZero() { // it may be off until then all the same
+				d.excuse(site, src, "")
+			}
 		default:
 			d.overtakes(in)
 		}
@@ -201,6 +204,7 @@ func calm(state string) bool { return state == "running" || state == "degraded" 
 // promised returns, and silences and states that last.
 func (d *decider) settleSources(site *Site) {
 	names := slices.Sorted(maps.Keys(site.watched))
+	d.settleAway(site)
 	d.settleWatch(site, names)
 	var late []*Source
 	for _, name := range names {
@@ -208,7 +212,7 @@ func (d *decider) settleSources(site *Site) {
 		if src == nil {
 			continue
 		}
-		if d.overdue(src) {
+		if d.overdue(site, src) {
 			late = append(late, src)
 		}
 		d.settleAnnounced(site, src)
@@ -219,13 +223,13 @@ func (d *decider) settleSources(site *Site) {
 }
 
 // overdue reports whether a source that is off should be back (rules A4, H9). After a
-// start there is time to hear it first (rule H8), and while the tailnet is out of reach
-// nobody could.
-func (d *decider) overdue(src *Source) bool {
-	if d.open("", TailnetDown) != nil {
+// start there is time to hear it first (rule H8), and after the site was behind an outage of
+// the tailnet, during which nobody could.
+func (d *decider) overdue(site *Site, src *Source) bool {
+	if site.away || src.Condition != Off || src.BackBy.IsZero() {
 		return false
 	}
-	return src.Condition == Off && !src.BackBy.IsZero() && d.due(later(src.BackBy, d.watching.Add(d.cfg.Times.Silence)))
+	return d.due(later(src.BackBy, later(d.watching, site.reached).Add(d.cfg.Times.Silence)))
 }
 
 // notBack lets sources fail that are off for longer than they may be. An outage that is
@@ -234,8 +238,12 @@ func (d *decider) notBack(site *Site, late []*Source) {
 	counted := map[string]int{}
 	for _, src := range late {
 		what := "did not come back from its maintenance"
-		if !src.Maintained && src.Announced != nil {
+		switch {
+		case src.Maintained:
+		case src.Announced != nil:
 			what = fmt.Sprintf("did not come back from its %s within %s", src.Announced.Kind, power.Spell(d.cfg.Times.Return))
+		default:
+			what = "sent nothing since it took its shutdown back"
 		}
 		f := &SourceFailed{Site: site.Name, Name: src.Name, Last: src.Last, Why: "it " + what}
 		i, why := d.explains(site, src, src.Last)
@@ -251,7 +259,7 @@ func (d *decider) notBack(site *Site, late []*Source) {
 	}
 	for _, what := range slices.Sorted(maps.Keys(counted)) {
 		if counted[what] > 1 {
-			what = strings.Replace(what, " its ", " their ", 1)
+			what = strings.NewReplacer(" it ", " they ", " its ", " their ").Replace(what)
 		}
 		d.count(site, what)
 	}

@@ -33,7 +33,7 @@ func (d *decider) count(site *Site, what string) {
 				why = saidFlapping(n, times)
 			}
 		}
-		d.emit(&IncidentReopened{ID: i.ID, Why: why})
+		d.reopen(i, why)
 		d.worsen(i, allNodes)
 		return
 	}

@@ -212,7 +212,7 @@ func (d *decider) dark(site *Site) {
 // unreachable opens a site's internet outage, or has the last one go on (rule N9).
 func (d *decider) unreachable(site *Site, names []string, since time.Time, why string) *Incident {
 	if i := d.recent(site.Name, InternetOutage, nil); i != nil {
-		d.emit(&IncidentReopened{ID: i.ID, Why: why + " again"})
+		d.reopen(i, why+" again")
 		return i
 	}
 	id := d.openIncident(&IncidentOpened{Site: site.Name, Kind: InternetOutage, Since: since, Nodes: names, Why: why}, "internet")

@@ -53,9 +53,11 @@ func (s *State) Evolve(at time.Time, f Fact) {
 	case *RecordTaken:
 		s.evolveRecord(f)
 	case *ContactLost:
-		s.ups(f.Site, f.UPS).Lost = true
+		u := s.ups(f.Site, f.UPS)
+		u.Lost, u.LostAt = true, at
 	case *ContactBack:
-		s.ups(f.Site, f.UPS).Lost = false
+		u := s.ups(f.Site, f.UPS)
+		u.Lost, u.LostAt = false, time.Time{}
 	case *CallRequested, *CallPlaced, *CallEnded, *CallDropped:
 		s.evolveCall(at, f)
 	case *PlanArmed:
@@ -155,6 +157,9 @@ func (s *State) evolveSource(at time.Time, f Fact) {
 			return
 		}
 		src.Announced = nil
+		if src.Condition == Off && !src.Maintained { // it went silent without a reason
+			src.BackBy = at.Add(s.cfg.Times.Silence)
+		}
 		s.note(f.Site, f.Name)
 	case *AnnouncementSeen:
 		src := s.site(f.Site).source(f.Name)

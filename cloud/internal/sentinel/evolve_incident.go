@@ -14,7 +14,7 @@ func (s *State) evolveIncident(at time.Time, f Fact) {
 		s.forgetOld(at)
 	case *IncidentReopened:
 		if i := s.Incidents[f.ID]; i != nil {
-			i.Reopened, i.Alarmed, i.Alarm, i.Resolved, i.Outcome = at, at, "", time.Time{}, ""
+			i.Reopened, i.Alarmed, i.Alarm, i.Resolved, i.Outcome, i.Worse = at, at, "", time.Time{}, "", slices.Clone(f.Worse)
 			s.tell(i.Site, i.Kind, i.Nodes)
 		}
 	case *IncidentJoined:
@@ -69,15 +69,15 @@ func (s *State) evolveIncident(at time.Time, f Fact) {
 	}
 }
 
-// alarm has people called anew, also those who have answered.
+// alarm has people called anew, also those who have answered. A call's text is made when it
+// is requested: whoever takes one from before has not heard of it.
 func (i *Incident) alarm(at time.Time, why string) {
 	i.Alarmed, i.Alarm = at, why
-	if i.Answered == "" {
-		return
-	}
-	i.Known, i.Answered = i.Answered, ""
 	for _, c := range i.Calls {
 		c.Stale = true
+	}
+	if i.Answered != "" {
+		i.Known, i.Answered = i.Answered, ""
 	}
 }
 

@@ -15,7 +15,11 @@ func (s *State) evolveWatch(at time.Time, f Fact) {
 		}
 		s.note(f.Site, f.Name)
 	case *Unmuted:
-		if src := s.site(f.Site).Sources[f.Name]; src != nil {
+		switch src := s.site(f.Site).Sources[f.Name]; {
+		case src == nil:
+		case f.Waits:
+			src.MutedUntil, src.MutedFor = at, 0
+		default:
 			src.unmute(at)
 		}
 		s.note(f.Site, f.Name)

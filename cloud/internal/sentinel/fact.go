@@ -111,7 +111,10 @@ type (
 		For            time.Duration
 		Cut            bool // it was asked for longer than there is
 	}
-	Unmuted struct{ Site, Name, Why string }
+	Unmuted struct {
+		Site, Name, Why string
+		Waits           bool // it ends once it is known whose fault the silence is
+	}
 	// MaintenanceBegan is of a node, or with an empty Name of the whole site.
 	MaintenanceBegan struct {
 		Site, Name, By string
@@ -174,7 +177,10 @@ type (
 		Why      string
 		Worse    []string // what of IncidentWorse it is from the beginning
 	}
-	IncidentReopened  struct{ ID, Why string }
+	IncidentReopened struct {
+		ID, Why string
+		Worse   []string // what it is again of what it got worse by before
+	}
 	IncidentJoined    struct{ ID, Node, Why string }
 	IncidentLeft      struct{ ID, Node, Why string }
 	IncidentAnswered  struct{ ID, By, Why string } // acknowledged

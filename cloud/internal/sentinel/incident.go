@@ -129,7 +129,7 @@ func (d *decider) settleCalls(i *Incident) {
 		d.settleReminder(i, calls)
 		return
 	}
-	if !d.due(next.At) {
+	if !d.due(next.At) || d.mayBeOver(i, next.At) {
 		return
 	}
 	n := len(i.Calls) + 1
@@ -142,6 +142,17 @@ func (d *decider) settleCalls(i *Incident) {
 	d.emit(&CallRequested{Call: fmt.Sprintf("%s/%d", i.ID, n), Incident: i.ID, Contact: next.Contact, Attempt: n, Why: why})
 }
 
+// mayBeOver reports whether a call fell due while nobody watched about something that may be
+// over: those who are back are to be heard first, and who is heard is waited for (rule H8). A
+// power call does not wait: what it is about is not for those to tell.
+func (d *decider) mayBeOver(i *Incident, at time.Time) bool {
+	alarm := later(later(i.Opened, i.Reopened), i.Alarmed)
+	if i.Kind == PowerOutage || !alarm.Before(d.watching) || at.After(d.watching) {
+		return false
+	}
+	return !d.due(d.watching.Add(d.cfg.Times.Silence)) || !i.calmSince.IsZero()
+}
+
 // settleReminder calls everybody anew when all were called and nobody answered (rule H5).
 func (d *decider) settleReminder(i *Incident, calls []escalation.Call) {
 	at, ok := escalation.Again(d.cfg.Escalation, d.cfg.Contacts, calls, d.cfg.Times.Reminder)
@@ -150,8 +161,8 @@ func (d *decider) settleReminder(i *Incident, calls []escalation.Call) {
 	}
 }
 
-// lastCalls are the calls of the last alarm. One that was under way when it was raised is
-// of it too, unless somebody had answered by then; one that was taken back is not.
+// lastCalls are the calls of the last alarm, and the one that is under way. One that was under
+// way at a reopening is of it too; one from before it got worse, or that was taken back, is not.
 func (i *Incident) lastCalls() []escalation.Call {
 	var calls []escalation.Call
 	for _, c := range i.Calls {

@@ -10,7 +10,7 @@ import (
 	"sentinel.home.arpa/shared/power"
 )
 
-// explains finds the open incident that a silence belongs to, and why (rules U8, N9, N10). With
+// explains finds the incident that a silence belongs to, and why (rules U8, N9, N10). With
 // none, what it returns is to be said of a failure although the power is out; mostly nothing.
 func (d *decider) explains(site *Site, src *Source, last time.Time) (i *Incident, why string) {
 	own := ""
@@ -19,13 +19,33 @@ func (d *decider) explains(site *Site, src *Source, last time.Time) (i *Incident
 			return i, "the power is out there"
 		}
 	}
+	if i := d.passed(site, last); i != nil && d.notOf(site, i, src, last) == "" {
+		return i, "it said its last word in the power outage, which is over by now"
+	}
 	if i := d.open(site.Name, InternetOutage); i != nil {
 		return i, "the site was out of reach and is not back for good"
 	}
-	if i := d.open("", TailnetDown); i != nil && slices.Contains(i.Nodes, src.Name) {
+	if i := d.open("", TailnetDown); i != nil && (slices.Contains(i.Nodes, src.Name) || d.behindTailnet(site)) {
 		return i, "Tailscale was out of reach and is not back for good"
 	}
 	return nil, own
+}
+
+// passed is the power outage that is over by now in which a last word was said. Who went out
+// with the power is found to be silent later, and short outages are over by then (rule U8).
+func (d *decider) passed(site *Site, last time.Time) *Incident {
+	var latest *Incident
+	for _, i := range d.Incidents {
+		lately := !i.Open() && d.now.Before(i.Resolved.Add(d.cfg.Times.Return)) // later who is not back has failed
+		if i.Site != site.Name || i.Kind != PowerOutage || !lately {
+			continue
+		}
+		during := !last.Before(i.Since.Add(-cause.Together)) && !last.After(i.Resolved)
+		if during && (latest == nil || byOpening(latest, i) < 0) {
+			latest = i
+		}
+	}
+	return latest
 }
 
 // notOf says why a silence is not of a power outage; empty: it is. A node on several UPSes
@@ -56,9 +76,13 @@ func (d *decider) notOf(site *Site, i *Incident, src *Source, last time.Time) st
 }
 
 // onBattery reports whether a UPS is part of a power outage. One with which contact was lost
-// on battery still is; so is one of which only the Pi's record tells, until it is heard.
+// on battery still is; so is one of which only the Pi's record tells, until it is heard. Part of
+// one that is over was also what has been on mains since some time in it.
 func (d *decider) onBattery(site *Site, i *Incident, ups string) bool {
 	u := site.UPSes[ups]
+	if !i.Open() {
+		return i.UPS == ups || u != nil && u.Since.After(i.Since) && !u.Since.After(i.Resolved)
+	}
 	return u != nil && u.Supply == power.Battery || i.UPS == ups && (u == nil || !u.onMains(d.now, d.cfg.Times.ReportFresh))
 }
 
@@ -70,8 +94,8 @@ func (u *UPS) onMains(now time.Time, fresh time.Duration) bool {
 // wentWithTheSwitch reports whether a last word was near enough to a switch to battery.
 func (d *decider) wentWithTheSwitch(site *Site, i *Incident, last time.Time) bool {
 	near := func(at time.Time) bool { return last.Sub(at).Abs() <= d.cfg.Times.SwitchedOff }
-	if near(i.Since) {
-		return true
+	if near(i.Since) || !i.Open() {
+		return near(i.Since)
 	}
 	for name, u := range site.UPSes {
 		if d.onBattery(site, i, name) && near(u.Since) {
@@ -85,12 +109,14 @@ func (d *decider) wentWithTheSwitch(site *Site, i *Incident, last time.Time) boo
 // on battery (rules U9, U8), and returns the names that it does not explain.
 func (d *decider) lostPower(site *Site, why cause.Silence, up []cause.Source, last map[string]time.Time) (rest []string) {
 	sc := d.cfg.site(site.Name)
-	unreached := d.open(site.Name, InternetOutage) != nil || d.open("", TailnetDown) != nil
-	if sc == nil || len(sc.Feeds) == 0 || len(why.Names) == 0 || unreached {
+	if sc == nil || len(sc.Feeds) == 0 || len(why.Names) == 0 || d.elsewhere(site) {
 		return why.Names
 	}
-	outage := d.open(site.Name, PowerOutage)
 	lost, word := false, last[why.Names[0]]
+	outage := d.open(site.Name, PowerOutage)
+	if outage == nil {
+		outage = d.passed(site, word)
+	}
 	upses, nodes := cause.Unpowered(why.Names, up, sc.Feeds, func(ups string) int {
 		switch {
 		case outage != nil && d.onBattery(site, outage, ups):
@@ -152,18 +178,24 @@ func (d *decider) contactLost(u *UPS, word time.Time) bool {
 // unpowered is one incident about all that hung on a UPS, whatever the threshold. One that is
 // open about other nodes has got worse.
 func (d *decider) unpowered(site *Site, upses, nodes []string, last map[string]time.Time, why string) {
+	what := "ups " + list(upses)
 	if i := d.open(site.Name, NodeFailure); i != nil {
 		for _, n := range nodes {
 			d.join(i, n, why)
 		}
-		if what := "ups " + list(upses); !slices.Contains(i.Worse, what) {
+		if !slices.Contains(i.Worse, what) {
 			d.emit(&IncidentWorse{ID: i.ID, What: what, Why: why})
 		}
 		return
 	}
 	slices.Sort(nodes)
 	if i := d.recent(site.Name, NodeFailure, nodes); i != nil {
-		d.emit(&IncidentReopened{ID: i.ID, Why: why})
+		if slices.Contains(i.Worse, what) {
+			d.reopen(i, why, what)
+			return
+		}
+		d.reopen(i, why)
+		d.emit(&IncidentWorse{ID: i.ID, What: what, Why: why})
 		return
 	}
 	since := d.now
@@ -172,7 +204,7 @@ func (d *decider) unpowered(site *Site, upses, nodes []string, last map[string]t
 			since = last[n]
 		}
 	}
-	d.openIncident(&IncidentOpened{Site: site.Name, Kind: NodeFailure, Since: since, Nodes: nodes, UPS: upses[0], Why: why}, "node")
+	d.openIncident(&IncidentOpened{Site: site.Name, Kind: NodeFailure, Since: since, Nodes: nodes, UPS: upses[0], Why: why, Worse: []string{what}}, "node")
 }
 
 // settleReturns sees that nothing is forgotten that went out in a power outage: who is not
@@ -212,8 +244,8 @@ func (d *decider) settleReturn(site *Site, i *Incident, silent []*Source) {
 		}
 		return
 	}
-	back := later(i.Resolved.Add(d.cfg.Times.Return), d.watching.Add(d.cfg.Times.Silence))
-	if d.open("", TailnetDown) != nil || !d.due(back) {
+	back := later(i.Resolved.Add(d.cfg.Times.Return), later(d.watching, site.reached).Add(d.cfg.Times.Silence))
+	if site.away || !d.due(back) {
 		return
 	}
 	what := fmt.Sprintf("did not come back within %s after the power outage", power.Spell(d.cfg.Times.Return))

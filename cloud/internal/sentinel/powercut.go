@@ -12,6 +12,7 @@ import (
 type onBatteryOnce struct {
 	ups, pi      string
 	began, ended time.Time // ended is zero while it goes on
+	restarted    time.Time // when its Pi started since, which noted no supply: it may be over; zero: it did not
 }
 
 func (b *onBatteryOnce) lasted(now time.Time) time.Duration {
@@ -34,12 +35,21 @@ func (d *decider) recordedOutages(site *Site) []*onBatteryOnce {
 	open := map[string]*onBatteryOnce{}
 	for _, e := range entries {
 		b := open[e.UPS]
+		if e.Heard && e.Node == e.Pi {
+			for _, b := range open {
+				if b.pi == e.Pi {
+					b.restarted = e.At
+				}
+			}
+		}
 		switch {
 		case e.UPS == "" || e.Supply == power.Unknown:
 		case e.Supply == power.Battery && b == nil:
 			b = &onBatteryOnce{ups: e.UPS, pi: e.Pi, began: e.At.Add(-e.For)}
 			open[e.UPS] = b
 			all = append(all, b)
+		case e.Supply == power.Battery:
+			b.restarted = time.Time{}
 		case e.Supply != power.Battery && b != nil:
 			b.ended = e.At
 			delete(open, e.UPS)
@@ -47,7 +57,7 @@ func (d *decider) recordedOutages(site *Site) []*onBatteryOnce {
 	}
 	for name, b := range open {
 		if u := site.UPSes[name]; u != nil && u.onMains(d.now, d.cfg.Times.ReportFresh) && u.at.After(b.began) {
-			b.ended = later(b.began, u.at.Add(-u.reading.For.Duration()))
+			b.ended = later(later(b.began, b.restarted), u.at.Add(-u.reading.For.Duration()))
 		}
 	}
 	return slices.DeleteFunc(all, func(b *onBatteryOnce) bool { return b.lasted(d.now) < d.cfg.Times.OutageNotice })
@@ -109,6 +119,21 @@ func (d *decider) wasPower(i *Incident, b *onBatteryOnce) {
 	d.resolve(i, story+d.saidDown(site, i))
 }
 
+// calledByRecord turns an internet outage into the power outage that goes on or went wrong by
+// the record. Of one in which the Pi was restarted its UPS may tell first that it is over.
+func (d *decider) calledByRecord(i *Incident, patience time.Duration) {
+	site := d.Sites[i.Site]
+	site.unsaid = time.Time{}
+	b := d.outageOf(i)
+	switch {
+	case b == nil:
+	case len(d.notDown(site, b)) > 0, b.ended.IsZero() && (b.restarted.IsZero() || patience == 0):
+		d.wasPower(i, b)
+	case b.ended.IsZero():
+		site.unsaid = d.now.Add(patience)
+	}
+}
+
 // becomePower turns an internet outage into the power outage of which its UPS tells itself,
 // and reports whether there is one (rule N11).
 func (d *decider) becomePower(site *Site, u *UPS, since time.Time) bool {
@@ -133,7 +158,8 @@ func (d *decider) settleRecorded(i *Incident) {
 	if on || u == nil || !u.onMains(d.now, d.cfg.Times.ReportFresh) {
 		return
 	}
-	if i.Answered == "" && !d.due(i.Alarmed.Add(d.cfg.Times.Return)) {
+	late := d.notDown(site, &onBatteryOnce{began: i.Since})
+	if len(late) > 0 && i.Answered == "" && !d.due(i.Alarmed.Add(d.cfg.Times.Return)) {
 		return
 	}
 	d.resolve(i, "the power is back"+d.saidDown(site, i))

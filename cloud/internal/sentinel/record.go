@@ -31,6 +31,8 @@ const (
 	takenSlack = 2 * time.Second
 	// beforeGap is for how long before a gap an entry may not have got through.
 	beforeGap = 30 * time.Second
+	// wordWithin is how long a UPS is listened for whose Pi was restarted in a power outage.
+	wordWithin = 30 * time.Second
 )
 
 // evolveRecord notes an entry that was taken in.
@@ -65,9 +67,14 @@ func (d *decider) recorded(in Recorded) {
 	if site == nil {
 		return
 	}
+	before := slices.Clone(site.Taken) // entries of one delivery repeat none of each other
 	for _, r := range in.Entries {
 		f := &RecordTaken{Site: in.Site, Pi: in.Pi, At: d.now.Add(-r.Ago), UPS: r.UPS, Reading: r.Reading, Node: r.Node, Heard: r.Heard}
-		if d.sawItself(site, in.Pi, f.At) || site.hasTaken(taken(f)) {
+		if d.sawItself(site, in.Pi, f.At) {
+			continue
+		}
+		if i := indexTaken(before, taken(f)); i >= 0 {
+			before = slices.Delete(before, i, i+1) // it is repeated once
 			continue
 		}
 		d.emit(f)
@@ -83,9 +90,7 @@ func (d *decider) recorded(in Recorded) {
 	}
 	site.complete[in.Pi] = d.now
 	if i := d.open(in.Site, InternetOutage); i != nil {
-		if b := d.outageOf(i); b != nil && (b.ended.IsZero() || len(d.notDown(site, b)) > 0) {
-			d.wasPower(i, b)
-		}
+		d.calledByRecord(i, wordWithin)
 	} else if !site.news.IsZero() {
 		d.tellOfRecord(site, site.news)
 	}
@@ -108,10 +113,10 @@ func (d *decider) sawItself(site *Site, pi string, at time.Time) bool {
 	return !slices.ContainsFunc(gaps, func(g Gap) bool { return !at.Before(g.From.Add(-beforeGap)) && !at.After(g.To) })
 }
 
-// hasTaken reports whether an entry was taken in before: its answer was lost, or the brain
-// was restarted.
-func (s *Site) hasTaken(t Taken) bool {
-	return slices.ContainsFunc(s.Taken, func(o Taken) bool {
+// indexTaken finds the entry that another repeats, because its answer was lost or the brain
+// was restarted; -1: there is none.
+func indexTaken(before []Taken, t Taken) int {
+	return slices.IndexFunc(before, func(o Taken) bool {
 		near := o.At.Sub(t.At).Abs() <= takenSlack
 		o.At, o.For = t.At, t.For
 		return near && o == t

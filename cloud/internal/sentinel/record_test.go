@@ -204,3 +204,18 @@ func TestU9_AnOldLossOfContactTellsNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestN7_ALostContactIsNoSupply: what a Pi noted says so, whatever the UPS said last.
+func TestN7_ALostContactIsNoSupply(t *testing.T) {
+	lost := power.Seconds(5)
+	for _, supply := range []power.Supply{power.Mains, power.Battery, power.Unknown} {
+		f := &sentinel.RecordTaken{Site: "home", Pi: "pi1", UPS: "apc1", Reading: power.Reading{Supply: supply, LostFor: &lost}}
+		if got, want := sentinel.Sentence(f), "contact with apc1 was lost (as pi1 noted while the brain could not hear it)"; got != want {
+			t.Errorf("%s: %q", supply, got)
+		}
+	}
+	f := &sentinel.RecordTaken{Site: "home", Pi: "pi1", UPS: "apc1", Reading: power.Reading{Supply: power.Mains}}
+	if got, want := sentinel.Sentence(f), "apc1: on mains (as pi1 noted while the brain could not hear it)"; got != want {
+		t.Errorf("%q", got)
+	}
+}

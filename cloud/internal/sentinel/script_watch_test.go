@@ -72,8 +72,17 @@ func (w *world) doWatch(verb string, a args) error {
 		if n := a.set["nodes"]; n != "" {
 			sc.Nodes = strings.Split(n, ",")
 		}
+		if p := a.set["pis"]; p != "" {
+			sc.Pis = strings.Split(p, ",")
+		}
 		if f := a.set["feeds"]; f != "" {
 			sc.Feeds = feedsOf(f)
+		}
+		if c := a.set["contacts"]; c != "" {
+			w.cfg.Contacts = strings.Split(c, ",")
+		}
+		if a.has("add-plan") {
+			sc.Plan = home().Sites[0].Plan
 		}
 		w.step(sentinel.Configured{Config: w.cfg})
 	default:

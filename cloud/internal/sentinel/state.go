@@ -49,11 +49,14 @@ type Site struct {
 	lostAt  time.Time // since when some are heard by a Pi alone of which nobody was told
 	apart   bool      // something other than the Pi explained its silence, as of the last Step
 	joined  time.Time // when that ended
+	away    bool      // it was behind the tailnet's outage, as of the last Step
+	reached time.Time // when that ended
 	look    time.Time // when to look for what is missing; zero: there is no need
 
 	piAdvanced time.Time            // when a Pi last said that its run advances
 	complete   map[string]time.Time // when a Pi last said that its record is complete
 	news       time.Time            // of the oldest entry about a UPS in a record that is not complete yet
+	unsaid     time.Time            // until when a UPS is listened for whose Pi was restarted; zero: for none
 }
 
 // Condition is how a source stands.
@@ -126,6 +129,7 @@ type UPS struct {
 	Supply power.Supply
 	Since  time.Time
 	Lost   bool
+	LostAt time.Time         // when contact was called lost
 	Stale  bool              // nobody watched for so long that the supply may be another by now
 	Shown  map[string][]Said // by Pi: its reports that changed the supply
 
@@ -171,7 +175,7 @@ type Call struct {
 	Delivered             bool
 	Outcome               string
 	Dropped               bool
-	Stale                 bool // answered before it got worse, of which it did not tell
+	Stale                 bool // requested before it got worse, of which it does not tell
 }
 
 // Open reports whether the call is still to be placed or under way.
@@ -270,6 +274,21 @@ func (s *Site) OnBattery() (time.Time, bool) {
 	return since, !since.IsZero()
 }
 
+// heardOnBattery is the same of those that are in reach: of one that is not, only its past is
+// known. With none in reach it is of all.
+func (s *Site) heardOnBattery() (time.Time, bool) {
+	var since time.Time
+	for _, u := range s.UPSes {
+		if u.Supply == power.Battery && !u.Lost && (since.IsZero() || u.Since.Before(since)) {
+			since = u.Since
+		}
+	}
+	if since.IsZero() {
+		return s.OnBattery()
+	}
+	return since, true
+}
+
 // Mandate is what the site's Pis are told: who acts, and how far the brain has come.
 // A run of an earlier outage says nothing about this one.
 func (s *State) Mandate(name string, now time.Time) (shutdown.Epoch, shutdown.State, string) {
@@ -284,8 +303,8 @@ func (s *State) Mandate(name string, now time.Time) (shutdown.Epoch, shutdown.St
 	if !site.Armed {
 		return epoch, shutdown.Disarmed, ""
 	}
-	since, on := site.OnBattery()
-	if site.Run == nil || !on || site.Run.Begun.Before(since) {
+	since, on := site.heardOnBattery()
+	if site.Run == nil || !on || site.Run.Over() && site.Run.Begun.Before(since) {
 		return epoch, shutdown.None, ""
 	}
 	return epoch, site.Run.State(now), site.Run.ID

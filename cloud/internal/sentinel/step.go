@@ -40,6 +40,9 @@ func (d *decider) due(at time.Time) bool {
 func (s *State) Step(now time.Time, in Input) []Fact {
 	s.wake = time.Time{}
 	d := &decider{State: s, now: now}
+	if d.strange(in) {
+		in = Tick{}
+	}
 	switch in := in.(type) {
 	case Tick:
 	case Started:
@@ -135,6 +138,7 @@ func (d *decider) settle() {
 	}
 	d.settleReturns()
 	for _, name := range slices.Sorted(maps.Keys(d.Sites)) { // what is over no longer explains a Pi's silence
+		d.settleAway(d.Sites[name])
 		d.settlePis(d.Sites[name])
 	}
 	for _, i := range d.OpenIncidents() { // one may have led to another
@@ -148,6 +152,7 @@ func (d *decider) started(in Started) {
 	for _, text := range in.Notices {
 		d.emit(&Noticed{Text: text})
 	}
+	d.takeRoles()
 	d.forgetSites()
 	d.restartClocks()
 	for _, site := range d.Sites { // what was under way is sent again
@@ -165,7 +170,7 @@ func (d *decider) started(in Started) {
 func (d *decider) restartClocks() {
 	d.watching = d.now
 	for _, site := range d.Sites {
-		site.doubt, site.piAdvanced, site.complete, site.news = nil, time.Time{}, nil, time.Time{}
+		site.doubt, site.piAdvanced, site.complete, site.news, site.unsaid = nil, time.Time{}, nil, time.Time{}, time.Time{}
 		for _, u := range site.UPSes {
 			u.assume(d.now)
 		}

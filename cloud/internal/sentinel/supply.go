@@ -38,6 +38,9 @@ func (d *decider) upsReported(in UPSReported) {
 	if in.Lag > reportTooOld || !at.After(u.at) || u.overtaken(in) {
 		return
 	}
+	if u.Supply != power.Battery && in.Reading.LostFor != nil && in.Reading.LostFor.Duration() >= goneAfter(in.Reading) {
+		in.Reading = power.Reading{Supply: power.Unknown, LostFor: in.Reading.LostFor} // a memory
+	}
 	if in.Reading.Supply == power.Unknown {
 		u.unsure(in.Reading, at)
 		return
@@ -123,13 +126,14 @@ func (u *UPS) believes(in UPSReported, at time.Time) bool {
 }
 
 // mainsBack ends what the outage began, unless another UPS of the site is still on
-// battery (rules U4, S5).
+// battery (rules U4, S5). A run ends already when all that are were out of reach for long when
+// it began, since none of those can be its reason.
 func (d *decider) mainsBack(site *Site) {
+	if r := site.Run; r != nil && !r.Over() && !site.stillReason(r) {
+		d.stepRun(site.Name, r.Abort(d.now, "the power is back"))
+	}
 	if _, still := site.OnBattery(); still {
 		return
-	}
-	if r := site.Run; r != nil && !r.Over() {
-		d.stepRun(site.Name, r.Abort(d.now, "the power is back"))
 	}
 	i := d.open(site.Name, PowerOutage)
 	if i == nil {
@@ -167,11 +171,17 @@ func (d *decider) settlePower(site *Site) {
 			continue
 		}
 		d.settleContact(site, u, r, sc.Policy)
+		if d.gone(site, u, r) {
+			continue
+		}
 		if wait := u.unconfirmed(d.now, d.cfg.Times.ReportFresh, sc.Policy); wait > 0 {
 			d.due(d.now.Add(wait)) // what the journal remembers opens and begins nothing
 			continue
 		}
 		verdict := sc.Policy.Decide(r, need(sc.Plan))
+		if r.LostFor != nil && r.LostFor.Duration() >= sc.Policy.LostFor+rememberedFor {
+			verdict = power.Verdict{In: power.Never} // too long ago to be danger now
+		}
 		begin := verdict.Start || verdict.In != power.Never && d.due(d.now.Add(verdict.In))
 		if r.OnBattery() && d.due(d.now.Add(d.cfg.Times.OutageNotice-r.For.Duration())) || begin {
 			d.outage(site, u, r)
@@ -224,7 +234,8 @@ func (d *decider) mayBegin(site *Site, u *UPS) bool {
 		return true
 	}
 	if !site.PiRun.State.Open() {
-		return false
+		heard, on := site.heardOnBattery()
+		return on && site.PiRunAt.Before(heard)
 	}
 	if site.piAdvanced.IsZero() {
 		site.piAdvanced = d.now

@@ -238,6 +238,8 @@ func saidSupply(s power.Supply) string {
 		return "self-test, on battery for a moment"
 	case power.Calibrates:
 		return "calibrating, on battery by its own wish"
+	case power.Unknown:
+		return "supply not known any more"
 	default:
 		return string(s)
 	}

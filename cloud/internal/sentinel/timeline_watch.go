@@ -19,6 +19,9 @@ func sentenceOfWatch(f Fact, because func(what, why string) string) string {
 	case *Muted:
 		return fmt.Sprintf("%s was muted by %s%s; its failures call nobody", f.Name, f.By, saidFor(f.For, f.Cut))
 	case *Unmuted:
+		if f.Waits {
+			return because(f.Name+" is muted only until it is known why nothing is heard", f.Why)
+		}
 		return because(f.Name+" is no longer muted", f.Why)
 	case *MaintenanceBegan:
 		return fmt.Sprintf("%s was put into maintenance by %s%s; it may come and go", whose(f.Site, f.Name), f.By, saidFor(f.For, f.Cut))

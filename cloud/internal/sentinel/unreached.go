@@ -37,7 +37,7 @@ func (d *decider) tailnetDown(sites []*Site) {
 	i := d.open("", TailnetDown)
 	if i == nil {
 		if i = d.recent("", TailnetDown, nil); i != nil {
-			d.emit(&IncidentReopened{ID: i.ID, Why: why})
+			d.reopen(i, why)
 		} else {
 			slices.Sort(names)
 			id := d.openIncident(&IncidentOpened{Kind: TailnetDown, Since: first, Nodes: names, Why: why}, "tailnet")
@@ -46,6 +46,25 @@ func (d *decider) tailnetDown(sites []*Site) {
 	}
 	for _, site := range slices.Sorted(maps.Keys(of)) {
 		d.outOfReach(d.Sites[site], i, of[site], last, "Tailscale is out of reach")
+	}
+}
+
+// behindTailnet reports whether a site is part of what the tailnet does not reach: a source
+// of it is silent for that. The troubles of the other sites are their own.
+func (d *decider) behindTailnet(site *Site) bool {
+	i := d.open("", TailnetDown)
+	return i != nil && slices.ContainsFunc(i.Nodes, func(n string) bool {
+		src := site.Sources[n]
+		return src != nil && src.Condition == Failed && src.Incident == i.ID
+	})
+}
+
+// settleAway notes when all of a site can be heard again: who is late gets a moment.
+func (d *decider) settleAway(site *Site) {
+	was := site.away
+	if site.away = d.behindTailnet(site); was && !site.away {
+		site.reached = d.now
+		d.due(d.now.Add(d.cfg.Times.Silence))
 	}
 }
 
@@ -103,6 +122,13 @@ func (d *decider) sitesOf(i *Incident) []*Site {
 // record (rules N9, N10). Who is silent all the same failed by itself, and a site of which
 // nothing is heard has an outage of its own.
 func (d *decider) settleUnreached(i *Incident) {
+	site := d.Sites[i.Site]
+	listens := site != nil && !site.unsaid.IsZero() && !d.due(site.unsaid)
+	if site != nil && !site.unsaid.IsZero() && !listens {
+		if d.calledByRecord(i, 0); i.Kind == PowerOutage || !i.Open() {
+			return
+		}
+	}
 	back, away := d.parts(i)
 	switch {
 	case len(back) == 0 && len(away) == 0:
@@ -118,7 +144,7 @@ func (d *decider) settleUnreached(i *Incident) {
 		return
 	}
 	missing := d.recordsMissing(i, back)
-	if len(missing) > 0 && !d.due(i.calmSince.Add(d.cfg.Times.RecordWithin)) {
+	if listens || len(missing) > 0 && !d.due(i.calmSince.Add(d.cfg.Times.RecordWithin)) {
 		return
 	}
 	if b := d.outageOf(i); b != nil {

@@ -27,7 +27,7 @@ func (d *decider) settlePis(site *Site) {
 			silent = append(silent, src)
 		}
 	}
-	if d.elsewhere(site) || len(silent) > 0 && site.down() {
+	if d.elsewhere(site) || len(silent) > 0 && d.calledAbout(site, silent) {
 		site.apart = true
 		return
 	}
@@ -61,7 +61,7 @@ func (d *decider) settleUnwatched(site *Site, silent []*Source) {
 // elsewhere reports whether a Pi's silence says nothing about the Pi: its site is out of
 // reach.
 func (d *decider) elsewhere(site *Site) bool {
-	return d.open(site.Name, InternetOutage) != nil || d.open("", TailnetDown) != nil
+	return d.open(site.Name, InternetOutage) != nil || d.behindTailnet(site)
 }
 
 // explained reports whether an incident that goes on explains the source's silence.
@@ -102,8 +102,24 @@ func (s *Site) lives() bool {
 	return false
 }
 
-// down reports whether nodes of the site have failed, and none is heard: who is called about
-// them finds the Pi as well.
+// calledAbout reports whether people were called about the nodes of a site, none of which is
+// heard, with its Pis' silence or later: who looks after them finds the Pis as well. After a
+// call of long before, or none, nobody does.
+func (d *decider) calledAbout(site *Site, silent []*Source) bool {
+	i := d.open(site.Name, NodeFailure)
+	return i != nil && site.down() && !d.hushed(i) && later(i.Opened, i.Alarmed).After(lastOf(silent).Add(-d.cfg.Times.PiCall))
+}
+
+// lastOf is the last word of several.
+func lastOf(silent []*Source) time.Time {
+	last := time.Time{}
+	for _, src := range silent {
+		last = later(last, src.Last)
+	}
+	return last
+}
+
+// down reports whether nodes of the site have failed, and none is heard.
 func (s *Site) down() bool {
 	if s.lives() {
 		return false
@@ -129,10 +145,7 @@ func (s *Site) hasPi() bool {
 // nobodyWatches calls about a site whose last Pi is silent.
 func (d *decider) nobodyWatches(site *Site, silent []*Source) {
 	names := namesOf(silent)
-	since := silent[0].Last
-	for _, src := range silent {
-		since = later(since, src.Last)
-	}
+	since := lastOf(silent)
 	has := "has"
 	if len(names) > 1 {
 		has = "have"
@@ -141,7 +154,7 @@ func (d *decider) nobodyWatches(site *Site, silent []*Source) {
 	i := d.open(site.Name, Unwatched)
 	if i == nil {
 		if i = d.recent(site.Name, Unwatched, names); i != nil {
-			d.emit(&IncidentReopened{ID: i.ID, Why: why})
+			d.reopen(i, why)
 		}
 	}
 	if i == nil {

@@ -54,8 +54,14 @@ func (d *decider) unmute(in Unmute) {
 	}
 }
 
-// endMute lets a node's failures call again, also the one that goes on.
+// endMute lets a node's failures call again, also the one that goes on, unless an outage
+// explains it by now. While nobody knows whose fault a silence is, it waits (rule N3).
 func (d *decider) endMute(site *Site, src *Source, why string) {
+	if src.Condition == Failed && d.unsure(site) {
+		d.emit(&Unmuted{Site: site.Name, Name: src.Name, Why: why, Waits: true})
+		return
+	}
+	folded, own := d.foldMuted(site, src)
 	var hushed []*Incident
 	for _, i := range d.OpenIncidents() {
 		if i.Site == site.Name && i.Answered == "" && slices.Contains(i.Nodes, src.Name) && d.hushed(i) {
@@ -69,9 +75,28 @@ func (d *decider) endMute(site *Site, src *Source, why string) {
 	for _, i := range hushed {
 		d.emit(&IncidentReminded{ID: i.ID, Why: src.Name + " is no longer muted, and still silent"})
 	}
-	if src.Role == Node {
-		d.count(site, "stayed silent until the mute was over")
+	if src.Role == Node && !folded {
+		d.count(site, "stayed silent until the mute was over"+own)
 	}
+}
+
+// unsure reports whether it is not known whether a silence at a site is its own fault.
+func (d *decider) unsure(site *Site) bool { return !d.Blind.IsZero() || site.doubt != nil }
+
+// foldMuted makes a muted failure, which counted for nothing until now, part of the outage
+// that explains it, if there is one (rules U8, N9). What it gives otherwise is to be said of
+// the failure.
+func (d *decider) foldMuted(site *Site, src *Source) (folded bool, own string) {
+	if n := len(src.Failures); src.Condition != Failed || src.Incident != "" || n == 0 || src.Failures[n-1].Told {
+		return false, ""
+	}
+	i, why := d.explains(site, src, src.Last)
+	if i == nil {
+		return false, why
+	}
+	d.emit(&SourceFailed{Site: site.Name, Name: src.Name, Last: src.Last, Incident: i.ID, Why: why})
+	d.join(i, src.Name, why)
+	return true, ""
 }
 
 // mutedFailure says once in each mute that the node failed and nobody is called.
@@ -199,11 +224,15 @@ func (d *decider) settleWatch(site *Site, names []string) {
 			d.endMaintenance(site, name, "its "+power.Spell(src.MaintainedFor)+" are over")
 		}
 		if until := src.MutedUntil; src.Muted() {
+			why := "its " + power.Spell(src.MutedFor) + " are over"
+			if src.MutedFor == 0 {
+				why = "its time is over"
+			}
 			if src.Condition == Failed {
 				until = later(until, d.watching.Add(d.cfg.Times.Silence))
 			}
-			if d.due(until) {
-				d.endMute(site, src, "its "+power.Spell(src.MutedFor)+" are over")
+			if (src.Condition != Failed || !d.unsure(site)) && d.due(until) { // else the verdict looks again
+				d.endMute(site, src, why)
 			}
 		}
 	}

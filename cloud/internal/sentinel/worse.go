@@ -43,6 +43,17 @@ func (d *decider) worsen(i *Incident, what string) {
 	d.emit(&IncidentWorse{ID: i.ID, What: what, Why: why})
 }
 
+// reopen has an incident go on that was over. It may get worse anew, but not by what it was
+// before and is again: those who know of it are not called for that (rules H5, H6).
+func (d *decider) reopen(i *Incident, why string, again ...string) {
+	for _, what := range i.Worse {
+		if _, is := d.worse(i, what); is && !slices.Contains(again, what) {
+			again = append(again, what)
+		}
+	}
+	d.emit(&IncidentReopened{ID: i.ID, Why: why, Worse: again})
+}
+
 // worse reports whether an incident is so bad, and how to say it.
 func (d *decider) worse(i *Incident, what string) (why string, is bool) {
 	site := d.Sites[i.Site]
