@@ -20,8 +20,9 @@ check:
 test:
 	go test ./...
 
+## race: everything but the longest stories under the race detector
 race:
-	go test -race ./...
+	go test -race -short -timeout 20m ./...
 
 ## scenarios: the real programs play the lab's stories, judged by the edges
 scenarios:

@@ -20,7 +20,8 @@ func limits() []limit {
 	s, m, h := config.Duration(time.Second), config.Duration(time.Minute), config.Duration(time.Hour)
 	return []limit{
 		within("tailnet.udp_port", 0, 65535, func(c *Config) uint16 { return c.Tailnet.Port }),
-		within("failure.silence", 5*s, 10*m, func(c *Config) config.Duration { return c.Failure.Silence }),
+		// Well over cause.Together, or those who speak would count as silent too.
+		within("failure.silence", 10*s, 10*m, func(c *Config) config.Duration { return c.Failure.Silence }),
 		within("failure.window", m, 24*h, func(c *Config) config.Duration { return c.Failure.Window }),
 		within("failure.threshold", 1, 1000, func(c *Config) int { return c.Failure.Threshold }),
 		within("failure.reminder", 5*m, 24*h, func(c *Config) config.Duration { return c.Failure.Reminder }),

@@ -69,7 +69,7 @@ func (b *Brain) resume(ctx context.Context, calls []*sentinel.Call, runs map[str
 		}
 	}
 	for site, run := range runs {
-		if b.state.Sites[site].Run == run && !run.Over() {
+		if now := b.state.Sites[site]; now != nil && now.Run == run && !run.Over() { // or it is no longer configured
 			b.watchRun(ctx, site, run)
 		}
 	}

@@ -69,6 +69,7 @@ func (h *home) facts() []string {
 // TestR7_WallClockJumps: whatever the brain is waiting for, a jump of its wall clock in the
 // middle changes only what is shown: the facts, and when they became ones, are the same.
 func TestR7_WallClockJumps(t *testing.T) {
+	longStory(t)
 	for _, tt := range []struct {
 		name   string
 		plan   bool
@@ -167,6 +168,7 @@ func TestR7_WallClockJumps(t *testing.T) {
 // TestR7_Restarted: over a restart of the process the deadlines go on by boot time, also if
 // the wall clock jumps meanwhile.
 func TestR7_Restarted(t *testing.T) {
+	longStory(t)
 	for name, jump := range jumps() {
 		for _, away := range []time.Duration{time.Second, 9 * time.Minute, 11 * time.Minute} {
 			t.Run(fmt.Sprintf("%s, %s", name, away), func(t *testing.T) {
@@ -184,6 +186,7 @@ func TestR7_Restarted(t *testing.T) {
 // TestR7_Moved: another machine, or another boot, goes by the wall clocks, and holds what
 // has passed between nothing and the whole. A restart calls nobody by itself.
 func TestR7_Moved(t *testing.T) {
+	longStory(t)
 	for _, away := range []time.Duration{time.Second, 9 * time.Minute, 11 * time.Minute} {
 		for name, tt := range map[string]struct{ wrong, passed time.Duration }{
 			"the same time":  {0, away},
@@ -278,6 +281,7 @@ func TestH8_MovedInCalm(t *testing.T) {
 
 // TestH8_MovedWithAnAnsweredIncident: it stays open and answered, and calls nobody again.
 func TestH8_MovedWithAnAnsweredIncident(t *testing.T) {
+	longStory(t)
 	for name, wrong := range map[string]time.Duration{"the same time": 0, "an hour behind": -time.Hour, "a day ahead": 24 * time.Hour} {
 		t.Run(name, func(t *testing.T) {
 			in(t, nil, func(h *home) {

@@ -6,8 +6,18 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"testing"
 	"time"
 )
+
+// longStory is for many hours of the brain's life, which the race detector makes ten times
+// as long: a short run leaves them out. What runs in them runs in other stories too.
+func longStory(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("a long story")
+	}
+}
 
 // process is a brain's as its kernel sees it: it can be stopped at any instant, and what
 // it is sent meanwhile waits in its sockets. Nothing that it does reaches the world, and

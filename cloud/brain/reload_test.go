@@ -200,13 +200,13 @@ func TestR5_NobodyNoticesAReload(t *testing.T) {
 // TestR5_ThresholdAndSilence count from the reload on.
 func TestR5_ThresholdAndSilence(t *testing.T) {
 	reloading(t, nil, func(h *home) {
-		h.rewrite(func(c *Config) { c.Failure.Threshold, c.Failure.Silence = 2, config.Duration(8*time.Second) })
-		h.logged(`"configuration changed" key=failure.silence from=20s to=8s`, `"configuration changed" key=failure.threshold from=1 to=2`,
+		h.rewrite(func(c *Config) { c.Failure.Threshold, c.Failure.Silence = 2, config.Duration(12*time.Second) })
+		h.logged(`"configuration changed" key=failure.silence from=20s to=12s`, `"configuration changed" key=failure.threshold from=1 to=2`,
 			`"configuration reloaded" changed=2 need_restart=0`)
 		h.nodes["pve2"].kill()
 		last := h.nodes["pve2"].lastWord()
-		rest(10 * time.Second)
-		h.onTime("the failure", h.mustTell("pve2 failed"), last.Add(8*time.Second))
+		rest(14 * time.Second)
+		h.onTime("the failure", h.mustTell("pve2 failed"), last.Add(12*time.Second))
 		h.calls(0)
 		h.nodes["pve3"].kill()
 		rest(15 * time.Second)

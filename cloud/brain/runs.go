@@ -40,11 +40,15 @@ type performer struct {
 // fleet reaches the machines of a plan: through the site's Pi, since their addresses are
 // those of the house, or directly if the configuration says so.
 func (b *Brain) fleet(plan shutdown.Plan, purpose courier.Purpose) (*proxmox.Fleet, error) {
-	secret, err := b.cfg().Proxmox.TokenSecret.Read()
+	access := b.cfg().Proxmox
+	if access == nil { // a run may outlive what was configured when it began
+		return nil, errors.New("there is no proxmox: section any more, and with it no token")
+	}
+	secret, err := access.TokenSecret.Read()
 	if err != nil {
 		return nil, fmt.Errorf("read the Proxmox token's secret: %w", err)
 	}
-	return proxmox.NewFleet(plan, b.cfg().Proxmox.TokenID, secret, b.wayTo(plan.Site, purpose), func(node string) *time.Duration {
+	return proxmox.NewFleet(plan, access.TokenID, secret, b.wayTo(plan.Site, purpose), func(node string) *time.Duration {
 		last, _, known := b.table.Last(liveness.Key{Site: plan.Site, Name: node})
 		if !known {
 			return nil
