@@ -28,7 +28,7 @@ func sabotages() []sabotage {
 			"shared/power/rule.go", "RideThrough:   10 * time.Second", "RideThrough:   13 * time.Second",
 			"on battery to the first Proxmox command"},
 		{"node-failure", "every silence is taken for a planned one, so no node ever fails",
-			"cloud/internal/sentinel/silence.go", "if src.Announced != nil && d.leftInPeace(site, src, in.Last) {", "if src.Announced == nil || d.leftInPeace(site, src, in.Last) {",
+			"cloud/internal/sentinel/silence.go", "if (src.Announced != nil || !site.maintained(src).IsZero()) && d.leftInPeace(site, src, in.Last) {", "if src.Announced == nil || d.leftInPeace(site, src, in.Last) {",
 			"0 calls instead of one"},
 		{"planned-reboot", "the Pi acknowledges announcements and throws them away",
 			"pi-proxy/internal/lan/lan.go", "if err := l.Keep(raw, stranger); err != nil {", "if err := error(nil); err != nil || stranger == \"nobody\" {",
