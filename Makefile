@@ -3,6 +3,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@latest
 TAGS        = lab controls apcupsd torture abuse e2e tsnet
 BENCH       = go test -run '^$$' -timeout 10m
+ARCHES      = amd64 arm64 arm
 SHRUNK      = -trimpath -ldflags "-s -w"
 
 .PHONY: check test race scenarios pauses controls test-apcupsd torture torture-short abuse e2e cross footprint fuzz vulnerabilities bench bench-smoke mutants
@@ -26,7 +27,7 @@ race:
 
 ## scenarios: the real programs play the lab's stories, judged by the edges
 scenarios:
-	go test -tags lab -count=1 -v -timeout 20m -run "Scenario|NothingOutlives" ./deploy/lab
+	go test -tags lab -count=1 -v -timeout 20m -parallel 3 -run "Scenario|NothingOutlives" ./deploy/lab
 
 ## pauses: the real programs are stopped for a minute each, judged by the edges
 pauses:
@@ -34,7 +35,7 @@ pauses:
 
 ## controls: each story with one thing broken on purpose, which it must notice
 controls:
-	go test -tags controls -count=1 -v -timeout 20m -run Control ./deploy/lab
+	go test -tags controls -count=1 -v -timeout 20m -parallel 3 -run Control ./deploy/lab
 
 ## test-apcupsd: against the real apcupsd (Debian: apt-get install apcupsd) on a simulated UPS
 test-apcupsd:
@@ -58,7 +59,7 @@ e2e:
 
 ## cross: everything builds for the Pi and the free cloud machines, without C
 cross:
-	for arch in amd64 arm64 arm; do \
+	for arch in $(ARCHES); do \
 	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch GOARM=6 go build $(SHRUNK) -o bin/$$arch/ ./cloud ./pi-proxy ./node-hook && \
 	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch GOARM=6 go build $(SHRUNK) -tags tsnet -o bin/$$arch/node-hook-tsnet ./node-hook || exit 1; done
 	@ls -l bin/*/*

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sentinel.home.arpa/deploy/lab/internal/home"
 )
 
 // sabotage is a deliberate break of the code, and how its story must notice it.
@@ -43,21 +45,24 @@ func sabotages() []sabotage {
 }
 
 // TestControls breaks one thing for each story, by an overlay that leaves the tree alone,
-// and demands that the story fails for that reason. The race for a story's time is the
-// same as in the sound code's.
+// and demands that the story fails for that reason. All are built before the first is played:
+// what a story takes is the same as in the sound code's.
 func TestControls(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
+	bin := buildLab(t)
 	for _, c := range sabotages() {
 		t.Run(c.scenario, func(t *testing.T) {
-			overlay := breakIt(t, root, c)
+			programs := t.TempDir()
+			if err := home.Build(t.Context(), programs, "-overlay="+breakIt(t, root, c)); err != nil {
+				t.Fatal(err)
+			}
+			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
-			cmd := exec.CommandContext(ctx, "go", "run", "./deploy/lab", "-scenario", c.scenario, "-page", "127.0.0.1:0", "-control", "127.0.0.1:0")
-			cmd.Dir = root
-			cmd.Env = append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay)
+			cmd := exec.CommandContext(ctx, bin, "-programs", programs, "-scenario", c.scenario, "-page", "127.0.0.1:0", "-control", "127.0.0.1:0")
 			out, err := cmd.CombinedOutput()
 			_, verdict, broken := strings.Cut(string(out), "the contract was broken:")
 			if err == nil || !broken {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -64,6 +65,11 @@ func parse() options {
 	if o.scenario != "" {
 		o.home.Speak = false
 	}
+	if !slices.ContainsFunc(scenario.Names(), func(s [2]string) bool { return o.scenario == "" || s[0] == o.scenario }) {
+		fmt.Fprintf(os.Stderr, "lab: there is no scenario %q\n", o.scenario)
+		set.Usage()
+		os.Exit(2)
+	}
 	return o
 }
 
@@ -79,6 +85,7 @@ func flags(set *flag.FlagSet, o *options) *flag.FlagSet {
 	set.StringVar(&o.log, "log", "", "write all that the programs log to `FILE`")
 	set.StringVar(&o.control, "control", "127.0.0.1:8081", "address of the control page and the POST /lab/... routes")
 	set.StringVar(&o.home.Page, "page", o.home.Page, "address of the brain's page; another port is taken if it is in use")
+	set.StringVar(&o.home.Programs, "programs", "", "`DIR` with the three programs, built before, in place of building them (not with -tailnet)")
 	set.BoolVar(&o.home.Tailnet, "tailnet", false, "let the programs meet on a tailnet of the lab's own, each a machine on it, in place of addresses on loopback")
 	set.StringVar(&o.home.NIS, "nis", "", "`ADDR` of an apcupsd to use in place of the simulated UPS")
 	set.StringVar(&o.home.PVE, "pve", "", "`URL` of a Proxmox API to use in place of the simulated cluster, for all three nodes")
@@ -126,7 +133,7 @@ func play(ctx context.Context, o options) (err error) {
 	rec := edge.NewRecorder(edges)
 	defer func() { err = errors.Join(err, rec.Err(), closeEdges(), closeLog()) }()
 	b := &board{}
-	fmt.Print("lab: building the three programs and starting a home...\r\n")
+	fmt.Print("lab: getting the three programs and starting a home...\r\n")
 	h, err := home.Open(ctx, o.home, rec, b.say)
 	if err != nil {
 		return err

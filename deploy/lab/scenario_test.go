@@ -13,30 +13,24 @@ import (
 	"testing"
 	"time"
 
+	"sentinel.home.arpa/deploy/lab/internal/home"
 	"sentinel.home.arpa/deploy/lab/internal/scenario"
 )
 
-// buildLab builds the lab itself; the lab builds the three programs.
-func buildLab(t *testing.T) string {
-	t.Helper()
-	bin := filepath.Join(t.TempDir(), "lab")
-	out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput()
-	if err != nil {
-		t.Fatalf("build the lab: %v\n%s", err, out)
-	}
-	return bin
-}
-
-// TestScenarios plays every story with the real programs; the lab judges each by its
-// edges and says so by its exit code.
+// TestScenarios plays every story with the real programs, some at a time; the lab judges each
+// by its edges and says so by its exit code.
 func TestScenarios(t *testing.T) {
-	bin := buildLab(t)
+	bin, programs := buildLab(t), t.TempDir()
+	if err := home.Build(t.Context(), programs); err != nil {
+		t.Fatal(err)
+	}
 	for _, s := range scenario.Names() {
 		t.Run(s[0], func(t *testing.T) {
+			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			log := filepath.Join(t.TempDir(), "log")
-			out, err := exec.CommandContext(ctx, bin, "-scenario", s[0], "-page", "127.0.0.1:0", "-control", "127.0.0.1:0", "-log", log).CombinedOutput()
+			out, err := exec.CommandContext(ctx, bin, "-programs", programs, "-scenario", s[0], "-page", "127.0.0.1:0", "-control", "127.0.0.1:0", "-log", log).CombinedOutput()
 			for line := range strings.Lines(string(out)) {
 				if err != nil || strings.Contains(line, "  judge  ") {
 					t.Log(strings.TrimSpace(line))
@@ -55,6 +49,7 @@ func TestNothingOutlivesTheLab(t *testing.T) {
 	bin := buildLab(t)
 	for name, sig := range map[string]syscall.Signal{"Ctrl-C": syscall.SIGINT, "killed": syscall.SIGKILL} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			tmp := t.TempDir()
 			cmd := exec.Command(bin, "-page", "127.0.0.1:0", "-control", "127.0.0.1:0", "-speak=false")
 			cmd.Env = append(os.Environ(), "TMPDIR="+tmp)

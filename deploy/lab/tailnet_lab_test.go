@@ -15,6 +15,7 @@ import (
 // TestScenarioOverTailnet plays a story with the real programs as machines of a tailnet,
 // the agents with their own tsnet.
 func TestScenarioOverTailnet(t *testing.T) {
+	t.Parallel()
 	bin := buildLab(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()

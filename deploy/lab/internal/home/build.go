@@ -8,10 +8,12 @@ import (
 	"path/filepath"
 )
 
-// Build compiles the three programs from the module that the lab is run in.
-func Build(ctx context.Context, dir string) error {
+// Build compiles the three programs from the module that the lab is run in, with more flags
+// of go build.
+func Build(ctx context.Context, dir string, more ...string) error {
 	for _, program := range []string{"cloud", "pi-proxy", "node-hook"} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-o", binary(dir, program), "sentinel.home.arpa/"+program)
+		args := append([]string{"build", "-o", binary(dir, program)}, more...)
+		cmd := exec.CommandContext(ctx, "go", append(args, "sentinel.home.arpa/"+program)...)
 		cmd.Stderr = os.Stderr
 		if err := cmd.Run(); err != nil {
 			return fmt.Errorf("build %s: %w", program, err)
