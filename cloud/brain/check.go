@@ -120,7 +120,7 @@ func (c *Config) secrets() []namedSecret {
 	if c.Twilio != nil {
 		out = append(out, namedSecret{twilioSecret, c.Twilio.APIKeySecret})
 	}
-	if len(c.Plan) > 0 {
+	if len(c.Plan) > 0 && c.Proxmox != nil {
 		out = append(out, namedSecret{proxmoxSecret, c.Proxmox.TokenSecret})
 	}
 	return out
@@ -130,10 +130,10 @@ func (c *Config) secrets() []namedSecret {
 // what could not be looked at from here.
 func CheckConfig(path string) (notes []string, err error) {
 	c, f, err := loadConfig(path)
-	if err != nil {
+	if f == nil {
 		return nil, err
 	}
-	var errs []error
+	errs := []error{err}
 	look := func(key string, s config.Secret, once bool) (secret string) {
 		if s.IsZero() {
 			return ""

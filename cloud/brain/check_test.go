@@ -74,6 +74,32 @@ func TestR5_CheckConfigReadsTheSecrets(t *testing.T) {
 	}
 }
 
+// TestR5_CheckConfigInOneGo: keys, types, values and secrets that are wrong are all told at once, by
+// line, and none of them for what only follows from another.
+func TestR5_CheckConfigInOneGo(t *testing.T) {
+	none := filepath.Join(t.TempDir(), "none")
+	text := strings.NewReplacer("pi_proxies: [pi]", "pi_proxies: [Pi!]", `"+14155550100"`, `"0912"`, "twilio:", "twillio:", "proxmox-secret", none,
+		"deadline: 3m", "deadline: 3").Replace(smallest) + "log: {level: loud}\n"
+	path := filepath.Join(t.TempDir(), "cloud.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := CheckConfig(path)
+	if err == nil {
+		t.Fatal("it is taken")
+	}
+	got := strings.Split(strings.ReplaceAll(err.Error(), filepath.Dir(path)+"/", ""), "\n")
+	want := []string{"sites[0].pi_proxies[0]: ", "contacts[0].phone: ", "unknown key `twillio`", "proxmox.token_secret_file: read the secret ", "plan[0].deadline: 3 has no unit", "log.level: "}
+	if len(got) != len(want) {
+		t.Fatalf("told %d things:\n%s", len(got), strings.Join(got, "\n"))
+	}
+	for i := range got {
+		if !strings.Contains(got[i], want[i]) {
+			t.Errorf("told as number %d: %s", i, got[i])
+		}
+	}
+}
+
 // TestR5_SecretsOfAnotherUser: the operator is told that the brain's user may see more.
 func TestR5_SecretsOfAnotherUser(t *testing.T) {
 	if os.Geteuid() == 0 {

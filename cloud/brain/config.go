@@ -217,7 +217,7 @@ func loadConfig(path string) (Config, *config.File, error) {
 		return Config{}, nil, fmt.Errorf("%w; write one, or name another with --config", err)
 	case errors.Is(err, fs.ErrPermission):
 		return Config{}, nil, fmt.Errorf("%w; %s", err, asItsUser)
-	case err != nil:
+	case f == nil:
 		return Config{}, nil, err
 	}
 	for i := range c.Plan {
@@ -228,7 +228,7 @@ func loadConfig(path string) (Config, *config.File, error) {
 			}
 		}
 	}
-	return c, f, c.check(f)
+	return c, f, f.Join(err, c.check(f))
 }
 
 // shutdownPlan is the plan as runs use it.

@@ -113,10 +113,10 @@ func (b Build) Load(path string) (Config, error) {
 	if path == DefaultPath && errors.Is(err, fs.ErrNotExist) {
 		f, err = config.Parse(path, nil, &c)
 	}
-	if err != nil {
+	if f == nil {
 		return Config{}, err
 	}
-	if err := f.Join(c.check(f), c.tailnet(f, b.Join != nil)); err != nil {
+	if err := f.Join(err, c.check(f), c.tailnet(f, b.Join != nil)); err != nil {
 		return Config{}, err
 	}
 	return c, nil

@@ -35,7 +35,8 @@ func TestR5_ReferenceEqualsTheDefaults(t *testing.T) {
 		t.Error(diff)
 	}
 	for _, path := range keys(reflect.TypeFor[Config](), "") {
-		if !f.Has(path) && !strings.HasPrefix(path, "tailnet.") {
+		line := strings.Split(string(text), "\n")[f.Errorf(path, "").Line-1] // where an error about it points to
+		if !strings.Contains(line, path[strings.LastIndexByte(path, '.')+1:]+":") && !strings.HasPrefix(path, "tailnet.") {
 			t.Errorf("%s is missing", path)
 		}
 	}
@@ -155,6 +156,10 @@ func TestR5_WrongValues(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v\nwant %s", name, err, c.want)
 		}
+	}
+	_, err := Build{}.Load(write(t, "interval: 100ms\nbrain: []\n"))
+	if err == nil || !strings.Contains(err.Error(), "too short") || !strings.Contains(err.Error(), "unknown key") {
+		t.Errorf("not told in one go: %v", err)
 	}
 }
 

@@ -89,13 +89,16 @@ func LoadConfig(path string, optional bool) (Config, error) {
 	if optional && errors.Is(err, fs.ErrNotExist) {
 		f, err = config.Parse(path, nil, &c)
 	}
-	if err != nil {
+	if f == nil {
 		return Config{}, err
 	}
 	for i := range c.UPS {
 		c.UPS[i].Poll = cmp.Or(c.UPS[i].Poll, defaultPoll)
 	}
-	return c, c.check(f)
+	if err := f.Join(err, c.check(f)); err != nil {
+		return Config{}, err
+	}
+	return c, nil
 }
 
 // ReadAgain reads and checks pi.yaml as it is by now, and says what of it differs; err is

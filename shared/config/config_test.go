@@ -185,8 +185,8 @@ func TestR5_WrongInput(t *testing.T) {
 			if err == nil {
 				t.Fatal("accepted")
 			}
-			if file != nil {
-				t.Error("a file came with the error")
+			if file != nil && len(file.wrong) == 0 {
+				t.Error("a file came with the error though it could not be read")
 			}
 			if got := err.Error(); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
@@ -250,9 +250,6 @@ nodes:
 			t.Errorf("got %s, want %s", got, msg)
 		}
 	}
-	if !f.Has("nodes.pve2.name") || f.Has("nodes.pve3") {
-		t.Error("Has is wrong")
-	}
 }
 
 func TestJoinSortsByLine(t *testing.T) {
@@ -267,6 +264,38 @@ func TestJoinSortsByLine(t *testing.T) {
 	want := "t.yaml: anywhere\nt.yaml:1:1: port: first\nt.yaml:2:1: listen: second"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestR5_AllInOneGo: what cannot be read stands beside what makes no sense, by line, but for what only follows from it.
+func TestR5_AllInOneGo(t *testing.T) {
+	f, err := Parse("t.yaml", []byte(`port: x
+listen: nowhere
+contacts:
+  - nam: Alex
+    phone: 7
+  - name: Kim
+    phone: none
+nodes: pve1
+`), new(home))
+	if f == nil || err == nil {
+		t.Fatalf("%v, %v", f, err)
+	}
+	got := f.Join(err, f.Errorf("listen", "makes no sense"), f.Errorf("port", "is zero"), f.Errorf("contacts[0].name", "is missing"), f.Errorf("contacts[0].phone", "is empty"),
+		f.Errorf("contacts[1].phone", "is no number"), f.Errorf("contacts[1].name", "is short"), f.Errorf("contacts", "is too few"), f.Errorf("nodes.pve1", "is no node"), f.Errorf("zone", "is missing"))
+	want := "t.yaml:1:1: port: must be a whole number, not \"x\"\n" +
+		"t.yaml:1:1: zone: is missing\n" +
+		"t.yaml:2:1: listen: makes no sense\n" +
+		"t.yaml:4:5: contacts[0]: unknown key `nam`; did you mean `name`?\n" +
+		"t.yaml:5:5: contacts[0].phone: must be text; write it in quotes: \"7\"\n" +
+		"t.yaml:6:5: contacts[1].name: is short\n" +
+		"t.yaml:7:5: contacts[1].phone: is no number\n" +
+		"t.yaml:8:1: nodes: must be a map of keys and values, not text"
+	if got == nil {
+		t.Fatal("nothing is wrong")
+	}
+	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(got.Error(), "\n")); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -294,7 +323,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		file, err := Parse("t.yaml", data, new(home))
-		if (file == nil) == (err == nil) {
+		if file == nil && err == nil || file != nil && (err == nil) != (len(file.wrong) == 0) {
 			t.Fatalf("file %v with error %v", file, err)
 		}
 		if err != nil {

@@ -103,6 +103,7 @@ func (d *decoder) object(n *node, v reflect.Value, path string) {
 		field, ok := fields[e.key]
 		if !ok {
 			d.fail(e.value, path, "unknown key `%s`%s", e.key, suggestion(e.key, fields))
+			d.errs[len(d.errs)-1].unknown = true
 			continue
 		}
 		d.decode(e.value, v.FieldByIndex(field), keyPath(path, e.key))

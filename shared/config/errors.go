@@ -14,6 +14,8 @@ type Error struct {
 	Line, Column int    // both start at 1; 0 if the file has no such place
 	Path         string // such as contacts[0].phone; empty for the whole document
 	Msg          string
+
+	unknown bool // a key that is not known, below Path
 }
 
 // Error renders the problem on one line, as file:line:column: path: message.

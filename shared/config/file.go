@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -16,13 +17,15 @@ const maxSize = 1 << 20
 type File struct {
 	name  string
 	place map[string]position
+	wrong Errors // the values that could not be read
 }
 
 type position struct{ line, column int }
 
 // Load reads the file at path into the struct that into points to. Values that the file does not name keep
 // what the struct held before, so defaults go in first. The error is the operating system's, wrapped, if the
-// file can't be read, and otherwise an Errors.
+// file can't be read, and otherwise an Errors. Where only single values are wrong a File comes with it: the rest
+// was taken, and can be checked too, so that a person sees in one go what is wrong.
 func Load(path string, into any) (*File, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -53,10 +56,8 @@ func Parse(name string, data []byte, into any) (*File, error) {
 	}
 	d := decoder{file: name}
 	d.decode(root, target.Elem(), "")
-	if err := d.errs.orNil(); err != nil {
-		return nil, err
-	}
-	return file, nil
+	file.wrong = d.errs
+	return file, d.errs.orNil()
 }
 
 func (f *File) index(n *node, path string) {
@@ -69,10 +70,21 @@ func (f *File) index(n *node, path string) {
 	}
 }
 
-// Has reports whether the file itself names path.
-func (f *File) Has(path string) bool {
-	_, ok := f.place[path]
-	return ok
+// Spoilt reports whether path may lack its value, or a part of it, because of what could not be read.
+func (f *File) Spoilt(path string) bool {
+	_, named := f.place[path]
+	return slices.ContainsFunc(f.wrong, func(e *Error) bool {
+		if e.unknown { // and perhaps path itself, misspelt
+			return !named && within(path, e.Path)
+		}
+		return within(path, e.Path) || within(e.Path, path)
+	})
+}
+
+// within reports whether a path is another one, or leads on from it.
+func within(path, of string) bool {
+	rest, ok := strings.CutPrefix(path, of)
+	return ok && (rest == "" || of == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 // Errorf makes an error at path, such as contacts[0].phone, plan[1].nodes.pve2.api or labels["a.b"]. If the
@@ -92,10 +104,15 @@ func (f *File) Errorf(path, format string, args ...any) *Error {
 }
 
 // Join gathers errors, nil ones left out, into one Errors in the order of the file's lines; nil if there are none.
+// What only follows from a value that could not be read is left out.
 func (f *File) Join(errs ...error) error {
 	var all Errors
 	for _, err := range errs {
-		all = append(all, gather(f.name, err)...)
+		for _, e := range gather(f.name, err) {
+			if e.Path == "" || !f.Spoilt(e.Path) || slices.Contains(f.wrong, e) {
+				all = append(all, e)
+			}
+		}
 	}
 	return all.orNil()
 }

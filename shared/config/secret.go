@@ -8,14 +8,61 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
 // maxSecret is the largest secret that is read, in bytes.
 const maxSecret = 16 << 10
 
-// looksSecret are the forms of keys and tokens that people paste where a file's name belongs.
-var looksSecret = regexp.MustCompile(`^([0-9A-Za-z+=_]{24,}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$`)
+// secretForms are those of keys and tokens that people paste where a file's name belongs: Tailscale's, Twilio's
+// SIDs, hexadecimal ones, and Proxmox's, also with the token's name before it.
+var secretForms = regexp.MustCompile(`^(tskey-.*|[A-Z]{2}[0-9a-fA-F]{32}|[0-9a-fA-F]{32,}|(.*=)?[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$`)
+
+// twilioSecret is the form of an API key's secret, which has no separators.
+var twilioSecret = regexp.MustCompile(`^[0-9A-Za-z]{32}$`)
+
+const (
+	// randomLength is from how many letters and digits in a row they may be random.
+	randomLength = 16
+	// randomChanges is how many of those there are to each change between them, at most. Words have fewer.
+	randomChanges = 4
+)
+
+func looksSecret(name string) bool {
+	if secretForms.MatchString(name) || twilioSecret.MatchString(name) && strings.ContainsAny(name, digits) {
+		return true
+	}
+	return slices.ContainsFunc(strings.FieldsFunc(name, func(r rune) bool { return r == '_' || r == '-' || r == '.' }), looksRandom)
+}
+
+const digits = "0123456789"
+
+// looksRandom reports whether letters and digits change as they do in no word. A small letter after a capital is
+// no change: that is how words begin.
+func looksRandom(word string) bool {
+	if len(word) < randomLength || !strings.ContainsAny(word, digits) {
+		return false
+	}
+	kind := func(c byte) rune {
+		switch {
+		case c >= 'a' && c <= 'z':
+			return 'a'
+		case c >= 'A' && c <= 'Z':
+			return 'A'
+		case c >= '0' && c <= '9':
+			return '0'
+		}
+		return '+'
+	}
+	changes := 0
+	for i := 1; i < len(word); i++ {
+		if before, now := kind(word[i-1]), kind(word[i]); before != now && (before != 'A' || now != 'a') {
+			changes++
+		}
+	}
+	return changes*randomChanges >= len(word)
+}
 
 // Secret names a file that holds a secret. A relative name is a systemd credential, found under
 // $CREDENTIALS_DIRECTORY; an absolute path is taken as it is. The type never holds the secret itself, so that
@@ -36,7 +83,7 @@ func (s *Secret) UnmarshalText(text []byte) error {
 	case name == "":
 		return errors.New("must name a file")
 	case filepath.IsAbs(name):
-	case looksSecret.MatchString(name) && strings.ContainsAny(name, "0123456789") || strings.HasPrefix(name, "tskey-"):
+	case looksSecret(name):
 		return errors.New("this looks like the secret itself, which must not stand here; write it to a file, and the file's path here")
 	case strings.ContainsRune(name, '/') || name == "." || name == "..": // which may be a secret too, and is not repeated
 		return errors.New("must be the bare name of a systemd credential, or an absolute path")
