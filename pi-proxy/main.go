@@ -17,6 +17,10 @@ import (
 
 const defaultConfig = "/etc/sentinel/pi.yaml"
 
+// events are those that apcupsd's apccontrol knows, whatever the Pi makes of them.
+const events = "powerout,onbattery,mainsback,offbattery,failing,timeout,loadlimit,runlimit,doreboot,doshutdown,killpower," +
+	"commfailure,commok,changeme,battdetach,battattach,startselftest,endselftest,annoyme,emergency,remotedown"
+
 type commands struct {
 	Config string `default:"${config}" type:"path" help:"The configuration file; the default one may be missing."`
 	Socket string `default:"${socket}" type:"path" help:"The running Pi's control socket."`
@@ -24,7 +28,7 @@ type commands struct {
 	Run         struct{} `cmd:"" default:"1" help:"Run the Pi."`
 	CheckConfig struct{} `cmd:"" help:"Check the configuration and say what is wrong with it."`
 	Event       struct {
-		Name string `arg:"" help:"apcupsd's name of the event, such as onbattery."`
+		Name string `arg:"" enum:"${events}" help:"apcupsd's name of the event: ${enum}."`
 	} `cmd:"" help:"Tell the running Pi of an event of apcupsd; for its scripts, which it never delays."`
 	Version struct{} `cmd:"" help:"Print the version."`
 	Root    struct{} `cmd:"" hidden:"" help:"Do one thing as root that the Pi asks for on standard input, a socket of systemd's."`
@@ -35,7 +39,7 @@ func main() { os.Exit(run()) }
 func run() int {
 	var c commands
 	ctx := kong.Parse(&c, kong.Name("sentinel-pi"), kong.Description("The sentinel's Pi."), kong.UsageOnError(),
-		kong.Vars{"config": defaultConfig, "socket": proxy.DefaultControlSocket},
+		kong.Vars{"config": defaultConfig, "socket": proxy.DefaultControlSocket, "events": events},
 		kong.Exit(func(code int) { os.Exit(min(code, 2)) }))
 	switch ctx.Command() {
 	case "version":

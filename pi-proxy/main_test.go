@@ -112,6 +112,9 @@ func TestCommands(t *testing.T) {
 	t.Run("an unknown command", func(t *testing.T) { said(t, 2, "", "unexpected argument", "explode") })
 	t.Run("an unknown flag", func(t *testing.T) { said(t, 2, "", "unknown flag", "--explode") })
 	t.Run("an event without a name", func(t *testing.T) { said(t, 2, "", "<name>", "event") })
+	t.Run("an event that apcupsd has not", func(t *testing.T) {
+		said(t, 2, "", `"onbattery","mainsback"`, "--socket", socket, "event", "bogus")
+	})
 	t.Run("root without systemd's socket", func(t *testing.T) { said(t, 1, "", "only systemd starts this", "root") })
 	t.Run("an event without a Pi", func(t *testing.T) {
 		said(t, 1, "", "tell the Pi of onbattery; does it run?", "--socket", socket, "event", "onbattery")
@@ -142,7 +145,9 @@ func TestR3_TheProgramEndsWellAndIsSafeToKill(t *testing.T) {
 		return cmd, log
 	}
 	cmd, _ := start()
-	said(t, 0, "", "", "--socket", socket, "event", "onbattery")
+	for name := range strings.SplitSeq(events, ",") { // rule U1: none of them ever fails apcupsd's script
+		said(t, 0, "", "", "--socket", socket, "event", name)
+	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

@@ -28,3 +28,15 @@ func (p *Proxy) WidenSpool(largest int) error {
 type Answers struct{ newest }
 
 func (a *Answers) Overtaken(h wire.Header, now time.Duration) bool { return a.overtaken(h, now) }
+
+// Leaves are the brains that said that they are about to be restarted.
+type Leaves struct{ leaves }
+
+func (l *Leaves) Say(brain string, now time.Duration) bool { return l.say(brain, now) }
+
+func (l *Leaves) Lately(now time.Duration) int { return l.lately(now) }
+
+// Gone is the guardian's word on a UPS, and Mains whether all are on mains.
+func (p *Proxy) Gone(ups string) { p.gone(ups) }
+
+func (p *Proxy) Mains() bool { return p.mains() }

@@ -165,6 +165,8 @@ func (g *guard) done(ctx context.Context, now time.Time, es []guardian.Event) {
 			g.command(ctx, now, e.Event.Target)
 		case shutdown.Ended, shutdown.Aborted:
 			g.stop()
+		case guardian.Gone:
+			g.p.gone(e.Event.Target)
 		}
 	}
 }

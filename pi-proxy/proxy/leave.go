@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -35,27 +36,42 @@ func (p *Proxy) farewell(ctx context.Context) {
 	p.log.Info("stopping", "announced", told)
 }
 
-// leaves is when a brain last said that it is about to be restarted. The zero value is ready.
+// leaves is when each brain last said that it is about to be restarted. The zero value is
+// ready.
 type leaves struct {
 	mu   sync.Mutex
-	said bool
-	at   time.Duration // CLOCK_BOOTTIME
+	said map[string]time.Duration // by the brain's name, of CLOCK_BOOTTIME
 }
 
-// lately reports whether a brain's silence is expected.
-func (l *leaves) lately(now time.Duration) bool {
+// say notes a brain's word, and reports whether it is news.
+func (l *leaves) say(brain string, now time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.said && now-l.at < leavingFor
+	maps.DeleteFunc(l.said, func(_ string, at time.Duration) bool { return now-at >= leavingFor })
+	if l.said == nil {
+		l.said = map[string]time.Duration{}
+	}
+	_, before := l.said[brain]
+	l.said[brain] = now
+	return !before
+}
+
+// lately are how many brains are expected to be silent.
+func (l *leaves) lately(now time.Duration) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, at := range l.said {
+		if now-at < leavingFor {
+			n++
+		}
+	}
+	return n
 }
 
 // brainLeaves notes a brain's word that it is about to be restarted (rule N5).
 func (p *Proxy) brainLeaves(name string, now time.Duration) {
-	if !p.leaves.lately(now) {
+	if p.leaves.say(name, now) {
 		p.log.Info("the brain is about to be restarted", "brain", name)
 		p.record.Remark("the brain " + name + " said that it is about to be restarted")
 	}
-	p.leaves.mu.Lock()
-	defer p.leaves.mu.Unlock()
-	p.leaves.said, p.leaves.at = true, now
 }

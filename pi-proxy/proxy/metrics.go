@@ -31,11 +31,8 @@ func (m *metrics) watch(p *Proxy) {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sentinel_record_pending",
 			Help: "Entries of the record that no brain is known to have."}, func() float64 { return float64(p.record.Pending()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sentinel_brain_leaving",
-			Help: "1 for 10 min after a brain has said that it is about to be restarted."}, func() float64 {
-			if p.leaves.lately(daemon.BootTime()) {
-				return 1
-			}
-			return 0
+			Help: "Brains that have said within 10 min that they are about to be restarted."}, func() float64 {
+			return float64(p.leaves.lately(daemon.BootTime()))
 		}))
 }
 

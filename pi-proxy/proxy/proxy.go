@@ -71,7 +71,7 @@ type Proxy struct {
 
 	record *record.Record
 	noted  notedNodes // in the record
-	leaves leaves     // of the brain
+	leaves leaves     // of the brains
 
 	seenMu    sync.Mutex
 	seenSaved bool          // the last time

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"sentinel.home.arpa/pi-proxy/proxy"
 	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/wire"
 )
@@ -159,6 +160,7 @@ func TestN7_WhoFellSilentMeanwhileIsDelivered(t *testing.T) {
 	b.storedHash(h.begin(wire.Bundle{Site: "home", Keys: map[string]wire.PublicKey{"pve1": n.key.PublicKey()}}))
 	eventually(t, "pve1 is heard", func() bool { _, err := n.beat(); return err == nil })
 	last := time.Now()
+	b.awaitBeats(3) // of which the last tells of it
 	h.settled()
 	h.silence(true)
 	b.set(func() { b.records = nil })
@@ -212,6 +214,32 @@ func TestN5_AnEndWaitsNotLongForABrainThatIsAway(t *testing.T) {
 	began := time.Now()
 	h.stop()
 	within(t, "the end", time.Since(began), 0, 6*time.Second)
+}
+
+// TestN5_EachBrainLeavesForItself: the word of one says nothing of another.
+func TestN5_EachBrainLeavesForItself(t *testing.T) {
+	var l proxy.Leaves
+	for i, c := range []struct {
+		brain string // that says so; empty: none
+		now   time.Duration
+		news  bool
+		away  int // brains
+	}{
+		{"a", time.Minute, true, 1},
+		{"a", 2 * time.Minute, false, 1}, // in each of its answers
+		{"b", 9 * time.Minute, true, 2},
+		{"", 13 * time.Minute, false, 1},
+		{"a", 18 * time.Minute, true, 2}, // once more
+		{"", 19 * time.Minute, false, 1},
+		{"", 28 * time.Minute, false, 0},
+	} {
+		if c.brain != "" && l.Say(c.brain, c.now) != c.news {
+			t.Errorf("%d: news is %v", i, !c.news)
+		}
+		if n := l.Lately(c.now); n != c.away {
+			t.Errorf("%d: %d brains are away, want %d", i, n, c.away)
+		}
+	}
 }
 
 // TestN5_ThePiNotesThatTheBrainIsRestarted.

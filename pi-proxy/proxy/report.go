@@ -37,12 +37,13 @@ type latest struct {
 	noted   time.Time // and when that was made
 	changed bool      // since the last report
 	known   bool
+	gone    bool // the guardian no longer counts it as on battery
 }
 
 // put takes an observation; entry is the record's if it made one, else 0.
 func (l *latest) put(o ups.Observation, entry int64) {
 	l.mu.Lock()
-	l.o, l.known, l.changed = o, true, l.changed || o.Changed
+	l.o, l.known, l.changed, l.gone = o, true, l.changed || o.Changed, l.gone && o.Reading.LostFor != nil
 	if entry != 0 {
 		l.entry, l.noted = entry, o.At
 	}
@@ -97,10 +98,24 @@ func (l *latest) supply() (power.Supply, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.o.Reading.Supply
+	if l.gone {
+		return power.Unknown, false
+	}
 	if !l.known || s == power.Unknown {
 		return power.Battery, l.out
 	}
 	return s, true
+}
+
+// gone has a UPS that was last heard on battery keep nobody from taking the mains for back.
+func (p *Proxy) gone(ups string) {
+	for _, l := range p.latest {
+		if l.name == ups {
+			l.mu.Lock()
+			l.gone, l.out = true, false
+			l.mu.Unlock()
+		}
+	}
 }
 
 // upses are the names of those that are watched.

@@ -270,3 +270,32 @@ func TestABrokenSeenFileIsSaidOnceAndReplaced(t *testing.T) {
 		t.Errorf("it says so %d times", n)
 	}
 }
+
+// TestU5_AUPSThatIsGoneKeepsNobodyFromTheMains: the guardian's word on it holds until it
+// speaks again.
+func TestU5_AUPSThatIsGoneKeepsNobodyFromTheMains(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	shed := upssim.New(upssim.Config{})
+	h.cfg.UPS = append(h.cfg.UPS, proxy.UPS{Name: "shed", NIS: serveUPS(t, shed), Poll: config.Duration(time.Second)})
+	var p *proxy.Proxy
+	h.startWith(func(started *proxy.Proxy) error { p = started; return nil })
+	eventually(t, "all are on mains", p.Mains)
+	shed.Plug(false)
+	eventually(t, "one is on battery", func() bool { return !p.Mains() })
+	if err := shed.Daemon(false); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is lost", func() bool { return strings.Contains(h.log.String(), "connection refused") })
+	if p.Mains() {
+		t.Error("a lost one is on mains")
+	}
+	p.Gone("shed")
+	if !p.Mains() {
+		t.Error("a gone one counts")
+	}
+	if err := shed.Daemon(true); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is heard on battery again", func() bool { return !p.Mains() })
+}

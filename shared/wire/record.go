@@ -31,7 +31,8 @@ type Record struct {
 // Noted is one entry: how a UPS stood from then on, or whether a node was heard on the LAN
 // from then on. The Pi's own name, heard, is its start.
 type Noted struct {
-	AgeMS   int64          `json:"age_ms"` // when the message was made
+	AgeMS   int64          `json:"age_ms"`             // when the message was made
+	AtLeast bool           `json:"at_least,omitempty"` // the age may be more: the Pi was started anew since, and no clock tells for sure
 	UPS     string         `json:"ups,omitempty"`
 	Reading *power.Reading `json:"reading,omitempty"` // with UPS
 	Node    string         `json:"node,omitempty"`    // without

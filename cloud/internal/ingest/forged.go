@@ -95,9 +95,17 @@ func (r *repetitions) due(name string, now time.Time) bool {
 	return true
 }
 
+// The reasons why what is true changes nothing: it is not newer than what was heard before, or
+// a Pi sends a relay or a record as it was answered, or a record may be one that somebody kept.
+const (
+	repeated = "repeated"
+	answered = "answered"
+	heldBack = "held-back"
+)
+
 // repeated counts and logs a verified message that is not newer than one before it.
 func (h *Handler) repeated(of wire.Header, kind wire.Kind) {
-	h.Refused("repeated")
+	h.Refused(repeated)
 	if h.repetitions.due(of.Node, h.Now()) {
 		h.Log.Info("message repeated, nothing changed", "node", of.Node, "boot", of.Boot, "seq", of.Seq, "kind", kind)
 	}

@@ -70,6 +70,7 @@ type request struct {
 	lag    time.Duration
 	answer *wire.Answer
 	bundle string // hash of the bundle that a Pi says it has
+	again  bool   // it was answered before, and nothing comes of it
 }
 
 func (h *Handler) serve(take func(*request) error) http.HandlerFunc {
@@ -119,6 +120,9 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, take func(*reques
 	h.telling.Lock() // what is told is never older than in an answer with a lower seq
 	defer h.telling.Unlock()
 	req.answer.Header = h.Self()
+	if req.again && caller.Role == sentinel.Pi {
+		return req, e, nil // it may be anybody who sends it: it confirms no bundle, and has nobody told anything
+	}
 	h.Tell(caller, req.bundle, req.answer)
 	return req, e, nil
 }
@@ -133,6 +137,7 @@ func (h *Handler) open(r *request, kind wire.Kind, into wire.Message) (fresh boo
 		if kind != wire.KindRelay && kind != wire.KindRecord { // which are refused for it, and so counted
 			h.repeated(r.e.Header, kind)
 		}
+		r.again = true
 		return false, nil
 	}
 	r.lag = h.lags.Of(r.e.Header, h.SinceBoot())
@@ -148,9 +153,6 @@ func (h *Handler) heartbeat(r *request) error {
 	if m.Pi != nil && r.caller.Role != sentinel.Pi {
 		return forbidden(r.caller, "is no Pi")
 	}
-	if m.Pi != nil {
-		r.bundle = m.Pi.Bundle
-	}
 	if !fresh {
 		return nil
 	}
@@ -158,6 +160,7 @@ func (h *Handler) heartbeat(r *request) error {
 	if m.Pi == nil {
 		return nil
 	}
+	r.bundle = m.Pi.Bundle
 	h.pis.heard(m.Header, h.SinceBoot())
 	h.PiIs(r.caller, m.Pi.Addresses, m.Pi.Lacks)
 	for _, n := range m.Pi.Heard {
@@ -175,12 +178,14 @@ func (h *Handler) heartbeat(r *request) error {
 // beat is the hot path: only what changes reaches the loop, and nobody waits for it.
 func (h *Handler) beat(r *request, k Known, b liveness.Beat) {
 	b.Key, b.Pi = liveness.Key{Site: k.Site, Name: k.Name}, k.Role == sentinel.Pi
-	news := h.Table.Beat(h.Now(), b)
+	now := h.Now()
+	news := h.Table.Beat(now, b)
 	of := b.Key
 	if news.As != "" {
 		of.Name = news.As
 	}
-	if _, again := h.untold.LoadAndDelete(of); again {
+	if _, again := h.untold.Load(of); again && h.counts(of, now.Add(-b.Age)) {
+		h.untold.Delete(of)
 		news.Heard, news.State = true, b.State != ""
 	}
 	if news.Cloned != "" && !h.cloned(r, k, b, news) {
@@ -198,6 +203,13 @@ func (h *Handler) beat(r *request, k Known, b liveness.Beat) {
 	if news.Direct {
 		h.tellOrKeep(r, of, news, sentinel.Direct{Site: k.Site, Name: of.Name})
 	}
+}
+
+// counts reports whether the table took the word of that moment: one that came too late, or
+// is of a boot that is over, says nothing of now, and so cannot tell again what was not told.
+func (h *Handler) counts(of liveness.Key, at time.Time) bool {
+	last, _, known := h.Table.Last(of)
+	return known && last.Equal(at)
 }
 
 // cloned tells of a second machine under a name, which has just spoken, and lets the first
@@ -240,10 +252,10 @@ func (h *Handler) upsReport(r *request) error {
 	if r.caller.Role != sentinel.Pi {
 		return forbidden(r.caller, "is no Pi, and only a Pi reports a UPS")
 	}
-	r.bundle = m.Bundle
 	if !fresh {
 		return nil
 	}
+	r.bundle = m.Bundle
 	if m.Run != nil { // before the report: it may keep the brain from beginning
 		if err := h.submit(r, sentinel.PiReported{Site: r.caller.Site, Pi: r.caller.Name, Run: *m.Run}); err != nil {
 			return err
@@ -292,7 +304,7 @@ func (h *Handler) relay(r *request) error {
 		return forbidden(r.caller, "is no Pi, and only a Pi relays")
 	}
 	if !fresh {
-		return &courier.Fault{Status: http.StatusConflict, Reason: "repeated", Err: errors.New("this relay was answered before"), Hint: "send it anew"}
+		return &courier.Fault{Status: http.StatusConflict, Reason: answered, Err: errors.New("this relay was answered before"), Hint: "send it anew"}
 	}
 	for i, msg := range m.Messages {
 		age := time.Duration(msg.AgeMS)*time.Millisecond + r.lag

@@ -64,11 +64,11 @@ func (h *Handler) record(r *request) error {
 	r.bundle = m.Bundle
 	switch {
 	case !known: // it may be an old one that comes again
-		err = later("this Pi has not been heard for long enough")
+		err = later(heldBack, "this Pi has not been heard for long enough")
 	case !fresh:
-		err = later("this record was answered before")
+		err = later(answered, "this record was answered before")
 	case r.lag > recordLag:
-		err = later("this record was held back")
+		err = later(heldBack, "this record was held back")
 	}
 	if err := allow(r.caller, err); err != nil {
 		return err
@@ -85,8 +85,8 @@ func allow(k Known, err error) error {
 }
 
 // later refuses a record that the Pi is to send anew.
-func later(why string) error {
-	return &courier.Fault{Status: http.StatusConflict, Reason: "repeated", Err: errors.New(why), Hint: "send it anew"}
+func later(reason, why string) error {
+	return &courier.Fault{Status: http.StatusConflict, Reason: reason, Err: errors.New(why), Hint: "send it anew"}
 }
 
 // entries are those of a record that are about its site. A node that is not known here, or

@@ -97,18 +97,21 @@ func TestU6_ARecordThatComesAgainChangesNothing(t *testing.T) {
 	b := newBench(t)
 	once := b.record("pi", 0, wire.Noted{AgeMS: 5, UPS: "ups", Reading: lowOnBattery()})
 	held := b.record("pi", 0, wire.Noted{AgeMS: 5, UPS: "ups", Reading: lowOnBattery()})
-	again := func() { b.check(courier.PathRecord, refusal{"", 409, "repeated", bytes.NewReader(once)}) }
-	again() // nothing was heard of this Pi before
-	again()
+	again := func(reason string) {
+		t.Helper()
+		b.check(courier.PathRecord, refusal{"", 409, reason, bytes.NewReader(once)})
+	}
+	again("held-back") // nothing was heard of this Pi before
+	again("held-back")
 	b.send(courier.PathRelay, b.relayed("pi", b.announcement("pve1", wire.Reboot))) // nor does that do
-	again()
+	again("held-back")
 	b.pass(time.Minute)
 	b.trusts("pi")
-	b.check(courier.PathRecord, refusal{"", 409, "repeated", bytes.NewReader(held)})
+	b.check(courier.PathRecord, refusal{"", 409, "held-back", bytes.NewReader(held)})
 	fresh := b.record("pi", 0)
 	b.send(courier.PathRecord, fresh)
-	b.check(courier.PathRecord, refusal{"", 409, "repeated", bytes.NewReader(fresh)})
-	again()
+	b.check(courier.PathRecord, refusal{"", 409, "answered", bytes.NewReader(fresh)})
+	again("answered")
 }
 
 // TestU6_RecordsThatCannotBe are refused as a whole.

@@ -25,7 +25,10 @@ const (
 	bundleFile = "bundle.json"
 	runFile    = "run.jsonl"
 	maxLine    = 1 << 20
-	aside      = ".broken" // ends the name of a file that is kept for a person
+	// shortenOver is how long the run's file may be, in bytes, until it is shortened: one that
+	// waits for a run gets two steps with each flicker of the power, for years.
+	shortenOver = 256 << 10
+	aside       = ".broken" // ends the name of a file that is kept for a person
 )
 
 // Stored is the bundle file.
@@ -42,6 +45,7 @@ type Ledger struct {
 	size      int64  // of the whole steps in it
 	fresh     bool   // the next write makes the file
 	unwritten []byte // steps that are not on disk
+	shortenAt int64  // the size at which the file is worth shortening
 	last      *daemon.Moment
 
 	// Clock, if there is one, says when each step is written, so that a later process
@@ -55,7 +59,7 @@ func Open(dir string) (*Ledger, error) {
 		return nil, fmt.Errorf("open the ledger: %w", err)
 	}
 	_, err := os.Stat(filepath.Join(dir, runFile))
-	return &Ledger{dir: dir, fresh: errors.Is(err, fs.ErrNotExist)}, nil
+	return &Ledger{dir: dir, shortenAt: shortenOver, fresh: errors.Is(err, fs.ErrNotExist)}, nil
 }
 
 // Close closes the run's file.
@@ -224,5 +228,46 @@ func (l *Ledger) write() error {
 	}
 	l.size += int64(len(l.unwritten))
 	l.unwritten = nil
+	if l.size > l.shortenAt {
+		l.shorten(path)
+	}
 	return nil
+}
+
+// shorten replaces the file by the steps that are still needed. All is on disk, so where it
+// fails the file stays as it is, and is looked at again when it is twice as long.
+func (l *Ledger) shorten(path string) {
+	l.shortenAt = 2 * l.size
+	data, err := os.ReadFile(path)
+	if err != nil || int64(len(data)) < l.size {
+		return
+	}
+	short, err := needed(data[:l.size])
+	if err != nil || int64(len(short)) > l.size/2 {
+		return
+	}
+	_ = l.run.Close() // all that counts was synced; the next write opens what is there by then
+	l.run = nil
+	if daemon.WriteFile(path, short, 0o600) == nil {
+		l.shortenAt = max(shortenOver, 2*int64(len(short)))
+	}
+}
+
+// needed are the lines of those steps without which another guardian would be restored. The
+// last, which says when it was written, is one of them.
+func needed(data []byte) (short []byte, err error) {
+	lines := bytes.SplitAfter(data, []byte("\n"))
+	lines = lines[:len(lines)-1] // nothing is behind the last line's end
+	es := make([]guardian.Event, len(lines))
+	for i, text := range lines {
+		e, err := step(text)
+		if err != nil {
+			return nil, err
+		}
+		es[i] = e.Event
+	}
+	for _, i := range guardian.Needed(es) {
+		short = append(short, lines[i]...)
+	}
+	return short, nil
 }

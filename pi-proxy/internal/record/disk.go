@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"sentinel.home.arpa/shared/daemon"
 	"sentinel.home.arpa/shared/wire"
 )
 
@@ -27,7 +26,11 @@ const (
 	fileFor  = wire.RecordKept
 	longest  = 16 << 10 // a line; one of a UPS has some 500 bytes
 	retry    = 5 * time.Second
+	// lookEach is how often it is looked whether the wall clock is set, until it is.
+	lookEach = 10 * time.Second
 	maxN     = 1 << 52
+	// longestBoot is longer than any machine is up, and leaves room to add some up.
+	longestBoot = 50 * 365 * 24 * time.Hour
 )
 
 // disk is what the writer knows. Its lock is held while the disk works, so nobody who must
@@ -36,10 +39,10 @@ type disk struct {
 	mu     sync.Mutex
 	file   *os.File
 	size   int64
-	first  *line // in the file; nil: it is empty
-	torn   bool  // the file may end in the middle of a line
-	failed bool  // the last time, and that was said
-	cursor int64 // as it is on disk
+	first  *line  // in the file; nil: it is empty
+	torn   bool   // the file may end in the middle of a line
+	failed bool   // the last time, and that was said
+	cursor cursor // as it is on disk
 }
 
 // read gives the lines of both files in their order, once each.
@@ -103,7 +106,7 @@ func parse(text []byte) (l line, err error) {
 		return l, err
 	}
 	switch {
-	case l.N <= 0 || l.N > maxN || l.Told < 0 || l.Told >= l.N || l.SinceBoot < 0 || l.Boot == "":
+	case l.N <= 0 || l.N > maxN || l.Told < 0 || l.Told >= l.N || l.SinceBoot < 0 || l.SinceBoot > longestBoot || l.Boot == "":
 		return l, errors.New("it cannot be")
 	case l.Of != nil:
 		return l, l.Of.Validate()
@@ -111,37 +114,10 @@ func parse(text []byte) (l line, err error) {
 	return l, nil
 }
 
-// cursor is the file that says what a brain has.
-type cursor struct {
-	Delivered int64 `json:"delivered"` // all lines up to this one
-}
-
-// readCursor reads what was delivered. Without the file each line tells what was when it
-// was written.
-func (r *Record) readCursor(lines []line) (told int64) {
-	for _, l := range lines {
-		told = max(told, l.Told)
-	}
-	data, err := tail(filepath.Join(r.dir, cursorFile))
-	var c cursor
-	switch {
-	case err == nil && data == nil:
-		return told
-	case err == nil:
-		err = json.Unmarshal(data, &c)
-	}
-	if err == nil && (c.Delivered < 0 || c.Delivered > maxN) {
-		err = fmt.Errorf("%d cannot be", c.Delivered)
-	}
-	if err != nil {
-		r.log.Error("the record's cursor is unreadable, the last entries may be delivered again", "err", err)
-		return told
-	}
-	return max(told, c.Delivered)
-}
-
 // Run writes what is noted, at once, until the context ends.
 func (r *Record) Run(ctx context.Context) error {
+	look := time.NewTicker(lookEach)
+	defer look.Stop()
 	for {
 		var again <-chan time.Time
 		if r.write() != nil {
@@ -152,6 +128,10 @@ func (r *Record) Run(ctx context.Context) error {
 			return nil // Close writes once more, when all else has ended
 		case <-r.wake:
 		case <-again:
+		case <-look.C:
+			if r.noteClock() {
+				look.Stop()
+			}
 		}
 	}
 }
@@ -173,14 +153,11 @@ func (r *Record) write() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r.mu.Lock()
-	lines, told := r.unwritten, r.last
-	if len(r.held) > 0 {
-		told = r.held[0].N - 1
-	}
+	lines, told := r.unwritten, cursorOf(r.held, r.last)
 	r.unwritten, r.waiting = nil, 0
 	r.mu.Unlock()
 	rest, err := r.append(lines)
-	if err == nil && told != d.cursor {
+	if err == nil && !told.equals(d.cursor) {
 		if err = r.writeCursor(told); err == nil {
 			d.cursor = told
 		}
@@ -200,20 +177,12 @@ func (r *Record) write() error {
 	return err
 }
 
-func (r *Record) writeCursor(told int64) error {
-	data, err := json.Marshal(cursor{told})
-	if err != nil {
-		return err
-	}
-	return daemon.WriteFile(filepath.Join(r.dir, cursorFile), append(data, '\n'), 0o600)
-}
-
 // append writes lines at the end of the file, and gives those back that it did not take.
 func (r *Record) append(lines []line) ([]line, error) {
 	d := &r.disk
 	for i := range lines {
 		l := &lines[i]
-		l.Told = min(d.cursor, l.N-1)
+		l.Told = min(d.cursor.Delivered, l.N-1)
 		data, err := json.Marshal(l)
 		if err != nil {
 			return lines[i+1:], fmt.Errorf("write the record: %w", err)
@@ -252,7 +221,7 @@ func (r *Record) room(l line, size int) error {
 		}
 		d.file, d.size = f, info.Size()
 	}
-	if d.size == 0 || d.size+int64(size) < fileMost && !r.old(d.first, l) {
+	if d.size == 0 || d.size+int64(size) < fileMost && !r.served(d.first) {
 		return nil
 	}
 	if err := os.Rename(path, filepath.Join(r.dir, oldFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -263,14 +232,15 @@ func (r *Record) room(l line, size int) error {
 	return r.room(l, size)
 }
 
-// old reports whether a file whose first line this is has served its time.
-func (r *Record) old(first *line, l line) bool {
+// served reports whether a file whose first line this is has served its time, as far as that
+// is certain.
+func (r *Record) served(first *line) bool {
 	if first == nil {
 		return false
 	}
-	age := l.Wall.Sub(first.Wall)
-	if first.Boot == l.Boot {
-		age = l.SinceBoot - first.SinceBoot
-	}
-	return age > fileFor
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.isSet()
+	a := r.age(*first)
+	return a.certain > fileFor || !a.unsure && a.atLeast > fileFor
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"log/slog"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -13,9 +12,9 @@ import (
 )
 
 const (
-	// LiveWithin is how soon after it was noted a brain must have heard of something in
+	// liveWithin is how soon after it was noted a brain must have heard of something in
 	// another way for it not to be sent. Later it is history, and the story lacks nothing.
-	LiveWithin = 5 * time.Second
+	liveWithin = 5 * time.Second
 	// heldMost bounds what waits for a brain, in bytes of lines; unwrittenMost what waits
 	// for the disk.
 	heldMost      = 4 << 20
@@ -23,7 +22,8 @@ const (
 	// batchMost is how many bytes of entries one message carries: well under what may
 	// cross, and little on a slow line, on which what is urgent goes at the same time.
 	batchMost = 40 << 10
-	// clockSetBy is how long after a boot the wall clock is set for sure, if it ever is.
+	// clockSetBy is how long after a boot the entries of an earlier one wait for the wall
+	// clock to be set. One that is not set by then is never trusted.
 	clockSetBy = 5 * time.Minute
 )
 
@@ -34,6 +34,7 @@ type line struct {
 	Boot      string        `json:"boot"`
 	SinceBoot time.Duration `json:"since_boot_ns"`
 	Wall      time.Time     `json:"wall"`
+	Set       bool          `json:"set,omitempty"` // the wall clock was, as far as was known
 	Of        *wire.Noted   `json:"of,omitempty"`
 	Remark    string        `json:"remark,omitempty"` // for people; not sent
 }
@@ -49,17 +50,19 @@ type Record struct {
 	dir  string
 	boot string
 	log  *slog.Logger
-	// SinceBoot is CLOCK_BOOTTIME, Wall the wall clock, ClockSet whether that was set since
-	// the boot. They may be replaced before anything is noted.
-	SinceBoot func() time.Duration
-	Wall      func() time.Time
-	ClockSet  func() bool
+	// sinceBoot is CLOCK_BOOTTIME, wall the wall clock, clockSet whether that was set since
+	// the boot, which it stays.
+	sinceBoot func() time.Duration
+	wall      func() time.Time
+	clockSet  func() bool
 
 	mu        sync.Mutex
 	held      []held // the oldest first
 	bytes     int    // of held
 	last      int64  // the newest line
-	began     map[string]time.Time
+	boots     map[string]earlier
+	set       bool // the wall clock was, since this boot
+	dated     bool // and a line says so
 	unwritten []line
 	waiting   int  // bytes of unwritten, about
 	dropped   bool // said that the oldest go
@@ -68,22 +71,23 @@ type Record struct {
 	disk disk // the writer's
 }
 
-// syncedFile is there once systemd-timesyncd has set the clock since the boot.
-const syncedFile = "/run/systemd/timesync/synchronized"
-
 // Open reads what an earlier process left. What is broken is said once and left out.
 func Open(dir, boot string, sinceBoot func() time.Duration, log *slog.Logger) *Record {
-	r := &Record{dir: dir, boot: boot, log: log, SinceBoot: sinceBoot, Wall: time.Now, began: map[string]time.Time{}, wake: make(chan struct{}, 1)}
-	r.ClockSet = func() bool { _, err := os.Stat(syncedFile); return err == nil || r.SinceBoot() > clockSetBy }
+	r := &Record{dir: dir, boot: boot, log: log, sinceBoot: sinceBoot, wall: time.Now, clockSet: machineClockSet, wake: make(chan struct{}, 1)}
 	lines := r.read()
-	told := r.readCursor(lines)
-	r.last, r.disk.cursor = told, told
+	r.disk.cursor = r.readCursor(lines)
+	r.last = r.disk.cursor.end()
+	r.boots, r.dated = r.knownBoots(lines)
+	r.set = r.dated
+	dropped := false
 	for _, l := range lines {
 		r.last = max(r.last, l.N)
-		r.began[l.Boot] = l.Wall.Add(-l.SinceBoot) // the newest is the best
-		if l.N > told && l.Of != nil {
-			r.hold(l)
+		if !r.disk.cursor.has(l.N) && l.Of != nil {
+			dropped = r.hold(l) || dropped
 		}
+	}
+	if dropped {
+		r.sayDropped()
 	}
 	return r
 }
@@ -91,7 +95,7 @@ func Open(dir, boot string, sinceBoot func() time.Duration, log *slog.Logger) *R
 // Note notes an entry as of now, and returns its number for Told; 0 if it cannot be. It
 // waits for nothing.
 func (r *Record) Note(of wire.Noted) int64 {
-	of.AgeMS = 0
+	of.AgeMS, of.AtLeast = 0, false
 	if err := of.Validate(); err != nil {
 		r.log.Error("not noted in the record", "ups", of.UPS, "node", of.Node, "err", err)
 		return 0
@@ -103,13 +107,24 @@ func (r *Record) Note(of wire.Noted) int64 {
 func (r *Record) Remark(text string) { r.add(line{Remark: text}) }
 
 func (r *Record) add(l line) int64 {
+	l, dropped := r.keep(l)
+	if dropped {
+		r.sayDropped()
+	}
+	return l.N
+}
+
+// keep dates a line, and has it wait for the disk and a brain. It reports whether entries are
+// lost by it, once.
+func (r *Record) keep(l line) (dated line, dropped bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last++
-	l.N, l.Boot, l.SinceBoot, l.Wall = r.last, r.boot, r.SinceBoot(), r.Wall().Round(0)
+	l.N, l.Boot, l.SinceBoot, l.Wall, l.Set = r.last, r.boot, r.sinceBoot(), r.wall().Round(0), r.isSet()
+	r.dated = r.dated || l.Set
 	size := sizeOf(l)
 	if l.Of != nil {
-		r.hold(l)
+		dropped = r.hold(l)
 	}
 	r.unwritten = append(r.unwritten, l)
 	r.waiting += size
@@ -118,7 +133,7 @@ func (r *Record) add(l line) int64 {
 		r.unwritten = r.unwritten[1:]
 	}
 	r.stir()
-	return l.N
+	return l, dropped
 }
 
 func sizeOf(l line) int {
@@ -129,17 +144,22 @@ func sizeOf(l line) int {
 	return len(data) + 1
 }
 
-func (r *Record) hold(l line) {
+// hold has a line wait for a brain. It reports whether the oldest go for it, if that is to be
+// said.
+func (r *Record) hold(l line) (dropped bool) {
 	h := held{l, sizeOf(l)}
 	r.held = append(r.held, h)
 	r.bytes += h.size
 	for r.bytes > heldMost {
-		if !r.dropped {
-			r.log.Error("the record holds more than can wait for a brain, the oldest go", "entries", len(r.held))
-			r.dropped = true
-		}
+		dropped = dropped || !r.dropped
+		r.dropped = true
 		r.forget(0)
 	}
+	return dropped
+}
+
+func (r *Record) sayDropped() {
+	r.log.Error("the record holds more than can wait for a brain, the oldest go", "entries", r.Pending())
 }
 
 func (r *Record) forget(i int) {
@@ -164,8 +184,8 @@ func (r *Record) stir() {
 func (r *Record) Told(ns ...int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := r.SinceBoot()
-	r.let(ns, func(h held) bool { return h.Boot == r.boot && now-h.SinceBoot <= LiveWithin })
+	now := r.sinceBoot()
+	r.let(ns, func(h held) bool { return h.Boot == r.boot && now-h.SinceBoot <= liveWithin })
 }
 
 // Delivered lets entries go that a brain has taken.
@@ -198,47 +218,44 @@ type Batch struct {
 
 // Owed is the next batch, the oldest first: all that no brain heard of when it was noted.
 func (r *Record) Owed() Batch {
+	b, lost := r.owed()
+	if lost > 0 {
+		r.log.Warn("record entries are too old to be sent", "entries", lost)
+		r.stir()
+	}
+	return b
+}
+
+// owed is that, and how many entries were too old for it and are let go.
+func (r *Record) owed() (b Batch, lost int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.ClockSet() && slices.ContainsFunc(r.held, func(h held) bool { return h.Boot != r.boot }) {
-		return Batch{Unsure: true}
+	if !r.isSet() && r.sinceBoot() < clockSetBy && slices.ContainsFunc(r.held, func(h held) bool { return h.Boot != r.boot }) {
+		return Batch{Unsure: true}, 0
 	}
-	var b Batch
-	size, full, lost := 0, false, 0
+	ages := r.ages()
+	size, full, i := 0, false, -1
 	r.held = slices.DeleteFunc(r.held, func(h held) bool {
-		age, ok := r.age(h.line)
-		switch {
-		case !ok:
+		i++
+		switch a := ages[i]; {
+		case a.atLeast > wire.RecordKept:
 			lost++
 			r.bytes -= h.size
 			return true
-		case h.Boot == r.boot && age < LiveWithin: // it may still be told live
+		case h.Boot == r.boot && a.atLeast < liveWithin: // it may still be told live
 		case full || len(b.Entries) == wire.MaxNoted || size+h.size > batchMost:
 			full = true
 			b.Left++
 		default:
 			of := *h.Of
-			of.AgeMS = age.Milliseconds()
+			of.AgeMS, of.AtLeast = a.atLeast.Milliseconds(), a.unsure
 			size += h.size
 			b.Numbers, b.Entries = append(b.Numbers, h.N), append(b.Entries, of)
 		}
 		return false
 	})
-	if lost > 0 {
-		r.log.Warn("record entries are too old to be sent, or nobody knows how old", "entries", lost)
-		r.stir()
-	}
 	b.Left = min(b.Left, wire.MaxLeft)
-	return b
-}
-
-// age is how old a line is, and whether that is known and can be.
-func (r *Record) age(l line) (time.Duration, bool) {
-	age := r.SinceBoot() - l.SinceBoot
-	if l.Boot != r.boot {
-		age = r.Wall().Sub(r.began[l.Boot].Add(l.SinceBoot))
-	}
-	return age, age >= 0 && age <= wire.RecordKept
+	return b, lost
 }
 
 // Pending is how many entries wait for a brain.
