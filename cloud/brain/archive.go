@@ -28,8 +28,10 @@ const (
 	saveWithin     = 30 * time.Second
 	lastSaveWithin = 3 * time.Second
 	pruneWithin    = 10 * time.Minute
-	// archiveAgain is when it is tried again, after one that failed.
-	archiveAgain = 10 * time.Minute
+	// archiveAgain is when it is tried again after one that failed; each further failure
+	// doubles it, up to archiveRarest.
+	archiveAgain  = 5 * time.Minute
+	archiveRarest = 2 * time.Hour
 )
 
 // archive is the work on the journal beside writing facts: snapshots, and the removal of
@@ -41,15 +43,34 @@ type archive struct {
 	pruned time.Time     // when old facts were last removed
 	due    bool          // the journal alone does not give the state
 	off    bool          // the state lacks facts that the journal may have
-	again  time.Time     // not before
-	failed bool          // the last one did, which was said
 	work   chan archived // nil: nothing is under way
+	saves  tries
+	prunes tries
+}
+
+// tries are those of one kind of work.
+type tries struct {
+	failed int       // so many in a row
+	again  time.Time // not before
+}
+
+// fails counts a failure, and reports whether it is the first.
+func (t *tries) fails(now time.Time) (first bool) {
+	wait := archiveRarest
+	if t.failed < 8 { // which is past it
+		wait = min(wait, archiveAgain<<t.failed)
+	}
+	t.failed++
+	t.again = now.Add(wait)
+	return t.failed == 1
 }
 
 // archived is what came of it.
 type archived struct {
-	n       int64 // of a snapshot
-	removed int64 // facts
+	at      time.Time // when it was begun
+	pruned  bool      // it was to remove old facts, not to take a snapshot
+	n       int64     // of a snapshot
+	removed int64     // facts
 	err     error
 }
 
@@ -75,20 +96,18 @@ func (b *Brain) archives(ctx context.Context) {
 		}
 	}
 	now := b.clock.Now()
-	if a.off || now.Before(a.again) || !b.allWritten() {
+	if a.off || !b.allWritten() {
 		return
 	}
 	fresh := b.journal.Last() - a.n
 	switch {
-	case fresh > 0 && (a.due || fresh >= snapshotEach || now.Sub(a.at) >= daily):
-		a.at = now
+	case fresh > 0 && !now.Before(a.saves.again) && (a.due || fresh >= snapshotEach || now.Sub(a.at) >= daily):
 		b.inBackground(ctx, saveWithin, b.save())
-	case now.Sub(a.pruned) >= daily:
-		a.pruned = now
+	case now.Sub(a.pruned) >= daily && !now.Before(a.prunes.again):
 		before, readable := now.Add(-b.cfg().Journal.Keep.Std()), b.readable()
 		b.inBackground(ctx, pruneWithin, func(ctx context.Context) archived {
 			n, err := b.journal.Prune(ctx, before, readable)
-			return archived{removed: n, err: err}
+			return archived{at: now, pruned: true, removed: n, err: err}
 		})
 	}
 }
@@ -112,7 +131,7 @@ func (b *Brain) save() func(ctx context.Context) archived {
 		if err == nil {
 			err = b.journal.Save(ctx, s)
 		}
-		return archived{n: s.N, err: err}
+		return archived{at: s.At, n: s.N, err: err}
 	}
 }
 
@@ -128,26 +147,26 @@ func (b *Brain) inBackground(ctx context.Context, within time.Duration, do func(
 
 // wasArchived takes what came of the work. A failure is said once, and counted each time.
 func (b *Brain) wasArchived(done archived) {
-	a := &b.archive
+	a, now := &b.archive, b.clock.Now()
 	a.work = nil
-	if done.err != nil {
-		b.metrics.archiveErrors.Inc()
-		a.again = b.clock.Now().Add(archiveAgain)
-		if done.n > 0 {
-			a.at = a.at.Add(-daily) // it is due still
-		}
-		if !a.failed {
-			b.log.Error("the journal takes no snapshot, or lets no old facts go; a start takes longer", "err", done.err)
-		}
-		a.failed = true
-		return
-	}
-	a.failed = false
-	if done.n > 0 {
-		a.n, a.due = done.n, false
-	}
 	if done.removed > 0 {
 		b.log.Info("old facts are removed from the journal", "facts", done.removed)
+	}
+	switch {
+	case done.err == nil && done.pruned:
+		a.pruned, a.prunes = done.at, tries{}
+	case done.err == nil:
+		a.n, a.at, a.due, a.saves = done.n, done.at, false, tries{}
+	case done.pruned:
+		b.metrics.archiveErrors.Inc()
+		if a.prunes.fails(now) {
+			b.log.Error("the journal lets no old facts go; it is tried again", "err", done.err)
+		}
+	default:
+		b.metrics.archiveErrors.Inc()
+		if a.saves.fails(now) {
+			b.log.Error("the journal takes no snapshot; a start takes longer, and it is tried again", "err", done.err)
+		}
 	}
 }
 

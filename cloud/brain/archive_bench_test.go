@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -115,10 +114,7 @@ func BenchmarkStartAfterAYear(b *testing.B) {
 // lived fills a journal with facts, and a snapshot of so many before the last.
 func lived(b *testing.B, cfg Config, facts []journal.Entry, ago int64) {
 	b.Helper()
-	j, err := journal.Open(b.Context(), filepath.Join(cfg.StateDir, journalFile))
-	if err != nil {
-		b.Fatal(err)
-	}
+	j := openJournal(b, cfg)
 	defer j.Close()
 	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 	defer cancel()

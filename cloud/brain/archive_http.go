@@ -22,8 +22,10 @@ import (
 )
 
 const (
-	// searchWithin bounds a search of the journal, within what an answer may take.
-	searchWithin = 25 * time.Second
+	// searchWithin bounds a search of the journal with the way of its answer to whoever asked,
+	// and factWithin each fact's way alone: who stops reading is not waited for.
+	searchWithin = 5 * time.Minute
+	factWithin   = 10 * time.Second
 	// searchesAtOnce is how many may go on.
 	searchesAtOnce = 4
 	foundUsually   = 1000
@@ -89,7 +91,7 @@ func (s *shelf) search(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), searchWithin)
 	defer cancel()
 	begun := false
-	out := json.NewEncoder(w)
+	out, way := json.NewEncoder(w), http.NewResponseController(w)
 	out.SetEscapeHTML(false)
 	err = s.journal.Find(ctx, filter, func(f journal.Found) error {
 		if !begun {
@@ -97,6 +99,7 @@ func (s *shelf) search(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Cache-Control", "no-store")
 		}
 		begun = true
+		_ = way.SetWriteDeadline(time.Now().Add(factWithin)) // without it the server's own holds
 		site := filter.Site
 		if f.Fact != nil {
 			site = sentinel.SiteOf(f.Fact)
@@ -121,8 +124,11 @@ func (s *shelf) filter(q url.Values) (journal.Filter, error) {
 	f := journal.Filter{Site: q.Get("site"), Node: q.Get("node"), Incident: q.Get("incident"), Limit: foundUsually}
 	var err error
 	if text := q.Get("limit"); text != "" {
-		if f.Limit, err = strconv.Atoi(text); err != nil || f.Limit < 1 || f.Limit > foundMost {
+		switch f.Limit, err = strconv.Atoi(text); {
+		case err != nil || f.Limit < 1:
 			return f, fmt.Errorf("limit: %.40q is no number from 1 to %d", text, foundMost)
+		case f.Limit > foundMost:
+			return f, fmt.Errorf("limit: %d facts at once are too many, %d are the most; say since, until, node or incident", f.Limit, foundMost)
 		}
 	}
 	now, zone := s.machine.wall(), s.zone(f.Site)

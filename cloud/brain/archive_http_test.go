@@ -1,7 +1,10 @@
 package brain
 
 import (
+	"context"
 	"encoding/json"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -10,9 +13,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sentinel.home.arpa/shared/courier"
+	"sentinel.home.arpa/shared/daemon"
 	"sentinel.home.arpa/shared/wire"
 )
 
@@ -53,6 +58,57 @@ func TestR6_JournalOverHTTP(t *testing.T) {
 			if err := json.Unmarshal([]byte(text), &body); err != nil || code != http.StatusBadRequest || body.Error == "" || len(text) > 300 {
 				h.Errorf("%.40s: answered %d %.400s", query, code, text)
 			}
+		}
+	})
+}
+
+// TestR2_SlowReaders: one who goes on reading gets all of it, however slowly; one who stops is
+// not waited for, and gives the place free.
+func TestR2_SlowReaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := stillBrain(t, stillConfig(t), new(time.Duration))
+		defer s.Close()
+		s.facts(800)
+		sh := &shelf{s.Brain, make(chan struct{}, 1), make(chan struct{}, 1)}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		n := newMemnet()
+		ln, err := n.listen("tcp", "127.0.0.1:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _ = daemon.Serve(ctx, ln, http.HandlerFunc(sh.search), "test") }()
+		ask := func() net.Conn {
+			conn, err := n.dial(ctx, "tcp", "127.0.0.1:80")
+			if err == nil {
+				_, err = io.WriteString(conn, "GET /api/v1/journal?limit=100000 HTTP/1.0\r\n\r\n")
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return conn
+		}
+		slow, began := ask(), time.Now()
+		var all strings.Builder
+		for part := make([]byte, 1000); ; rest(time.Second) {
+			got, err := slow.Read(part)
+			all.Write(part[:got])
+			if err != nil {
+				break
+			}
+		}
+		if facts, took := strings.Count(all.String(), "\n{"), time.Since(began); facts != 800 || took < time.Minute {
+			t.Errorf("in %s the slow one got %d facts", took, facts)
+		}
+		stuck := ask()
+		defer stuck.Close()
+		synctest.Wait()
+		if len(sh.searches) != 1 {
+			t.Fatal("it is not searched")
+		}
+		rest(factWithin + time.Second)
+		if len(sh.searches) != 0 {
+			t.Error("who does not read is waited for")
 		}
 	})
 }

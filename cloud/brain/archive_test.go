@@ -142,9 +142,13 @@ func TestR3_ASnapshotThatFailsHoldsUpNothing(t *testing.T) {
 		if n := s.archived(); n != 0 || s.counted("sentinel_journal_archive_errors_total") != float64(i+1) {
 			t.Errorf("try %d: %d, %v errors", i, n, s.counted("sentinel_journal_archive_errors_total"))
 		}
-		s.archived() // not again at once
 		s.facts(1)
-		*since += archiveAgain
+		wait := archiveAgain << i
+		*since += wait - time.Second
+		if s.archived(); s.counted("sentinel_journal_archive_errors_total") != float64(i+1) {
+			t.Errorf("it is tried again before %s", wait)
+		}
+		*since += time.Second
 	}
 	if said := strings.Count(s.log.String(), "the journal takes no snapshot"); said != 1 || s.broken || s.counted("sentinel_journal_errors_total") > 0 {
 		t.Errorf("said %d times, broken %t", said, s.broken)
@@ -184,6 +188,70 @@ func TestR3_OldFactsAreRemoved(t *testing.T) {
 	}
 	if n := count(); n > 900 || !strings.Contains(s.log.String(), "old facts are removed") {
 		t.Errorf("%d facts are left", n)
+	}
+}
+
+// TestR3_OldFactsThatStayAreTriedAgain soon, then more rarely, and it is said once, whatever
+// becomes of the snapshots meanwhile.
+func TestR3_OldFactsThatStayAreTriedAgain(t *testing.T) {
+	cfg, since := stillConfig(t), new(time.Duration)
+	cfg.Journal.Keep = config.Duration(7 * daily)
+	s := stillBrain(t, cfg, since)
+	defer s.Close()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(cfg.StateDir, journalFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(`CREATE TRIGGER no BEFORE DELETE ON facts BEGIN SELECT RAISE(ABORT, 'no room'); END`); err != nil {
+		t.Fatal(err)
+	}
+	failed := func() float64 { return s.counted("sentinel_journal_archive_errors_total") }
+	for range 9 {
+		s.facts(100)
+		s.archived()
+		*since += daily
+	}
+	s.archived()
+	before := failed()
+	if before == 0 {
+		t.Fatal("nothing was to be removed")
+	}
+	for i := range 3 {
+		wait := s.archive.prunes.again.Sub(s.clock.Now())
+		if wait < archiveAgain || wait > archiveRarest {
+			t.Errorf("it is tried again after %s", wait)
+		}
+		*since += wait - time.Second
+		if s.archived(); failed() != before+float64(i) {
+			t.Errorf("try %d is made before %s", i, wait)
+		}
+		*since += time.Second
+		if s.archived(); failed() != before+float64(i+1) {
+			t.Errorf("try %d is not made after %s", i, wait)
+		}
+	}
+	if said := strings.Count(s.log.String(), "the journal lets no old facts go"); said != 1 {
+		t.Errorf("said %d times", said)
+	}
+	if _, err := db.Exec(`DROP TRIGGER no`); err != nil {
+		t.Fatal(err)
+	}
+	*since += archiveRarest
+	s.archived()
+	if !strings.Contains(s.log.String(), "old facts are removed") || failed() != before+3 {
+		t.Errorf("after the disk is mended nothing is removed, %v failures", failed())
+	}
+}
+
+// TestR3_TriesGrowRarer from minutes to hours.
+func TestR3_TriesGrowRarer(t *testing.T) {
+	var a tries
+	now := time.Now()
+	for i, want := range []time.Duration{5, 10, 20, 40, 80, 120, 120, 120, 120, 120} {
+		if first := a.fails(now); first != (i == 0) || a.again.Sub(now) != want*time.Minute {
+			t.Errorf("failure %d: first %t, again after %s", i, first, a.again.Sub(now))
+		}
 	}
 }
 

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -88,40 +90,55 @@ func (o Operator) Backup(ctx context.Context, w io.Writer, file string, check fu
 	dir := filepath.Dir(file)
 	tmp, err := os.CreateTemp(dir, "."+filepath.Base(file)+".tmp*") // which is 0600
 	if err != nil {
-		return fmt.Errorf("write the copy: %w", err)
+		return notWritten(file, err)
 	}
 	defer os.Remove(tmp.Name()) // does nothing once it has its name
-	err = o.fetchBackup(tmp)
-	if err == nil {
-		err = tmp.Sync()
+	if err = o.fetchBackup(tmp); err != nil {
+		return errors.Join(err, tmp.Close())
 	}
-	if err = errors.Join(err, tmp.Close()); err != nil {
-		return err
+	if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
+		return notWritten(file, err)
 	}
 	held, err := check(ctx, tmp.Name())
 	if err != nil {
-		return fmt.Errorf("the copy is not good: %w", err)
+		return fmt.Errorf("%s was not written, since the copy is not good; try again, and see the brain's log: %w", file, err)
 	}
-	if err := os.Rename(tmp.Name(), file); err != nil {
-		return fmt.Errorf("write the copy: %w", err)
-	}
-	if err := syncDir(dir); err != nil {
-		return fmt.Errorf("write the copy: %w", err)
+	if err := errors.Join(os.Rename(tmp.Name(), file), syncDir(dir)); err != nil {
+		return notWritten(file, err)
 	}
 	_, err = fmt.Fprintf(w, "%s: %s, whole and readable.\n", file, held)
 	return err
 }
 
-func (o Operator) fetchBackup(into io.Writer) error {
+func (o Operator) fetchBackup(into *os.File) error {
 	resp, err := o.askWithin(copyWithin, http.MethodGet, "/api/v1/backup")
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	if _, err := io.Copy(into, resp.Body); err != nil {
-		return fmt.Errorf("take the copy from the brain: %w", err)
+	_, err = io.Copy(into, resp.Body)
+	var here *fs.PathError
+	switch {
+	case errors.As(err, &here):
+		return notWritten(into.Name(), err)
+	case err != nil:
+		return fmt.Errorf("the brain's answer broke off, so there is no copy; try again: %w", err)
 	}
 	return nil
+}
+
+// notWritten says why a copy could not be written, and what to do about it.
+func notWritten(file string, err error) error {
+	dir := filepath.Dir(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no directory %s; make it, or name another place for the copy", dir)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("you may not write to %s; use sudo, or name another place for the copy", dir)
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("the disk of %s has no room for the copy; make room, or name another place for it", dir)
+	}
+	return fmt.Errorf("the copy was not written, name another place for it: %w", err)
 }
 
 func syncDir(dir string) error {

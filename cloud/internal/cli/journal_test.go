@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -71,9 +73,9 @@ func TestR3_Backup(t *testing.T) {
 		{"half", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			fmt.Fprint(w, "half of it")
-		}, fine, "take the copy from the brain"},
+		}, fine, "the brain's answer broke off, so there is no copy; try again"},
 		{"damaged", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "x") },
-			func(context.Context, string) (string, error) { return "", errors.New("it is garbled") }, "the copy is not good: it is garbled"},
+			func(context.Context, string) (string, error) { return "", errors.New("it is garbled") }, "journal.db was not written, since the copy is not good; try again, and see the brain's log: it is garbled"},
 		{"refused", func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusInsufficientStorage)
 			fmt.Fprint(w, `{"error":"no room"}`)
@@ -106,8 +108,22 @@ func TestR3_Backup(t *testing.T) {
 		})
 	}
 	o, _ := brain(t, func(w http.ResponseWriter, _ *http.Request) {})
-	if err := o.Backup(t.Context(), io.Discard, filepath.Join(t.TempDir(), "none", "x"), fine); err == nil || !strings.Contains(err.Error(), "write the copy") {
-		t.Errorf("got %v", err)
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{
+		filepath.Join(dir, "none", "x"): "there is no directory " + dir + "/none; make it, or name another place for the copy",
+		filepath.Join(dir, "x"):         "the copy was not written, name another place for it: rename ",
+	} {
+		if err := o.Backup(t.Context(), io.Discard, file, fine); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: got %v", file, err)
+		}
+	}
+	for why, want := range map[error]string{syscall.ENOSPC: "the disk of /x has no room for the copy; make room, or name another place for it", fs.ErrPermission: "you may not write to /x; use sudo, or name another place for the copy"} {
+		if err := notWritten("/x/y", fmt.Errorf("write: %w", why)); err.Error() != want {
+			t.Errorf("%v: %v", why, err)
+		}
 	}
 }
 

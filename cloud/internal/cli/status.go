@@ -11,6 +11,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"sentinel.home.arpa/shared/power"
 )
 
 // rowsMost is how many machines of a site a screen has room for; past it those that are
@@ -33,10 +35,16 @@ type site struct {
 	Armed            bool
 	HasPlan          bool      `json:"has_plan"`
 	MaintenanceUntil time.Time `json:"maintenance_until"`
+	ArmingUnknown    bool      `json:"arming_unknown"`
 	Unconfirmed      []string  `json:"unconfirmed_by"`
 	Sources          []source
 	UPSes            []ups
-	Runs             []struct{ Title, Reason string }
+	Runs             []run
+}
+
+type run struct {
+	Title, Reason string
+	Past          bool
 }
 
 type source struct {
@@ -174,13 +182,13 @@ func (s *site) write(w io.Writer, now time.Time) {
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, u := range s.UPSes {
-		fmt.Fprintf(t, "  %s\t%s\t%s ago\n", u.Name, u.says(), age(u.Age))
+		fmt.Fprintf(t, "  %s\t%s\t%s ago\n", u.Name, u.says(), power.Spell(u.Age))
 	}
 	fine := 0
 	for _, src := range s.Sources {
 		heard := "not heard"
 		if src.Heard {
-			heard = age(src.Age) + " ago"
+			heard = power.Spell(src.Age) + " ago"
 		}
 		if src.State == "up" && len(s.Sources) > rowsMost {
 			fine++
@@ -193,12 +201,19 @@ func (s *site) write(w io.Writer, now time.Time) {
 		fmt.Fprintf(w, "  %d more are up\n", fine)
 	}
 	for _, r := range s.Runs {
+		if r.Past {
+			fmt.Fprintln(w, "  "+r.Title)
+			continue
+		}
 		fmt.Fprintf(w, "  %s, because %s\n", r.Title, r.Reason)
 	}
 }
 
 // plan says how the site's plan stands, and who does not know it yet (rule S10).
 func (s *site) plan() string {
+	if s.ArmingUnknown {
+		return "whether the plan is armed is not known"
+	}
 	text := "the plan is not armed"
 	if s.Armed {
 		text = "the plan is armed"
@@ -218,28 +233,17 @@ func (s *site) unconfirmed() string {
 }
 
 func (u *ups) says() string {
-	text := u.Supply + " for " + age(u.For)
+	text := u.Supply + " for " + power.Spell(u.For)
 	if u.Charge != nil {
 		text += fmt.Sprintf(", %.0f %%", *u.Charge*100)
 	}
 	if u.Runtime != nil {
-		text += ", " + age(*u.Runtime) + " left"
+		text += ", " + power.Spell(*u.Runtime) + " left"
 	}
 	if u.Load != nil {
 		text += fmt.Sprintf(", load %.0f %%", *u.Load*100)
 	}
 	return text
-}
-
-// age is a time as the page shows it.
-func age(d time.Duration) string {
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%d s", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%d min", int(d.Minutes()))
-	}
-	return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
 }
 
 // until is a moment as the page shows it: the clock alone if it is today, as of now.

@@ -34,9 +34,9 @@ func TestStatus(t *testing.T) {
 
 home: the plan is armed, but pi has not confirmed; in maintenance until Sun 22 Nov 07:00
   ups       battery for 20 s, 96 %, 31 min left, load 31 %  1 s ago
-  old       mains for 26 h 0 min                            3 min ago
+  old       mains for 26 h                                  3 min ago
   pi        up                                              0 s ago
-  pve2 (2)  down, muted until 21:14                         2 h 0 min ago
+  pve2 (2)  down, muted until 21:14                         2 h ago
   pve3      pending                                         not heard
   The plan advances, because the power has been out for 10 s
 
@@ -48,6 +48,10 @@ Open incidents
 1 waiting to be let in: sentinel-cloud approve
 `, true},
 		{"nothing", `{"verdict":"All well.","well":true,"sites":[{"name":"home","has_plan":true}]}`, "All well.\n\nhome: the plan is not armed\n", false},
+		{"all is well again", `{"verdict":"All well.","well":true,"sites":[{"name":"home","has_plan":true,"armed":true,"runs":[{"title":"Last run of the plan: 19:02","reason":"the power has been out for 10 s","past":true}]}]}`,
+			"All well.\n\nhome: the plan is armed\n  Last run of the plan: 19:02\n", false},
+		{"restored", `{"verdict":"All well.","well":true,"warnings":["Whether the plan is armed is not known."],"sites":[{"name":"home","has_plan":true,"armed":true,"arming_unknown":true,"unconfirmed_by":["pi"]}]}`,
+			"All well.\n! Whether the plan is armed is not known.\n\nhome: whether the plan is armed is not known\n", true},
 		{"a warning alone", `{"verdict":"All well.","well":true,"warnings":["x"]}`, "All well.\n! x\n", true},
 		{"more than a screen holds", `{"verdict":"All well.","well":true,"sites":[{"name":"home","sources":[` + many + `{"name":"pve1","state":"late"}]}]}`,
 			fmt.Sprintf("All well.\n\nhome\n  pve1  late  not heard\n  %d more are up\n", rowsMost), false},

@@ -59,7 +59,7 @@ func (o Operator) Arm(w io.Writer, armed bool) error {
 func (o Operator) confirmed() (status, error) {
 	for deadline := time.Now().Add(cmp.Or(o.Patience, confirmWithin)); ; time.Sleep(confirmEach) {
 		s, err := o.status()
-		waits := func(x site) bool { return x.HasPlan && len(x.Unconfirmed) > 0 }
+		waits := func(x site) bool { return x.HasPlan && (x.ArmingUnknown || len(x.Unconfirmed) > 0) }
 		if err != nil || !slices.ContainsFunc(s.Sites, waits) || time.Now().After(deadline) {
 			return s, err
 		}

@@ -10,6 +10,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // Copy writes a consistent copy of the journal into a file that is not there yet, readable
@@ -91,6 +93,12 @@ func Check(ctx context.Context, path string, readable func(body []byte) error) (
 }
 
 var errNone = errors.New("it is no journal")
+
+// IsNone reports whether an error of Check's says that a file is something else than a
+// journal.
+func IsNone(err error) bool {
+	return errors.Is(err, errNone) || code(err) == sqlite3.SQLITE_NOTADB
+}
 
 func check(ctx context.Context, db *sql.DB, readable func(body []byte) error) (got Checked, err error) {
 	switch version, err := layoutOf(ctx, db); {

@@ -73,13 +73,17 @@ func TestR3_Check(t *testing.T) {
 	} {
 		path := archived(t, 1000, 300, 900)
 		tt.spoil(t, path)
-		if _, err := journal.Check(t.Context(), path, good); err == nil || errors.Is(err, journal.ErrNewer) != tt.newer || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "\n") {
+		_, err := journal.Check(t.Context(), path, good)
+		if none := map[string]bool{"a text": true, "an empty file": true, "another database": true, "a pipe": true}[name]; journal.IsNone(err) != none {
+			t.Errorf("%s is something else than a journal: %t", name, !none)
+		}
+		if err == nil || errors.Is(err, journal.ErrNewer) != tt.newer || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-// TestR3_Replace puts a copy in place of the journal with its log, and sets that aside.
+// TestR3_Replace puts a copy in place of the journal, and sets that aside.
 func TestR3_Replace(t *testing.T) {
 	dir := t.TempDir()
 	path, from := filepath.Join(dir, "journal.db"), archived(t, 50, 40)
@@ -88,17 +92,12 @@ func TestR3_Replace(t *testing.T) {
 	if err := present.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path+"-wal", []byte("what a killed process left"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	aside, err := journal.Replace(t.Context(), path, from, begin)
 	if err != nil || aside != path+".replaced-20261121T190200.123Z" {
 		t.Fatalf("set aside at %q, %v", aside, err)
 	}
-	for _, p := range []string{aside, aside + "-wal"} {
-		if _, err := os.Stat(p); err != nil {
-			t.Error(err)
-		}
+	if old := restore(t, aside); len(old.Facts) != len(sample()) || old.Trouble != nil {
+		t.Errorf("set aside are %d facts, %v", len(old.Facts), old.Trouble)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
 		t.Errorf("%v, %v", info, err)

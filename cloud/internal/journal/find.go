@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -36,8 +37,8 @@ type Found struct {
 	Body json.RawMessage // as this version writes it; nil: it cannot be read
 }
 
-// Find gives the facts that a filter picks, in their order, until one is not taken. Append
-// goes on meanwhile.
+// Find gives the facts that a filter picks, in their order, until one is not taken. It holds
+// one of them at a time, and Append goes on meanwhile.
 func (j *Journal) Find(ctx context.Context, f Filter, each func(Found) error) error {
 	if err := j.find(ctx, f, each); err != nil {
 		return fmt.Errorf("search the journal: %w", err)
@@ -52,28 +53,34 @@ func (j *Journal) find(ctx context.Context, f Filter, each func(Found) error) er
 	}
 	defer db.Close()
 	since, until := bounds(f)
-	var newest []Found
-	order := `WHERE wall >= ? AND wall < ? ORDER BY n`
+	first, last := int64(0), int64(math.MaxInt64)
 	if f.Limit > 0 {
-		order += ` DESC`
+		if first, last, err = newest(ctx, db, f); err != nil {
+			return err
+		}
 	}
-	err = rowsOf(ctx, db, order, []any{since, until}, func(r *row) (bool, error) {
+	return rowsOf(ctx, db, `WHERE n BETWEEN ? AND ? AND wall >= ? AND wall < ? ORDER BY n`, []any{first, last, since, until}, func(r *row) (bool, error) {
 		if !f.picks([]byte(r.body)) {
 			return true, nil
 		}
-		found := j.codec.found(r)
-		if f.Limit == 0 {
-			return true, each(found)
-		}
-		newest = append(newest, found)
-		return len(newest) < f.Limit, nil
+		return true, each(j.codec.found(r))
 	})
-	for _, found := range slices.Backward(newest) {
-		if err == nil {
-			err = each(found)
+}
+
+// newest is where the newest facts begin and end that a filter picks, as many as it wants.
+// They are not kept meanwhile: they may be more than the memory has room for.
+func newest(ctx context.Context, db *sql.DB, f Filter) (first, last int64, err error) {
+	since, until := bounds(f)
+	left := f.Limit
+	err = rowsOf(ctx, db, `WHERE wall >= ? AND wall < ? ORDER BY n DESC`, []any{since, until}, func(r *row) (bool, error) {
+		if !f.picks([]byte(r.body)) {
+			return true, nil
 		}
-	}
-	return err
+		first, last = r.n, max(last, r.n)
+		left--
+		return left > 0, nil
+	})
+	return first, last, err
 }
 
 func bounds(f Filter) (since, until int64) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -100,5 +101,30 @@ func TestR3_FindHoldsUpNobody(t *testing.T) {
 	none := open(t, filepath.Join(t.TempDir(), "x.db"))
 	if err := none.Find(t.Context(), journal.Filter{}, func(journal.Found) error { return nil }); err != nil {
 		t.Errorf("in an empty journal: %v", err)
+	}
+}
+
+// TestR2_FindHoldsOneFactAtATime, however many are wanted.
+func TestR2_FindHoldsOneFactAtATime(t *testing.T) {
+	j := open(t, filepath.Join(t.TempDir(), "journal.db"))
+	const most, size = 400, 100_000
+	for i := range most {
+		appendAll(t, j, []journal.Entry{entry(i, &sentinel.Noticed{Site: "home", Text: strings.Repeat("x", size)})})
+	}
+	held := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before, n := held(), 0
+	err := j.Find(t.Context(), journal.Filter{Limit: most}, func(journal.Found) error {
+		if n++; n%100 == 1 && held() > before+most*size/4 {
+			t.Errorf("at fact %d %d MB are held", n, (held()-before)>>20)
+		}
+		return nil
+	})
+	if err != nil || n != most {
+		t.Errorf("found %d, %v", n, err)
 	}
 }

@@ -73,16 +73,6 @@ CREATE TABLE IF NOT EXISTS snapshots (
 PRAGMA user_version = 2;
 `
 
-// Open opens or makes the journal. What Append has returned from is on disk, whatever
-// happens to the machine.
-func Open(ctx context.Context, path string) (*Journal, error) {
-	j := &Journal{path: path, codec: known()}
-	if err := j.open(ctx); err != nil {
-		return nil, err
-	}
-	return j, nil
-}
-
 // open writes nothing to a journal of this layout: it can be read on a full disk too, and
 // so can an older one, which stays as it is then.
 func (j *Journal) open(ctx context.Context) error {
@@ -90,7 +80,8 @@ func (j *Journal) open(ctx context.Context) error {
 	if info, err := os.Stat(j.path); err != nil || info.Size() == 0 {
 		how = slices.Insert(how, 0, canShrink) // which is only to be had from the start
 	}
-	db, err := connect(j.path, url.Values{"_pragma": how})
+	// Whoever looks before it writes must have the lock by then.
+	db, err := connect(j.path, url.Values{"_txlock": {"immediate"}, "_pragma": how})
 	if err != nil {
 		return err
 	}
@@ -100,7 +91,7 @@ func (j *Journal) open(ctx context.Context) error {
 	case version == 0:
 		_, err = db.ExecContext(ctx, schema)
 	case version < layout:
-		err = migrate(ctx, db)
+		err = migrate(ctx, db, j.path)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("open the journal %s: %w", j.path, err), db.Close())
@@ -119,20 +110,6 @@ func layoutOf(ctx context.Context, db *sql.DB) (int, error) {
 		return 0, fmt.Errorf("its layout is version %d: %w", version, ErrNewer)
 	}
 	return version, nil
-}
-
-// migrate changes an older layout in place. What keeps it from that now will not later, and
-// facts can be read and written as it is: only a damaged file is an error.
-func migrate(ctx context.Context, db *sql.DB) error {
-	if err := inTx(ctx, db, func(tx *sql.Tx) error { _, err := tx.ExecContext(ctx, schema); return err }); err != nil {
-		if damaged(err) {
-			return err
-		}
-		return nil
-	}
-	// So that it can shrink; without it the room of what is removed is only used again.
-	_, _ = db.ExecContext(ctx, `PRAGMA auto_vacuum = INCREMENTAL; VACUUM`)
-	return nil
 }
 
 func inTx(ctx context.Context, db *sql.DB, do func(tx *sql.Tx) error) error {
@@ -174,7 +151,12 @@ func (j *Journal) Close() error {
 func (j *Journal) Last() int64 { return j.last.Load() }
 
 // Append writes facts in one transaction, after opening the journal if that was not
-// possible before. The context must carry a deadline.
+// possible before. What it has returned from is on disk, whatever happens to the machine. The
+// context must carry a deadline.
+//
+// It gives each fact its place, also where it fails: a commit whose answer was lost may have
+// happened. The same facts appended again are written once; a place that another fact has
+// is an error.
 func (j *Journal) Append(ctx context.Context, entries []Entry) error {
 	if j.replace != nil {
 		long, cancel := context.WithTimeout(context.WithoutCancel(ctx), replaceWithin)
@@ -193,17 +175,16 @@ func (j *Journal) Append(ctx context.Context, entries []Entry) error {
 }
 
 func (j *Journal) write(ctx context.Context, entries []Entry) error {
-	if len(entries) > 0 && j.last.Load() < j.floor {
-		entries = slices.Clone(entries)
-		entries[0].N = j.floor + 1
-	}
-	var last int64
-	err := inTx(ctx, j.db, func(tx *sql.Tx) (err error) {
-		last, err = j.codec.insert(ctx, tx, entries)
-		return err
+	err := inTx(ctx, j.db, func(tx *sql.Tx) error {
+		if err := j.place(ctx, tx, entries); err != nil {
+			return err
+		}
+		return j.codec.insert(ctx, tx, entries)
 	})
 	if err == nil {
-		j.last.Store(max(j.last.Load(), last))
+		if len(entries) > 0 {
+			j.last.Store(max(j.last.Load(), entries[len(entries)-1].N))
+		}
 		return nil
 	}
 	if readOnly(err) { // what it was opened with stays so, whatever is mended
@@ -213,35 +194,52 @@ func (j *Journal) write(ctx context.Context, entries []Entry) error {
 	return fmt.Errorf("append to the journal: %w", err)
 }
 
-// insert writes facts, each in its place if it has one, and gives that of the last.
-func (c codec) insert(ctx context.Context, tx *sql.Tx, entries []Entry) (last int64, err error) {
+// place gives facts that have none their places, after all that are known of.
+func (j *Journal) place(ctx context.Context, tx *sql.Tx, entries []Entry) error {
+	var last int64
+	if err := tx.QueryRowContext(ctx, `SELECT coalesce(max(n), 0) FROM facts`).Scan(&last); err != nil {
+		return err
+	}
+	last = max(last, j.floor)
+	for i := range entries {
+		if entries[i].N == 0 {
+			entries[i].N = last + 1
+		}
+		last = max(last, entries[i].N)
+	}
+	return nil
+}
+
+// errTaken is a fact whose place another one has.
+var errTaken = errors.New("another fact has its place; does a second program write to this journal?")
+
+// insert writes facts, each in its place. One that stands there already is not written again.
+func (c codec) insert(ctx context.Context, tx *sql.Tx, entries []Entry) error {
 	for _, e := range entries {
 		body, version, err := c.encode(e.Fact)
 		if err != nil {
-			return 0, err
+			return err
 		}
-		var n any
-		if e.N > 0 {
-			n = e.N
-		}
-		r, err := tx.ExecContext(ctx, `INSERT INTO facts (n, at, wall, boot, since_boot, name, version, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-			n, e.At.UnixNano(), e.Wall.UnixNano(), e.Boot, int64(e.SinceBoot), e.Fact.FactName(), version, string(body))
+		values := []any{e.N, e.At.UnixNano(), e.Wall.UnixNano(), e.Boot, int64(e.SinceBoot), e.Fact.FactName(), version, string(body)}
+		r, err := tx.ExecContext(ctx, `INSERT INTO facts (`+columns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (n) DO NOTHING`, values...)
 		if err != nil {
-			return 0, err
+			return err
 		}
-		if last, err = r.LastInsertId(); err != nil {
-			return 0, err
+		written, err := r.RowsAffected()
+		if err != nil {
+			return err
 		}
-	}
-	return last, nil
-}
-
-// Replay gives all facts in their order. A fact that this version does not know is
-// ErrNewer.
-func (j *Journal) Replay(ctx context.Context, each func(Entry)) error {
-	err := j.codec.walk(ctx, j.db, `ORDER BY n`, nil, func(e Entry) bool { each(e); return true })
-	if err != nil {
-		return fmt.Errorf("read the journal: %w", err)
+		if written > 0 {
+			continue
+		}
+		var same bool
+		err = tx.QueryRowContext(ctx, `SELECT (`+columns+`) = (?, ?, ?, ?, ?, ?, ?, ?) FROM facts WHERE n = ?`, append(values, e.N)...).Scan(&same)
+		if err != nil {
+			return err
+		}
+		if !same {
+			return fmt.Errorf("fact %d, a %s: %w", e.N, e.Fact.FactName(), errTaken)
+		}
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -257,5 +258,39 @@ func TestOpenSaysWhatItTried(t *testing.T) {
 	if j, err := journal.Open(t.Context(), text); err == nil {
 		_ = j.Close()
 		t.Error("a text file passes for a journal")
+	}
+}
+
+// TestR3_AppendedAgain: a write whose answer was lost is made again, and changes nothing. A
+// place that another fact has is an error.
+func TestR3_AppendedAgain(t *testing.T) {
+	j := open(t, filepath.Join(t.TempDir(), "journal.db"))
+	batch := sample()
+	appendAll(t, j, batch)
+	for i, e := range batch {
+		if e.N != int64(i)+1 {
+			t.Errorf("fact %d has the place %d", i, e.N)
+		}
+	}
+	more := append(slices.Clone(batch), sample()...)
+	appendAll(t, j, more)
+	appendAll(t, j, more[3:]) // the oldest were dropped meanwhile
+	if got := replay(t, j); len(got) != 2*len(batch) || j.Last() != int64(2*len(batch)) {
+		t.Errorf("%d facts, the last at %d", len(got), j.Last())
+	}
+	other := slices.Clone(batch)
+	other[2].Wall = other[2].Wall.Add(1)
+	err := j.Append(t.Context(), append(other, sample()...))
+	if err == nil || !strings.Contains(err.Error(), "fact 3, a ") || !strings.Contains(err.Error(), "another fact has its place") {
+		t.Errorf("in another's place: %v", err)
+	}
+	if got := replay(t, j); len(got) != 2*len(batch) {
+		t.Errorf("then %d facts", len(got))
+	}
+	rest := []journal.Entry{sample()[0], sample()[1]}
+	rest[0].N = 50 // those before it were dropped, and were never written
+	appendAll(t, j, rest)
+	if rest[1].N != 51 || j.Last() != 51 {
+		t.Errorf("after a gap the next has the place %d, and the last is %d", rest[1].N, j.Last())
 	}
 }

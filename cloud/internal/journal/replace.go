@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"sentinel.home.arpa/shared/daemon"
@@ -23,38 +22,20 @@ const replaceWithin = 30 * time.Second
 // newEnd ends the name of a journal that is about to replace another one.
 const newEnd = ".new"
 
-// What follows the name of a journal that was set aside, before the moment.
-const (
-	broken   = ".broken-"
-	replaced = ".replaced-" // by a copy that somebody restored
-)
+// broken follows the name of a damaged journal that was set aside, before the moment.
+const broken = ".broken-"
 
 // errInterrupted is a replacement that an earlier process did not get through with.
 var errInterrupted = errors.New("a journal was being replaced when the program ended")
 
-// replacement puts a new journal in the place of one: with what could be read of it, since
-// it is damaged, or a copy of another one. Killed at any instant it leaves the old one where
-// it was, or a whole new one.
+// replacement puts a new journal in the place of a damaged one, with what could be read of
+// it. Killed at any instant it leaves the old one where it was, or a whole new one.
 type replacement struct {
 	path  string
 	aside string // where the old one will lie
-	from  string // what the new one is a copy of; empty: it holds what follows
 	codec
 	snapshot *Snapshot
 	facts    []Entry
-}
-
-// Replace puts a copy of a journal in the place of the one at path, whose program does not
-// run, and sets that aside; aside is empty if there was none.
-func Replace(ctx context.Context, path, from string, now time.Time) (aside string, err error) {
-	r := &replacement{path: path, aside: path + replaced + stamp(now), from: from}
-	if err := r.do(ctx); err != nil {
-		return "", err
-	}
-	if _, err := os.Lstat(r.aside); err != nil {
-		return "", nil
-	}
-	return r.aside, nil
 }
 
 func asideName(path string, now time.Time) string { return path + broken + stamp(now) }
@@ -64,7 +45,7 @@ func stamp(now time.Time) string { return now.UTC().Format("20060102T150405.000Z
 // steps are done in this order; the log goes after what it belongs to, whose facts it holds.
 func (r *replacement) steps(ctx context.Context) []func() error {
 	return []func() error{
-		func() error { return removeNew(r.path) },
+		func() error { return removeAll(r.path + newEnd) },
 		func() error { return r.build(ctx) },
 		func() error { return missingIsFine(os.Rename(r.path, r.aside)) },
 		func() error { return moveBeside(r.path, r.aside) },
@@ -85,12 +66,6 @@ func (r *replacement) do(ctx context.Context) error {
 // build writes the new journal in one transaction and without a log beside it. Its layout's
 // version is part of the transaction: a file that has it is whole.
 func (r *replacement) build(ctx context.Context) (err error) {
-	if r.from != "" {
-		if err := copyFile(ctx, r.from, r.path+newEnd); err != nil {
-			return err
-		}
-		return giveTo(filepath.Dir(r.path), r.path+newEnd)
-	}
 	db, err := connect(r.path+newEnd, url.Values{"_pragma": {canShrink, "journal_mode(DELETE)", "synchronous(EXTRA)"}})
 	if err != nil {
 		return err
@@ -105,8 +80,7 @@ func (r *replacement) build(ctx context.Context) (err error) {
 				return err
 			}
 		}
-		_, err := r.insert(ctx, tx, r.facts)
-		return err
+		return r.insert(ctx, tx, r.facts)
 	})
 }
 
@@ -116,7 +90,7 @@ func (r *replacement) build(ctx context.Context) (err error) {
 // A journal that is missing without one to take its place is no trouble.
 func adopt(ctx context.Context, path string, now time.Time) (aside string, adopted bool, err error) {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		_ = removeNew(path) // of one that did not come so far: it is done anew, or not at all
+		_ = removeAll(path + newEnd) // of one that did not come so far: it is done anew, or not at all
 		return "", false, nil
 	}
 	if _, err := os.Lstat(path + newEnd); errors.Is(err, fs.ErrNotExist) {
@@ -152,19 +126,18 @@ func lastAside(path string) (aside string) {
 	entries, _ := os.ReadDir(filepath.Dir(path))
 	newest := ""
 	for _, e := range entries {
-		for _, how := range []string{broken, replaced} {
-			rest, ok := strings.CutPrefix(e.Name(), filepath.Base(path)+how)
-			if ok && strings.HasSuffix(rest, "Z") && rest > newest {
-				newest, aside = rest, filepath.Join(filepath.Dir(path), e.Name())
-			}
+		rest, ok := strings.CutPrefix(e.Name(), filepath.Base(path)+broken)
+		if ok && strings.HasSuffix(rest, "Z") && rest > newest {
+			newest, aside = rest, filepath.Join(filepath.Dir(path), e.Name())
 		}
 	}
 	return aside
 }
 
-func removeNew(path string) error {
+// removeAll removes a database and what lies beside it.
+func removeAll(path string) error {
 	for _, end := range []string{"", "-journal", "-wal", "-shm"} {
-		if err := missingIsFine(os.Remove(path + newEnd + end)); err != nil {
+		if err := missingIsFine(os.Remove(path + end)); err != nil {
 			return err
 		}
 	}
@@ -179,19 +152,6 @@ func moveBeside(path, aside string) error {
 		}
 	}
 	return nil
-}
-
-// giveTo lets a file be the one's whose directory it is in, whoever makes it.
-func giveTo(dir, file string) error {
-	info, err := os.Stat(dir)
-	if err != nil {
-		return err
-	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || int(owner.Uid) == os.Geteuid() {
-		return nil
-	}
-	return os.Chown(file, int(owner.Uid), int(owner.Gid))
 }
 
 func missingIsFine(err error) error {

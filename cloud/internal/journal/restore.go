@@ -35,6 +35,9 @@ type Restored struct {
 	Lost bool
 	// Aside is where a damaged journal lies now; empty: it is in its place.
 	Aside string
+	// Unrestored tells that the restoring of a copy was interrupted: what it had done was taken
+	// back, and the journal is the one from before. It loses nothing.
+	Unrestored bool
 }
 
 func (r *Restored) take(got contents) {
@@ -61,8 +64,8 @@ func (j *Journal) goesOn(got contents) {
 // now names the damaged file.
 func Restore(ctx context.Context, path string, now time.Time, w Want) (Restored, error) {
 	j := &Journal{path: path, codec: known()}
+	r := Restored{Journal: j, Unrestored: undo(path)}
 	aside, adopted, trouble := adopt(ctx, path, now)
-	r := Restored{Journal: j}
 	switch {
 	case trouble != nil && !adopted: // an empty journal in its place would hide it
 		w.Losing()
