@@ -28,6 +28,11 @@ func (h *home) unsure(want bool) {
 	if got := slices.Contains(h.view().Warnings, armingWarning); got != want {
 		h.Errorf("the page warns: %v", h.view().Warnings)
 	}
+	for _, s := range h.view().Sites {
+		if s.ArmingUnknown != (want && s.HasPlan) {
+			h.Errorf("%s: the page says that the arming is unknown: %t", s.Name, s.ArmingUnknown)
+		}
+	}
 	a := h.ask("what it has")
 	if keeps := a.Bundle == nil && a.Mandate.Bundle == "what it has"; keeps != want {
 		h.Errorf("the Pi is told %+v, %+v", a.Mandate, a.Bundle)

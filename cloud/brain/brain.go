@@ -104,12 +104,12 @@ func newBrain(ctx context.Context, cfg Config, log *slog.Logger, m machine) (*Br
 	if err := b.open(ctx, cfg); err != nil {
 		return nil, errors.Join(err, b.lock.Close())
 	}
-	b.uplink = &uplink{anchors: func() []string { return b.cfg().Anchors }, dial: m.dial, log: log, asked: make(chan struct{}, 1),
-		tell: func(ctx context.Context, in sentinel.Uplink) {
-			if err := b.submit(ctx, in); err != nil && ctx.Err() == nil {
-				log.Error("input lost", "input", "Uplink", "err", err)
-			}
-		}}
+	b.uplink = newUplink(func() []string { return b.cfg().Anchors }, m.dial, log)
+	b.uplink.tell = func(ctx context.Context, in sentinel.Uplink) {
+		if err := b.submit(ctx, in); err != nil && ctx.Err() == nil {
+			log.Error("input lost", "input", "Uplink", "err", err)
+		}
+	}
 	if b.tailnet != nil {
 		b.reach = &reach{control: b.tailnet.ControlURL(), relays: b.tailnet.HomeRelays, status: b.tailnet.Status, dial: m.dial, log: log}
 		b.uplink.gone = b.reach.gone

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -19,6 +20,8 @@ var errOtherPage = errors.New("this button may only be pressed on the sentinel's
 // errNotAdmin keeps buttons to the machine itself until roles come with the tailnet's grants.
 var errNotAdmin = errors.New("only the machine that the brain runs on may press this")
 
+var errBody = errors.New("this takes no body")
+
 // adminKey marks requests that came by the control socket, which is root's.
 type adminKey struct{}
 
@@ -30,26 +33,40 @@ func asAdmin(h http.Handler) http.Handler {
 
 // button is a change that a person makes: by the control socket, or from loopback and by
 // a name that means it, never from another site's page, answered once it is on disk. It
-// takes no parameters but those named.
+// takes no parameters but those named, and no body.
 func (b *Brain) button(do func(ctx context.Context, r *http.Request) error, takes ...string) http.HandlerFunc {
 	press := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 2*appendWithin)
 		defer cancel()
 		_, err := parameters(r, takes...)
 		if err == nil {
+			err = bodiless(r)
+		}
+		if err == nil {
 			err = do(ctx, r)
 		}
-		var no *courier.Fault
-		switch {
-		case err == nil:
+		if err == nil {
 			w.WriteHeader(http.StatusNoContent)
-		case errors.As(err, &no):
-			courier.Fail(w, no)
-		default:
-			courier.Fail(w, &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "busy", Err: err})
+			return
 		}
+		var no *courier.Fault
+		if !errors.As(err, &no) {
+			no = &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "busy", Err: err}
+		}
+		b.metrics.refused.WithLabelValues(courier.Fail(w, no)).Inc()
 	})
 	return b.admin(press)
+}
+
+// bodiless refuses what says something in its body: it would not be heeded.
+func bodiless(r *http.Request) error {
+	if r.ContentLength == 0 {
+		return nil
+	}
+	if n, err := io.ReadFull(r.Body, make([]byte, 1)); n == 0 && err == io.EOF { // of a length that was not said
+		return nil
+	}
+	return &courier.Fault{Status: http.StatusBadRequest, Reason: "malformed", Err: errBody, Hint: "say it in the address, such as ?for=2h"}
 }
 
 // admin keeps what only an admin may ask for to the control socket, and to loopback by a

@@ -2,7 +2,9 @@ package brain
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -94,6 +96,32 @@ func TestH9_ButtonsThatCannotBe(t *testing.T) {
 		}
 		if after := h.view().Timeline; len(after) != len(before) {
 			h.Errorf("it changed something:\n%s", h.timeline())
+		}
+	})
+}
+
+// TestR2_ButtonsTakeNoBody, since it would not be heeded; and what is refused is counted.
+func TestR2_ButtonsTakeNoBody(t *testing.T) {
+	in(t, nil, func(h *home) {
+		before := h.view().Timeline
+		for _, body := range []string{"for=30m", `{"for":"30m"}`, " ", strings.Repeat("x", 1<<20)} {
+			code, text := h.request(http.MethodPost, "/api/v1/nodes/pve1/mute", nil, []byte(body))
+			if code != http.StatusBadRequest || text != `{"error":"this takes no body","hint":"say it in the address, such as ?for=2h"}`+"\n" {
+				h.Errorf("%.20q: answered %d %.200s", body, code, text)
+			}
+		}
+		h.request(http.MethodPost, "/api/v1/nodes/printer/mute", nil, nil)
+		h.metric(`sentinel_messages_refused_total{reason="malformed"} 4`, `sentinel_messages_refused_total{reason="unknown"} 1`)
+		if after := h.view().Timeline; len(after) != len(before) {
+			h.Errorf("it changed something:\n%s", h.timeline())
+		}
+		r := httptest.NewRequest(http.MethodPost, "/x", io.MultiReader()) // of no length, and empty
+		if r.ContentLength = -1; bodiless(r) != nil {
+			h.Error("an empty body is refused")
+		}
+		r = httptest.NewRequest(http.MethodPost, "/x", strings.NewReader("x"))
+		if r.ContentLength = -1; bodiless(r) == nil {
+			h.Error("a body of no length is taken")
 		}
 	})
 }

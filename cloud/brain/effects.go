@@ -107,7 +107,7 @@ func (b *Brain) story(i *sentinel.Incident, contact string) notify.Story {
 	now := b.clock.Now()
 	s := notify.Story{Kind: string(i.Kind), Contact: contact, Site: i.Site,
 		Since: b.clock.Shown(i.Since).In(b.zone(i.Site)), Nodes: i.Nodes}
-	s.Worse, s.Again = b.alarmed(i.ID)
+	s.Worse, s.Again = alarmed(i)
 	if i.Kind == sentinel.NodeFailure && i.UPS != "" { // rule U9
 		s.Cause = i.Why
 	}
@@ -124,12 +124,13 @@ func (b *Brain) story(i *sentinel.Incident, contact string) notify.Story {
 			s.Others++
 		}
 	}
+	fresh := b.core().Times.ReportFresh
 	for _, u := range site.UPSes {
-		r, ok := u.Reading(now, b.core().Times.ReportFresh)
+		r, ok := u.Reading(now, fresh)
 		s.OnMains = s.OnMains || ok && r.Supply == power.Mains
-		if !ok || !r.OnBattery() {
-			continue
-		}
+	}
+	if on := site.OnBatteryNow(now, fresh); len(on) > 0 { // of several the worst is told of
+		r := on[0]
 		s.OnBattery, s.Charge = true, r.Charge
 		if r.Runtime != nil {
 			d := r.Runtime.Duration()

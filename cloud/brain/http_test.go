@@ -152,7 +152,7 @@ func TestAcknowledge(t *testing.T) {
 		h.press("/api/v1/incidents/" + id + "/ack")
 		rest(time.Minute)
 		h.calls(0)
-		if v := h.view(); !strings.HasSuffix(v.Verdict, "the operator knows.") {
+		if v := h.view(); !strings.HasSuffix(v.Verdict, "The operator knows.") {
 			h.Errorf("verdict %q", v.Verdict)
 		}
 	})

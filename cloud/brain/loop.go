@@ -191,7 +191,7 @@ func (b *Brain) turnAt(ctx context.Context, now time.Time, subs []submission) {
 		}
 	}
 	if b.state.WantsUplink() {
-		b.uplink.Ask()
+		b.uplink.Ask(b.state.Blind.IsZero())
 	}
 }
 

@@ -27,12 +27,21 @@ func jumps() map[string]func(now time.Time) time.Duration {
 // entries are what is in the journal, in the order of the brain's time.
 func (h *home) entries() []journal.Entry {
 	h.Helper()
-	j, err := journal.Open(h.Context(), filepath.Join(h.cfg.StateDir, journalFile))
-	h.must(err)
+	j := openJournal(h, h.cfg)
 	defer j.Close()
 	var all []journal.Entry
-	h.must(j.Replay(h.Context(), func(e journal.Entry) { all = append(all, e) }))
+	h.must(j.Find(h.Context(), journal.Filter{}, func(f journal.Found) error { all = append(all, f.Entry); return nil }))
 	return all
+}
+
+// openJournal opens a brain's journal as the brain does.
+func openJournal(t testing.TB, cfg Config) *journal.Journal {
+	t.Helper()
+	r, err := journal.Restore(t.Context(), filepath.Join(cfg.StateDir, journalFile), time.Now(), journal.Want{Losing: func() {}})
+	if err != nil || r.Trouble != nil {
+		t.Fatal(err, r.Trouble)
+	}
+	return r.Journal
 }
 
 // facts are the entries without anything of the wall clock. What happens in the same

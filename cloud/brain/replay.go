@@ -76,6 +76,11 @@ func (b *Brain) judge(r *journal.Restored, ranBefore bool) {
 	if r.Passed != nil {
 		b.log.Warn("a snapshot cannot be read, going back further", "err", r.Passed)
 	}
+	if r.Unrestored {
+		text := "a restore was interrupted, so that the journal is the one from before it; restore the copy again, or arm or disarm the plan"
+		b.log.Warn("a restore was interrupted", "path", path, "notice", text)
+		b.notices = append(b.notices, text)
+	}
 	text := ""
 	switch {
 	case r.Aside != "" && r.Lost:

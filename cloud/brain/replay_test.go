@@ -170,12 +170,10 @@ func TestR3_NewerJournal(t *testing.T) {
 	in(t, nil, func(h *home) {
 		h.must(h.stop())
 		h.stop = nil
-		path := filepath.Join(h.cfg.StateDir, journalFile)
-		j, err := journal.Open(h.Context(), path)
-		h.must(err)
+		j := openJournal(h, h.cfg)
 		h.must(j.Append(h.Context(), []journal.Entry{{At: time.Now(), Wall: time.Now(), Boot: "x", Fact: unheardOf{}}}))
 		h.must(j.Close())
-		_, err = New(h.Context(), h.cfg, h.brain.log, nil)
+		_, err := New(h.Context(), h.cfg, h.brain.log, nil)
 		if err == nil || !strings.Contains(err.Error(), `"moon_fell", which this version does not know`) {
 			h.Errorf("answered with %v", err)
 		}

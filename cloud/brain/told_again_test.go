@@ -38,3 +38,36 @@ func TestH5_CallsSayWhyTheyComeAgain(t *testing.T) {
 		}
 	})
 }
+
+// TestH5_WhyACallComesAgainIsNotForgotten: it is part of what the brain knows, and no matter
+// of how much of the timeline is still shown.
+func TestH5_WhyACallComesAgainIsNotForgotten(t *testing.T) {
+	in(t, nil, func(h *home) {
+		h.slowly()
+		h.x.Behave(alex, twiliosim.NoAnswer{})
+		h.x.Behave(sam, twiliosim.NoAnswer{})
+		h.nodes["pve2"].kill()
+		rest(30 * time.Second)
+		h.nodes["pve1"].kill()
+		h.nodes["pve3"].kill()
+		rest(30 * time.Second)
+		h.mustTell("got worse")
+		for range timelineKept {
+			h.press("/api/v1/nodes/pi/mute")
+		}
+		if _, told := h.told("got worse"); told {
+			h.Fatal("the timeline still tells")
+		}
+		before := len(h.x.Calls())
+		rest(3 * time.Minute)
+		calls := h.x.Calls()
+		if len(calls) == before {
+			h.Fatal("nobody is called")
+		}
+		for _, c := range calls[before:] {
+			if !strings.Contains(c.Text, "This is your home sentinel. It got worse: ") {
+				h.Errorf("%s heard %q", c.To, c.Text)
+			}
+		}
+	})
+}

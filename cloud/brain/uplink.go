@@ -10,11 +10,15 @@ import (
 	"sentinel.home.arpa/cloud/internal/sentinel"
 )
 
+// From a doubt to its answer must not take longer than sentinel.Times.DoubtAtMost (rule N6):
+// after that the site is blamed. So all but askEach together stay under it.
 const (
-	// uplinkWithin bounds one check, so that doubt never takes longer than N6 allows.
+	// uplinkWithin bounds what one check asks, and uplinkEnds the check, whatever becomes of that.
 	uplinkWithin = 2500 * time.Millisecond
-	// askEach is how often a brain that is blind looks again.
-	askEach = 3 * time.Second
+	uplinkEnds   = uplinkWithin + 100*time.Millisecond
+	// doubtEach is how often a brain in doubt looks, and askEach one that is blind.
+	doubtEach = 200 * time.Millisecond
+	askEach   = 3 * time.Second
 )
 
 // uplink finds out whether the brain itself has internet: by TCP to addresses that do not
@@ -26,23 +30,38 @@ type uplink struct {
 	tell    func(ctx context.Context, in sentinel.Uplink)
 	log     *slog.Logger
 	asked   chan struct{}
+	doubted chan struct{}
 }
 
-// Ask wishes for a check; wishes during one are one.
-func (u *uplink) Ask() {
+func newUplink(anchors func() []string, dial func(ctx context.Context, network, addr string) (net.Conn, error), log *slog.Logger) *uplink {
+	return &uplink{anchors: anchors, dial: dial, log: log, asked: make(chan struct{}, 1), doubted: make(chan struct{}, 1)}
+}
+
+// Ask wishes for a check; wishes during one are one. In doubt somebody waits for it.
+func (u *uplink) Ask(doubt bool) {
+	wishes := u.asked
+	if doubt {
+		wishes = u.doubted
+	}
 	select {
-	case u.asked <- struct{}{}:
+	case wishes <- struct{}{}:
 	default:
 	}
 }
 
-// Run checks whenever asked, at most every few seconds.
+// Run checks whenever asked: at once in doubt, and else at most every few seconds.
 func (u *uplink) Run(ctx context.Context) error {
+	asked := (<-chan struct{})(u.asked)
+	var rested <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-u.asked:
+		case <-rested:
+			asked, rested = u.asked, nil
+			continue
+		case <-asked:
+		case <-u.doubted:
 		}
 		found := u.check(ctx)
 		switch {
@@ -57,24 +76,35 @@ func (u *uplink) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(askEach):
+		case <-time.After(doubtEach):
 		}
+		asked, rested = nil, time.After(askEach-doubtEach)
 	}
 }
 
 // check asks the anchors and the tailnet at once. Without an anchor's answer the silence of
-// the tailnet is the brain's own.
+// the tailnet is the brain's own. It ends in time, whatever hangs.
 func (u *uplink) check(ctx context.Context) sentinel.Uplink {
 	ctx, cancel := context.WithTimeout(ctx, uplinkWithin)
 	defer cancel()
-	gone := make(chan bool, 1)
+	online, gone := make(chan bool, 1), make(chan bool, 1)
+	go func() { online <- u.online(ctx) }()
 	go func() { gone <- u.gone != nil && u.gone(ctx) }()
-	online := u.online(ctx)
-	if !online {
-		cancel()
+	limit := time.NewTimer(uplinkEnds)
+	defer limit.Stop()
+	var found sentinel.Uplink
+	select {
+	case found.Online = <-online:
+	case <-limit.C:
 	}
-	tailnetGone := <-gone
-	return sentinel.Uplink{Online: online, TailnetGone: online && tailnetGone}
+	if !found.Online {
+		return found
+	}
+	select {
+	case found.TailnetGone = <-gone:
+	case <-limit.C:
+	}
+	return found
 }
 
 // online reports whether one of the anchors answers; one is enough, since it cannot be

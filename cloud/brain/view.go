@@ -8,12 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"sentinel.home.arpa/cloud/internal/journal"
 	"sentinel.home.arpa/cloud/internal/liveness"
 	"sentinel.home.arpa/cloud/internal/sentinel"
 	"sentinel.home.arpa/cloud/internal/web"
 	"sentinel.home.arpa/shared/power"
-	"sentinel.home.arpa/shared/shutdown"
 	"sentinel.home.arpa/shared/wire"
 )
 
@@ -21,7 +19,7 @@ import (
 type view struct {
 	at       time.Time // the brain's time
 	mandates map[string]wire.Mandate
-	supply   map[string]power.Supply // mains only if no UPS of the site is on battery
+	supply   map[string]power.Supply // mains only if all UPSes of the site are on mains
 	open     map[string]bool         // the incidents that go on, by id
 	unsaved  bool                    // the journal is not written
 	run      map[string]string       // the id of the run that is under way
@@ -37,7 +35,7 @@ func (b *Brain) publish(now time.Time) {
 	for name, site := range b.state.Sites {
 		epoch, run, id := b.state.Mandate(name, now)
 		v.mandates[name] = wire.Mandate{Epoch: epoch, Run: run, RunID: id}
-		v.supply[name] = supplyOf(site)
+		v.supply[name] = site.Supply()
 		if r := site.Run; r != nil && !r.Over() {
 			v.run[name] = r.ID
 		}
@@ -48,16 +46,6 @@ func (b *Brain) publish(now time.Time) {
 	}
 	v.page = b.pageView(now)
 	b.view.Store(v)
-}
-
-func supplyOf(site *sentinel.Site) power.Supply {
-	if _, on := site.OnBattery(); on {
-		return power.Battery
-	}
-	for _, u := range site.UPSes {
-		return u.Supply
-	}
-	return power.Unknown
 }
 
 func (b *Brain) pageView(now time.Time) *web.View {
@@ -94,11 +82,7 @@ func (b *Brain) pageView(now time.Time) *web.View {
 		}
 		v.Incidents = append(v.Incidents, b.incidentView(i))
 	}
-	timeline := slices.Clone(b.timeline)
-	slices.SortStableFunc(timeline, func(x, y journal.Entry) int { // what a Pi recorded comes late
-		return sentinel.When(x.Fact, x.At).Compare(sentinel.When(y.Fact, y.At))
-	})
-	for _, e := range slices.Backward(timeline) {
+	for _, e := range slices.Backward(inOrder(b.timeline)) {
 		v.Timeline = append(v.Timeline, b.entryView(e))
 	}
 	v.Verdict, v.Well = b.verdict(now)
@@ -125,6 +109,7 @@ func (b *Brain) waiting() []web.Stranger {
 func (b *Brain) siteView(site *sentinel.Site, now time.Time) web.Site {
 	s := web.Site{Name: site.Name, Armed: site.Armed, HasPlan: b.plan(site.Name) != nil, MaintenanceUntil: b.until(site.Name, site.MaintainedUntil, now)}
 	if s.HasPlan {
+		s.ArmingUnknown = b.armingUnknown()
 		s.Unconfirmed = b.unconfirmed(site.Name, site.Armed)
 	}
 	for _, i := range b.state.OpenIncidents() {
@@ -139,12 +124,7 @@ func (b *Brain) siteView(site *sentinel.Site, now time.Time) web.Site {
 		src := site.Sources[name]
 		s.Sources = append(s.Sources, b.sourceView(site, src, now))
 	}
-	if site.Run != nil {
-		s.Runs = append(s.Runs, runView("The plan", site.Run.Status(now, site.Epoch)))
-	}
-	if site.PiRun != nil {
-		s.Runs = append(s.Runs, runView("The Pi's own run", site.PiRun))
-	}
+	s.Runs = b.runsView(site, now)
 	return s
 }
 
@@ -190,30 +170,6 @@ func (b *Brain) upsView(u *sentinel.UPS, now time.Time) web.UPS {
 
 // piReportEach is how often a Pi reports while nothing happens.
 const piReportEach = 5 * time.Second
-
-func runView(title string, s *shutdown.Status) web.Run {
-	w := web.Run{ID: s.ID, Title: title + " " + runWords(s.State), State: string(s.State), Reason: s.Reason, DryRun: s.DryRun, Stage: s.Stage + 1}
-	if s.DryRun {
-		w.Title = title + " was only rehearsed"
-	}
-	for _, t := range s.Targets {
-		w.Targets = append(w.Targets, web.Target{Name: t.Name, State: t.State, Why: t.Why})
-	}
-	return w
-}
-
-func runWords(s shutdown.State) string {
-	switch s {
-	case shutdown.HasEnded:
-		return "is through"
-	case shutdown.Stopped:
-		return "was stopped"
-	case shutdown.Advancing:
-		return "advances"
-	default:
-		return "has begun"
-	}
-}
 
 func (b *Brain) incidentView(i *sentinel.Incident) web.Incident {
 	w := web.Incident{ID: i.ID, Kind: string(i.Kind), Title: web.Title(string(i.Kind), i.Site), Site: i.Site, Open: i.Open(),

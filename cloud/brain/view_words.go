@@ -6,8 +6,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
-	"sentinel.home.arpa/cloud/internal/journal"
 	"sentinel.home.arpa/cloud/internal/sentinel"
 	"sentinel.home.arpa/cloud/internal/web"
 	"sentinel.home.arpa/shared/power"
@@ -106,11 +107,11 @@ func (b *Brain) verdict(now time.Time) (text string, well bool) {
 	case sentinel.Unwatched:
 		text = fmt.Sprintf("Nobody watches the power at %s: its Pi has not been heard for %s.", i.Site, lasts)
 	default:
-		text = fmt.Sprintf("%s at %s failed %s ago.", cmp.Or(strings.Join(i.Nodes, ", "), "Something"), i.Site, lasts)
+		text = b.failedNow(i, now)
 	}
 	switch {
 	case i.Answered != "":
-		text += " " + i.Answered + " knows."
+		text += " " + sentence(i.Answered) + " knows."
 	case len(i.Calls) > 0:
 		text += " You were called, not yet answered."
 	}
@@ -120,114 +121,40 @@ func (b *Brain) verdict(now time.Time) (text string, well bool) {
 	return text, false
 }
 
+// failedNow says which nodes of a failure are away, and since when; once none is, which were.
+func (b *Brain) failedNow(i *sentinel.Incident, now time.Time) string {
+	var away []string
+	since := now
+	if site := b.state.Sites[i.Site]; site != nil { // or it is no longer configured
+		for _, n := range i.Nodes {
+			if src := site.Sources[n]; src != nil && src.Condition == sentinel.Failed {
+				away = append(away, n)
+				since = slices.MinFunc([]time.Time{since, src.Last}, time.Time.Compare)
+			}
+		}
+	}
+	if len(away) == 0 {
+		return fmt.Sprintf("%s at %s had failed; nothing is missing there any more.", cmp.Or(strings.Join(i.Nodes, ", "), "Something"), i.Site)
+	}
+	return fmt.Sprintf("%s at %s failed %s ago.", strings.Join(away, ", "), i.Site, power.Spell(now.Sub(since)))
+}
+
+// sentence has a text begin as a sentence does.
+func sentence(text string) string {
+	r, n := utf8.DecodeRuneInString(text)
+	return string(unicode.ToUpper(r)) + text[n:]
+}
+
 // weight orders incidents: what the page tells first has the least.
 func weight(k sentinel.IncidentKind) int {
 	return slices.Index([]sentinel.IncidentKind{sentinel.PowerOutage, sentinel.InternetOutage, sentinel.TailnetDown, sentinel.Unwatched, sentinel.NodeFailure}, k)
 }
 
-// entryView is a line of the timeline, with what it is about as far as the fact says so.
-func (b *Brain) entryView(e journal.Entry) web.Entry {
-	site := sentinel.SiteOf(e.Fact)
-	at := e.Wall.Add(sentinel.When(e.Fact, e.At).Sub(e.At))
-	w := web.Entry{At: at.In(b.zone(site)), Text: sentinel.Sentence(e.Fact), Site: site}
-	switch f := e.Fact.(type) {
-	case *sentinel.SourceAppeared:
-		w.Node = f.Name
-	case *sentinel.SourceBack:
-		w.Node = f.Name
-	case *sentinel.SourceFailed:
-		w.Node, w.Incident = f.Name, f.Incident
-	case *sentinel.SourceLeft:
-		w.Node = f.Name
-	case *sentinel.ShutdownAnnounced:
-		w.Node = f.Name
-	case *sentinel.ShutdownCancelled:
-		w.Node = f.Name
-	case *sentinel.Muted:
-		w.Node = f.Name
-	case *sentinel.Unmuted:
-		w.Node = f.Name
-	case *sentinel.MaintenanceBegan:
-		w.Node = f.Name
-	case *sentinel.MaintenanceEnded:
-		w.Node = f.Name
-	case *sentinel.SourceDeleted:
-		w.Node = f.Name
-	case *sentinel.DirectLost:
-		w.Node = f.Name
-	case *sentinel.DirectBack:
-		w.Node = f.Name
-	case *sentinel.SupplyChanged:
-		w.UPS = f.UPS
-	case *sentinel.ContactLost:
-		w.UPS = f.UPS
-	case *sentinel.ContactBack:
-		w.UPS = f.UPS
-	case *sentinel.RecordTaken:
-		w.Node, w.UPS = f.Node, f.UPS
-	default:
-		w.Incident = incidentOf(e.Fact)
+// alarmed is why an incident calls anew: what got worse, or that nobody has answered yet. An
+// outage that turned out to be another is neither: its text says what it is.
+func alarmed(i *sentinel.Incident) (worse string, again bool) {
+	if i.Worsened {
+		return i.Alarm, false
 	}
-	return w
-}
-
-// alarmed is why an incident calls anew: what got worse, or that nobody has answered yet.
-func (b *Brain) alarmed(id string) (worse string, again bool) {
-	for _, e := range slices.Backward(b.timeline) {
-		switch f := e.Fact.(type) {
-		case *sentinel.IncidentWorse:
-			if f.ID == id {
-				return f.Why, false
-			}
-		case *sentinel.IncidentReminded:
-			if f.ID == id {
-				return "", true
-			}
-		case *sentinel.IncidentReopened:
-			if f.ID == id {
-				return "", false
-			}
-		}
-	}
-	return "", false
-}
-
-// incidentOf is the incident that a fact names; empty: none.
-func incidentOf(f sentinel.Fact) string {
-	call := func(id string) string { return id[:max(strings.LastIndexByte(id, '/'), 0)] } // a call's id is its incident's and a number
-	switch f := f.(type) {
-	case *sentinel.IncidentOpened:
-		return f.ID
-	case *sentinel.IncidentReopened:
-		return f.ID
-	case *sentinel.IncidentJoined:
-		return f.ID
-	case *sentinel.IncidentLeft:
-		return f.ID
-	case *sentinel.IncidentAnswered:
-		return f.ID
-	case *sentinel.IncidentResolved:
-		return f.ID
-	case *sentinel.IncidentWithdrawn:
-		return f.ID
-	case *sentinel.IncidentWorse:
-		return f.ID
-	case *sentinel.IncidentReminded:
-		return f.ID
-	case *sentinel.IncidentBecame:
-		return f.ID
-	case *sentinel.Noticed:
-		return f.Incident
-	case *sentinel.CallRequested:
-		return f.Incident
-	case *sentinel.CallPlaced:
-		return call(f.Call)
-	case *sentinel.CallEnded:
-		return call(f.Call)
-	case *sentinel.CallDropped:
-		return call(f.Call)
-	case *sentinel.RunStepped:
-		return f.Incident
-	}
-	return ""
+	return "", i.Alarm != "" && i.Alarm != i.Why
 }

@@ -22,42 +22,71 @@ func Feeders(node string, feeds map[string][]string) []string {
 // leave the UPS out. A node that several UPSes feed is among the nodes if all of those are,
 // or one that was judged by it.
 func Unpowered(silent []string, up []Source, feeds map[string][]string, enough func(ups string) int) (upses, nodes []string) {
+	quiet, heard := setOf(silent), make(map[string]bool, len(up))
+	for _, s := range up {
+		heard[s.Name] = true
+	}
+	by := feedersOf(feeds)
+	lost, sole := map[string]bool{}, map[string]bool{}
 	for _, ups := range slices.Sorted(maps.Keys(feeds)) {
 		least := enough(ups)
 		gone, lives := 0, false
-		for _, n := range own(ups, feeds) {
+		judged := own(feeds[ups], by)
+		for _, n := range judged {
 			switch {
-			case slices.Contains(silent, n):
+			case quiet[n]:
 				gone++
-			case slices.ContainsFunc(up, func(s Source) bool { return s.Name == n }):
+			case heard[n]:
 				lives = true
 			}
 		}
-		if least > 0 && gone >= least && !lives {
-			upses = append(upses, ups)
+		if least <= 0 || gone < least || lives {
+			continue
+		}
+		upses = append(upses, ups)
+		lost[ups] = true
+		for _, n := range judged {
+			sole[n] = true
 		}
 	}
 	for _, n := range silent {
-		by := Feeders(n, feeds)
-		powered := func(ups string) bool { return !slices.Contains(upses, ups) }
-		sole := slices.ContainsFunc(upses, func(ups string) bool { return slices.Contains(own(ups, feeds), n) })
-		if len(by) > 0 && (sole || !slices.ContainsFunc(by, powered)) {
+		powered := func(ups string) bool { return !lost[ups] }
+		if len(by[n]) > 0 && (sole[n] || !slices.ContainsFunc(by[n], powered)) {
 			nodes = append(nodes, n)
 		}
 	}
 	return upses, nodes
 }
 
+// feedersOf are the UPSes that feed each node.
+func feedersOf(feeds map[string][]string) map[string][]string {
+	by := map[string][]string{}
+	for ups, nodes := range feeds {
+		for n := range setOf(nodes) {
+			by[n] = append(by[n], ups)
+		}
+	}
+	return by
+}
+
 // own are the nodes that a UPS alone feeds, or if there are none, all that it feeds.
-func own(ups string, feeds map[string][]string) []string {
+func own(fed []string, by map[string][]string) []string {
 	var alone []string
-	for _, n := range feeds[ups] {
-		if len(Feeders(n, feeds)) == 1 {
+	for _, n := range fed {
+		if len(by[n]) == 1 {
 			alone = append(alone, n)
 		}
 	}
 	if len(alone) > 0 {
 		return alone
 	}
-	return feeds[ups]
+	return fed
+}
+
+func setOf(names []string) map[string]bool {
+	set := make(map[string]bool, len(names))
+	for _, n := range names {
+		set[n] = true
+	}
+	return set
 }

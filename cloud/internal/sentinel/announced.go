@@ -21,7 +21,7 @@ func (d *decider) announced(in Announced) {
 		switch {
 		case src == nil:
 		case src.Announced != nil && src.Announced.Boot == in.Boot, src.Ahead != nil && src.Ahead.Boot == in.Boot:
-			d.emit(&ShutdownCancelled{Site: in.Site, Name: in.Name, Boot: in.Boot, Why: "the node said so", Seq: in.Seq})
+			d.emit(&ShutdownCancelled{Site: in.Site, Name: in.Name, Boot: in.Boot, Why: "the node said so", Seq: in.Seq, Silence: d.cfg.Times.Silence})
 			if src.Condition == Off && !site.maintained(src).IsZero() { // it may be off until then all the same
 				d.excuse(site, src, "")
 			}
@@ -31,6 +31,10 @@ func (d *decider) announced(in Announced) {
 		return
 	}
 	at := d.now.Add(-in.Age)
+	if src == nil && at.Before(site.GoneAt[in.Name]) {
+		d.overtakes(in)
+		return // a word of before it was deleted is no sign of life (rule H9)
+	}
 	unheard := src == nil || src.Condition != Up // no heartbeat will end
 	if src == nil || src.Condition == Pending {
 		d.emit(&SourceAppeared{Site: in.Site, Name: in.Name, Role: d.role(site, in.Name), Boot: in.Boot, Via: in.Via})
@@ -64,9 +68,17 @@ func (d *decider) announced(in Announced) {
 			src.restartRunning(d.now)
 		}
 	}
-	if explains && incident != nil {
+	if explains && incident != nil && !incident.failedOtherwise(src) {
 		d.withdraw(incident, src, in)
 	}
+}
+
+// failedOtherwise reports whether a source failed in an incident, as it stands since it was
+// last opened, for another reason than those that were taken back: an announcement explains
+// the silence of its own boot alone (rule A7).
+func (i *Incident) failedOtherwise(src *Source) bool {
+	opened := later(i.Opened, i.Reopened)
+	return src.Condition == Failed || slices.ContainsFunc(src.Failures, func(f Failure) bool { return f.Told && !f.At.Before(opened) })
 }
 
 // mayBoot reports whether an announcement may be of a boot that is not heard of yet: a Pi
@@ -245,7 +257,7 @@ func (d *decider) notBack(site *Site, late []*Source) {
 		default:
 			what = "sent nothing since it took its shutdown back"
 		}
-		f := &SourceFailed{Site: site.Name, Name: src.Name, Last: src.Last, Why: "it " + what}
+		f := &SourceFailed{Site: site.Name, Name: src.Name, Last: src.Last, Why: "it " + what, Window: d.cfg.Times.Window}
 		i, why := d.explains(site, src, src.Last)
 		if i != nil {
 			f.Incident, f.Why = i.ID, f.Why+"; "+why

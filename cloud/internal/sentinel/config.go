@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"iter"
 	"slices"
 	"time"
 
@@ -95,10 +96,35 @@ func DefaultTimes() Times {
 	}
 }
 
-// names reports whether a source of a site is expected.
-func (c *Config) names(site, name string) bool {
-	sc := c.site(site)
-	return sc != nil && (slices.Contains(sc.Nodes, name) || slices.Contains(sc.Pis, name))
+// unheardAtMost is for how long nobody may have been heard before the brain knows that it is
+// blind: a silence, and the doubt about it (rules H2, N6).
+func (t Times) unheardAtMost() time.Duration { return t.Silence + t.DoubtAtMost }
+
+// sources are those that are expected at the site, and what they are.
+func (sc *SiteConfig) sources() iter.Seq2[string, Role] {
+	return func(yield func(string, Role) bool) {
+		for _, n := range sc.Nodes {
+			if !yield(n, Node) {
+				return
+			}
+		}
+		for _, p := range sc.Pis {
+			if !yield(p, Pi) {
+				return
+			}
+		}
+	}
+}
+
+// lists reports whether a source of a site is expected.
+func (sc *SiteConfig) lists(name string) bool {
+	return slices.Contains(sc.Nodes, name) || slices.Contains(sc.Pis, name)
+}
+
+// listsUPS reports whether it is said what a UPS of the site feeds.
+func (sc *SiteConfig) listsUPS(ups string) bool {
+	_, is := sc.Feeds[ups]
+	return is
 }
 
 func (c *Config) site(name string) *SiteConfig {

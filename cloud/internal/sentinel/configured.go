@@ -8,53 +8,43 @@ import (
 // configured lets another configuration take the place of the one before. What goes on
 // goes on by the new one; a run keeps the plan that it began with (rule S10).
 func (d *decider) configured(in Configured) {
-	was := d.cfg
 	d.cfg = in.Config
 	if in.Notice != "" {
 		d.emit(&Noticed{Text: in.Notice})
 	}
-	for _, sc := range d.cfg.Sites {
-		site := d.site(sc.Name)
-		for _, of := range []struct {
-			role  Role
-			names []string
-		}{{Node, sc.Nodes}, {Pi, sc.Pis}} {
-			for _, n := range of.names {
-				// Who was named before and is not known was deleted, and stays so until it is heard.
-				if site.Sources[n] != nil || was.names(sc.Name, n) {
-					continue
-				}
-				d.emit(&SourceExpected{Site: sc.Name, Name: n, Role: of.role})
-				site.Sources[n].expected = d.now
-				site.lookAt(d.now)
-			}
-		}
-		for _, n := range slices.Sorted(maps.Keys(site.Sources)) {
-			if src := site.Sources[n]; src.Condition == Pending && !slices.Contains(sc.Nodes, n) && !slices.Contains(sc.Pis, n) {
-				d.emit(&SourceForgotten{Site: sc.Name, Name: n})
-			}
-		}
-	}
-	d.takeRoles()
-	d.forgetSites()
+	d.reconcile()
 }
 
-// takeRoles has sources be what the configuration says they are, also those that were known
-// as something else: a Pi that is a node now counts as one.
-func (d *decider) takeRoles() {
-	for _, sc := range d.cfg.Sites {
+// reconcile has what is known agree with the configuration, whether that was read again or
+// is another one than before the start. Sources are expected, or are so no longer, and are
+// what it says, also those that were known as something else: a Pi that is a node now counts
+// as one. Who was deleted stays so until it is heard, or listed anew.
+func (d *decider) reconcile() {
+	for n := range d.cfg.Sites {
+		sc := &d.cfg.Sites[n]
 		site := d.site(sc.Name)
-		for _, of := range []struct {
-			role  Role
-			names []string
-		}{{Node, sc.Nodes}, {Pi, sc.Pis}} {
-			for _, n := range of.names {
-				if src := site.Sources[n]; src != nil && src.Role != of.role {
-					d.emit(&SourceExpected{Site: sc.Name, Name: n, Role: of.role})
-				}
+		for name, role := range sc.sources() {
+			switch src := site.Sources[name]; {
+			case src == nil && !site.Deleted[name]:
+				d.emit(&SourceExpected{Site: sc.Name, Name: name, Role: role})
+				site.Sources[name].expected = d.now
+				site.lookAt(d.now)
+			case src != nil && src.Role != role:
+				d.emit(&SourceExpected{Site: sc.Name, Name: name, Role: role})
 			}
 		}
+		known := slices.AppendSeq(slices.Collect(maps.Keys(site.Sources)), maps.Keys(site.Deleted))
+		slices.Sort(known)
+		for _, name := range known {
+			if src := site.Sources[name]; !sc.lists(name) && (src == nil || src.Condition == Pending && !src.bootsSoon(d.now)) {
+				d.emit(&SourceForgotten{Site: sc.Name, Name: name})
+			}
+		}
+		for _, ups := range slices.Sorted(maps.Keys(site.UPSes)) {
+			d.takenOut(sc, site, site.UPSes[ups])
+		}
 	}
+	d.forgetSites()
 }
 
 // strange reports whether an input is of a site that is not configured, or no longer: a late

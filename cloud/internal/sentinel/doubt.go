@@ -138,7 +138,7 @@ func (d *decider) seesAgain() {
 		return
 	}
 	away := d.now.Sub(d.Blind)
-	d.emit(&BlindEnded{For: away})
+	d.emit(&BlindEnded{For: away, Before: d.cfg.Times.unheardAtMost()})
 	d.emit(&Noticed{Text: "the sentinel was offline itself for " + power.Spell(away) + "; it watched nobody meanwhile, and blames nobody for it"})
 	d.restartClocks()
 }
@@ -212,7 +212,7 @@ func (d *decider) dark(site *Site) {
 // unreachable opens a site's internet outage, or has the last one go on (rule N9).
 func (d *decider) unreachable(site *Site, names []string, since time.Time, why string) *Incident {
 	if i := d.recent(site.Name, InternetOutage, nil); i != nil {
-		d.reopen(i, why+" again")
+		d.emit(&IncidentReopened{ID: i.ID, Why: why + " again", Nodes: names}) // not who is heard this time
 		return i
 	}
 	id := d.openIncident(&IncidentOpened{Site: site.Name, Kind: InternetOutage, Since: since, Nodes: names, Why: why}, "internet")

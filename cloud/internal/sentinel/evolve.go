@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -23,7 +24,9 @@ const aheadAtMost = time.Minute
 // taken as still going on.
 const rememberedFor = 5 * time.Minute
 
-// Evolve is the only writer of durable state. It decides nothing.
+// Evolve is the only writer of durable state. It decides nothing, and reads no configuration:
+// what a fact needs of it the fact carries, so that facts give the same state for ever. Those
+// from before they carried it are of the contract's times.
 func (s *State) Evolve(at time.Time, f Fact) {
 	switch f := f.(type) {
 	case *BrainStarted:
@@ -36,7 +39,7 @@ func (s *State) Evolve(at time.Time, f Fact) {
 		s.Blind = at
 	case *BlindEnded:
 		s.unwatched(f.For)
-		s.deaf(s.Blind.Add(-s.cfg.Times.Silence-s.cfg.Times.DoubtAtMost), at)
+		s.deaf(s.Blind.Add(-cmp.Or(f.Before, DefaultTimes().unheardAtMost())), at)
 		s.Blind = time.Time{}
 	case *KeyBound:
 		s.Keys[f.Name] = *f
@@ -46,7 +49,7 @@ func (s *State) Evolve(at time.Time, f Fact) {
 		s.evolveWatch(at, f)
 	case *SupplyChanged:
 		u := s.ups(f.Site, f.UPS)
-		u.Supply, u.Since, u.Stale = f.Supply, f.Since, false
+		u.Supply, u.Since, u.Stale, u.Listed = f.Supply, f.Since, false, f.Listed
 		if f.Seq != 0 {
 			u.Shown[f.Pi] = said(u.Shown[f.Pi], f.Boot, f.Seq)
 		}
@@ -122,7 +125,7 @@ func (s *State) evolveSource(at time.Time, f Fact) {
 		src.Last, src.Incident, src.OnlyBy = f.Last, f.Incident, ""
 		s.note(f.Site, f.Name)
 		if f.Incident == "" && src.Role == Node {
-			src.Failures = append(keepRecent(src.Failures, at, s.cfg.Times.Window), Failure{At: at, Boot: src.Boot})
+			src.Failures = append(keepRecent(src.Failures, at, cmp.Or(f.Window, DefaultTimes().Window)), Failure{At: at, Boot: src.Boot})
 		}
 	case *SourceLeft:
 		src := s.site(f.Site).source(f.Name)
@@ -158,11 +161,19 @@ func (s *State) evolveSource(at time.Time, f Fact) {
 		}
 		src.Announced = nil
 		if src.Condition == Off && !src.Maintained { // it went silent without a reason
-			src.BackBy = at.Add(s.cfg.Times.Silence)
+			src.BackBy = at.Add(cmp.Or(f.Silence, DefaultTimes().Silence))
 		}
 		s.note(f.Site, f.Name)
 	case *AnnouncementSeen:
-		src := s.site(f.Site).source(f.Name)
+		site := s.site(f.Site)
+		if site.Sources[f.Name] == nil && !site.GoneAt[f.Name].IsZero() { // it brings none back
+			if site.Gone == nil {
+				site.Gone = map[string][]Said{}
+			}
+			site.Gone[f.Name] = said(site.Gone[f.Name], f.Boot, f.Seq)
+			return
+		}
+		src := site.source(f.Name)
 		src.Said = said(src.Said, f.Boot, f.Seq)
 	}
 }
@@ -181,6 +192,12 @@ func (src *Source) boots(at time.Time, boot string) {
 		src.Announced = a
 	}
 	src.Ahead = nil
+}
+
+// bootsSoon reports whether a source announced something of a boot whose first heartbeat may
+// be on its way.
+func (src *Source) bootsSoon(now time.Time) bool {
+	return src.Ahead != nil && now.Sub(src.Ahead.At) <= aheadAtMost
 }
 
 // said is the list with a message noted: the highest seq of each of the last boots.

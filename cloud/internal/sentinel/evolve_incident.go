@@ -14,7 +14,10 @@ func (s *State) evolveIncident(at time.Time, f Fact) {
 		s.forgetOld(at)
 	case *IncidentReopened:
 		if i := s.Incidents[f.ID]; i != nil {
-			i.Reopened, i.Alarmed, i.Alarm, i.Resolved, i.Outcome, i.Worse = at, at, "", time.Time{}, "", slices.Clone(f.Worse)
+			i.Reopened, i.Alarmed, i.Alarm, i.Worsened, i.Resolved, i.Outcome, i.Worse = at, at, "", false, time.Time{}, "", slices.Clone(f.Worse)
+			if len(f.Nodes) > 0 {
+				i.Nodes = slices.Clone(f.Nodes)
+			}
 			s.tell(i.Site, i.Kind, i.Nodes)
 		}
 	case *IncidentJoined:
@@ -39,10 +42,11 @@ func (s *State) evolveIncident(at time.Time, f Fact) {
 		if i := s.Incidents[f.ID]; i != nil {
 			i.Worse = append(i.Worse, f.What)
 			i.alarm(at, f.Why)
+			i.Worsened = true
 		}
 	case *IncidentReminded:
 		if i := s.Incidents[f.ID]; i != nil {
-			i.Alarmed, i.Alarm = at, f.Why
+			i.Alarmed, i.Alarm, i.Worsened = at, f.Why, false
 		}
 	case *IncidentBecame:
 		if i := s.Incidents[f.ID]; i != nil {
@@ -72,7 +76,7 @@ func (s *State) evolveIncident(at time.Time, f Fact) {
 // alarm has people called anew, also those who have answered. A call's text is made when it
 // is requested: whoever takes one from before has not heard of it.
 func (i *Incident) alarm(at time.Time, why string) {
-	i.Alarmed, i.Alarm = at, why
+	i.Alarmed, i.Alarm, i.Worsened = at, why, false
 	for _, c := range i.Calls {
 		c.Stale = true
 	}

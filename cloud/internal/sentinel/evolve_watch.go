@@ -29,7 +29,19 @@ func (s *State) evolveWatch(at time.Time, f Fact) {
 		s.maintain(f.Site, f.Name, time.Time{}, 0)
 	case *SourceDeleted:
 		s.forget(f.Site, f.Name)
+		st := s.site(f.Site)
+		if st.GoneAt == nil {
+			st.GoneAt = map[string]time.Time{}
+		}
+		st.GoneAt[f.Name] = at
+		if !f.Unlisted {
+			if st.Deleted == nil {
+				st.Deleted = map[string]bool{}
+			}
+			st.Deleted[f.Name] = true
+		}
 	case *SourceForgotten:
+		delete(s.site(f.Site).Deleted, f.Name)
 		s.forget(f.Site, f.Name)
 	case *SourceExpected:
 		s.site(f.Site).source(f.Name).Role = f.Role

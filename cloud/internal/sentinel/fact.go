@@ -45,7 +45,10 @@ type (
 	// BlindBegan: the brain has no uplink of its own and blames nobody (rule N3).
 	BlindBegan struct{ Site, Why string }
 	// BlindEnded closes it.
-	BlindEnded struct{ For time.Duration }
+	BlindEnded struct {
+		For    time.Duration
+		Before time.Duration // for how long before it nobody may have been heard; 0: from before it was kept
+	}
 	// KeyBound ties a name to a key and tailnet identity: those of its first contact, or
 	// those that a person approved, which replace what was bound before.
 	KeyBound struct {
@@ -73,6 +76,7 @@ type (
 		Last       time.Time
 		Incident   string // the one that explains it; empty: it counts by itself
 		Why        string
+		Window     time.Duration // failures before it are too old to count; 0: from before it was kept
 	}
 	// SourceLeft is a planned silence.
 	SourceLeft struct {
@@ -93,7 +97,8 @@ type (
 	}
 	ShutdownCancelled struct {
 		Site, Name, Boot, Why string
-		Seq                   int64 // of the node's own word; 0: it was not the node that said so
+		Seq                   int64         // of the node's own word; 0: it was not the node that said so
+		Silence               time.Duration // a node that is off has so long to be heard; 0: from before it was kept
 	}
 	// AnnouncementSeen is an announcement that changed nothing but what is a repetition
 	// from now on (rule A7).
@@ -123,13 +128,16 @@ type (
 		Cut            bool // it was asked for longer than there is
 	}
 	MaintenanceEnded struct{ Site, Name, Why string }
-	SourceDeleted    struct{ Site, Name, By string }
+	SourceDeleted    struct {
+		Site, Name, By string
+		Unlisted       bool // the configuration does not name it
+	}
 	// SourceExpected is a source that the configuration names from now on.
 	SourceExpected struct {
 		Site, Name string
 		Role       Role
 	}
-	// SourceForgotten was never heard, and is no longer expected.
+	// SourceForgotten was never heard, or was deleted, and is no longer expected.
 	SourceForgotten struct{ Site, Name string }
 	// SiteForgotten is no longer configured.
 	SiteForgotten struct{ Site string }
@@ -152,6 +160,7 @@ type (
 		Reading   power.Reading
 		Pi, Boot  string
 		Seq       int64 // of the Pi's report; 0: from before it was kept
+		Listed    bool  // the configuration names the UPS
 	}
 	ContactLost struct{ Site, UPS, Why string }
 	ContactBack struct{ Site, UPS string }
@@ -163,6 +172,7 @@ type (
 		Reading  power.Reading
 		Node     string
 		Heard    bool
+		Incident string // of whose story it is a part; empty: none is known
 	}
 )
 
@@ -180,6 +190,7 @@ type (
 	IncidentReopened struct {
 		ID, Why string
 		Worse   []string // what it is again of what it got worse by before
+		Nodes   []string // what it is about now; empty: what it was about before
 	}
 	IncidentJoined    struct{ ID, Node, Why string }
 	IncidentLeft      struct{ ID, Node, Why string }
@@ -239,6 +250,7 @@ type (
 	PiRunSeen struct {
 		Site, Pi string
 		Run      shutdown.Status
+		Incident string // as of RecordTaken
 	}
 )
 

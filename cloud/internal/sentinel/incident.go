@@ -15,7 +15,7 @@ import (
 func (d *decider) settleIncident(i *Incident) {
 	switch i.Kind {
 	case PowerOutage:
-		d.settleRecorded(i)
+		d.settleOutage(i)
 		return
 	case InternetOutage, TailnetDown:
 		d.settleUnreached(i)
@@ -191,4 +191,24 @@ func (d *decider) answer(i *Incident, by, why string) {
 			d.emit(&CallDropped{Call: c.ID, Why: why})
 		}
 	}
+}
+
+// storyOf is the incident of whose story it is a part what a Pi saw then: the site was out of
+// reach or its power was out, or nobody heard the Pi. Of several it is the last; empty: none.
+func (d *decider) storyOf(site *Site, pi string, at time.Time) string {
+	var story *Incident
+	for _, i := range d.Incidents {
+		over := !i.Open() && at.After(i.Resolved)
+		if i.Site != site.Name && i.Site != "" || over || at.Before(i.Since.Add(-beforeGap)) {
+			continue
+		}
+		ofSite := i.Site != "" && (i.Kind == PowerOutage || i.Kind == InternetOutage)
+		if (ofSite || slices.Contains(i.Nodes, pi)) && (story == nil || byOpening(story, i) < 0) {
+			story = i
+		}
+	}
+	if story == nil {
+		return ""
+	}
+	return story.ID
 }

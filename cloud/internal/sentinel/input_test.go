@@ -243,7 +243,9 @@ func TestMandate(t *testing.T) {
 	w.outage(10)
 	id := w.state.Sites["home"].Run.ID
 	want(1, shutdown.Begun, id)
-	w.step(sentinel.RunAnswered{Site: "home", Run: id, Target: "listing/pve1"})
+	w.step(sentinel.RunAnswered{Site: "home", Run: id, Target: "listing/pve1", Found: []shutdown.Target{{Kind: shutdown.Guest, Node: "pve1", VMID: 100}}})
+	want(1, shutdown.Begun, id) // who may ask may not yet be one who may act
+	w.step(sentinel.RunAnswered{Site: "home", Run: id, Target: "guest/100"})
 	want(1, shutdown.Advancing, id)
 	w.pass(11 * time.Second)
 	want(1, shutdown.Begun, id) // nothing moves: the guardian may act (rule G1)

@@ -75,22 +75,6 @@ func (d *decider) notOf(site *Site, i *Incident, src *Source, last time.Time) st
 	return ""
 }
 
-// onBattery reports whether a UPS is part of a power outage. One with which contact was lost
-// on battery still is; so is one of which only the Pi's record tells, until it is heard. Part of
-// one that is over was also what has been on mains since some time in it.
-func (d *decider) onBattery(site *Site, i *Incident, ups string) bool {
-	u := site.UPSes[ups]
-	if !i.Open() {
-		return i.UPS == ups || u != nil && u.Since.After(i.Since) && !u.Since.After(i.Resolved)
-	}
-	return u != nil && u.Supply == power.Battery || i.UPS == ups && (u == nil || !u.onMains(d.now, d.cfg.Times.ReportFresh))
-}
-
-// onMains reports whether the UPS itself said so lately.
-func (u *UPS) onMains(now time.Time, fresh time.Duration) bool {
-	return !u.at.IsZero() && !u.assumed && u.reading.Supply == power.Mains && u.reading.LostFor == nil && now.Sub(u.at) <= max(fresh, reportTooOld)
-}
-
 // wentWithTheSwitch reports whether a last word was near enough to a switch to battery.
 func (d *decider) wentWithTheSwitch(site *Site, i *Incident, last time.Time) bool {
 	near := func(at time.Time) bool { return last.Sub(at).Abs() <= d.cfg.Times.SwitchedOff }
@@ -144,7 +128,7 @@ func (d *decider) lostPower(site *Site, why cause.Silence, up []cause.Source, la
 		text += "; " + saidAllNodes
 	}
 	for _, n := range gone {
-		d.emit(&SourceFailed{Site: site.Name, Name: n, Last: last[n], Why: text})
+		d.emit(&SourceFailed{Site: site.Name, Name: n, Last: last[n], Why: text, Window: d.cfg.Times.Window})
 	}
 	d.unpowered(site, upses, gone, last, text)
 	return slices.DeleteFunc(slices.Clone(why.Names), func(n string) bool { return slices.Contains(nodes, n) })
@@ -168,10 +152,7 @@ func (d *decider) contactLost(u *UPS, word time.Time) bool {
 	if u == nil || u.at.IsZero() || u.assumed {
 		return false
 	}
-	certain := u.at
-	if u.reading.LostFor != nil {
-		certain = u.at.Add(-u.reading.LostFor.Duration())
-	}
+	certain := u.certain()
 	return d.now.Sub(certain) > reportTooOld && !certain.Before(word.Add(-d.cfg.Times.SwitchedOff))
 }
 

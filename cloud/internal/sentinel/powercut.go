@@ -22,6 +22,12 @@ func (b *onBatteryOnce) lasted(now time.Time) time.Duration {
 	return b.ended.Sub(b.began)
 }
 
+// saysMains reports whether the UPS itself said so lately, and after what was recorded of it.
+func (d *decider) saysMains(u *UPS, recorded time.Time) bool {
+	return u != nil && !u.at.IsZero() && !u.assumed && u.reading.Supply == power.Mains && u.reading.LostFor == nil &&
+		d.now.Sub(u.at) <= max(d.cfg.Times.ReportFresh, reportTooOld) && u.at.After(recorded)
+}
+
 // beganLate is how long after its site fell silent a power outage may have begun and still be
 // the reason: a router may have a battery of its own.
 const beganLate = 60 * time.Second
@@ -56,7 +62,7 @@ func (d *decider) recordedOutages(site *Site) []*onBatteryOnce {
 		}
 	}
 	for name, b := range open {
-		if u := site.UPSes[name]; u != nil && u.onMains(d.now, d.cfg.Times.ReportFresh) && u.at.After(b.began) {
+		if u := site.UPSes[name]; d.saysMains(u, b.began) {
 			b.ended = later(later(b.began, b.restarted), u.at.Add(-u.reading.For.Duration()))
 		}
 	}
@@ -86,7 +92,7 @@ func (d *decider) outageOf(i *Incident) *onBatteryOnce {
 
 // fellSilent is when a site did so, the last time.
 func (d *decider) fellSilent(i *Incident) time.Time {
-	return later(i.Since, i.Reopened.Add(-d.cfg.Times.Silence-d.cfg.Times.DoubtAtMost))
+	return later(i.Since, i.Reopened.Add(-d.cfg.Times.unheardAtMost()))
 }
 
 // wasPower turns an internet outage into the power outage that it was, under the same id
@@ -109,7 +115,8 @@ func (d *decider) wasPower(i *Incident, b *onBatteryOnce) {
 		d.dropCalls(i, why)
 		return
 	}
-	calls := b.ended.IsZero() || len(d.notDown(site, b)) > 0
+	became := &Incident{ID: i.ID, Site: i.Site, Kind: PowerOutage, UPS: b.ups, Since: b.began}
+	calls := d.stillOut(site, became) || len(d.notDown(site, b)) > 0
 	story := d.saidOutage(site, b)
 	d.emit(&IncidentBecame{ID: i.ID, Kind: PowerOutage, UPS: b.ups, Since: b.began, Calls: calls, Why: story})
 	if calls {
@@ -146,25 +153,6 @@ func (d *decider) becomePower(site *Site, u *UPS, since time.Time) bool {
 	return true
 }
 
-// settleRecorded ends a power outage that only the record told of: its UPS never said here
-// that the mains are back. Somebody hears of what went wrong before.
-func (d *decider) settleRecorded(i *Incident) {
-	site := d.Sites[i.Site]
-	if site == nil || i.Kind != PowerOutage {
-		return
-	}
-	_, on := site.OnBattery()
-	u := site.UPSes[i.UPS]
-	if on || u == nil || !u.onMains(d.now, d.cfg.Times.ReportFresh) {
-		return
-	}
-	late := d.notDown(site, &onBatteryOnce{began: i.Since})
-	if len(late) > 0 && i.Answered == "" && !d.due(i.Alarmed.Add(d.cfg.Times.Return)) {
-		return
-	}
-	d.resolve(i, "the power is back"+d.saidDown(site, i))
-}
-
 // tellOfRecord tells of a power outage that nobody here knew of, and that is over, but not
 // for longer than since from.
 func (d *decider) tellOfRecord(site *Site, from time.Time) {
@@ -172,7 +160,7 @@ func (d *decider) tellOfRecord(site *Site, from time.Time) {
 		if b.ended.IsZero() || b.ended.Before(from) || d.knewOf(site, b) {
 			continue
 		}
-		n := &Noticed{Site: site.Name, Text: d.saidOutage(site, b), About: "recorded outage of " + b.ups + " at " + site.Name, As: b.began.UTC().Format(time.RFC3339)}
+		n := &Noticed{Site: site.Name, Incident: d.storyOf(site, b.pi, b.ended), Text: d.saidOutage(site, b), About: "recorded outage of " + b.ups + " at " + site.Name, As: b.began.UTC().Format(time.RFC3339)}
 		if d.Told[n.About] != n.As {
 			d.emit(n)
 		}
@@ -203,7 +191,7 @@ func (d *decider) saidOutage(site *Site, b *onBatteryOnce) string {
 	case run == nil:
 		return text + "; nothing was shut down"
 	}
-	down := outcomes(run, "down")
+	down := outcomes(run, func(o shutdown.Outcome) bool { return o.State == "down" || site.leftByNow(o) })
 	switch late := d.notDown(site, b); {
 	case run.DryRun:
 		return text + "; the plan is not armed, so the Pi shut nothing down"
@@ -215,13 +203,23 @@ func (d *decider) saidOutage(site *Site, b *onBatteryOnce) string {
 	return text + "; the Pi's run shut nothing down"
 }
 
-// notDown are the targets that the Pi's run of an outage told and did not see go down.
+// notDown are the targets that the Pi's run of an outage told and did not see go down, and of
+// which nothing else is known by now.
 func (d *decider) notDown(site *Site, b *onBatteryOnce) []string {
 	if run := site.piRunOf(b); run != nil && !run.DryRun {
-		return outcomes(run, "told", "late")
+		return outcomes(run, func(o shutdown.Outcome) bool { return toldOnly(o) && !site.leftByNow(o) })
 	}
 	return nil
 }
+
+// leftByNow reports whether a node that a Pi's run told and did not see go down is known to be
+// off: it announced that, or left as the plan told it.
+func (s *Site) leftByNow(o shutdown.Outcome) bool {
+	src := s.Sources[o.Name]
+	return toldOnly(o) && o.Kind == shutdown.ProxmoxNode && src != nil && src.Condition == Off && !src.Maintained
+}
+
+func toldOnly(o shutdown.Outcome) bool { return o.State == "told" || o.State == "late" }
 
 // piRunOf is the run of an outage that a Pi told of; nil: there was none.
 func (s *Site) piRunOf(b *onBatteryOnce) *shutdown.Status {
@@ -231,10 +229,10 @@ func (s *Site) piRunOf(b *onBatteryOnce) *shutdown.Status {
 	return s.PiRun
 }
 
-func outcomes(run *shutdown.Status, states ...string) []string {
+func outcomes(run *shutdown.Status, of func(shutdown.Outcome) bool) []string {
 	var names []string
 	for _, t := range run.Targets {
-		if slices.Contains(states, t.State) {
+		if of(t) {
 			names = append(names, t.Name)
 		}
 	}

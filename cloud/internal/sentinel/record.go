@@ -35,10 +35,44 @@ const (
 	wordWithin = 30 * time.Second
 )
 
-// evolveRecord notes an entry that was taken in.
+// evolveRecord notes an entry that was taken in. The oldest makes room for it, but not while
+// it begins a time on battery that goes on by the record: it tells why an outage is one.
 func (s *State) evolveRecord(f *RecordTaken) {
 	site := s.site(f.Site)
-	site.Taken = append(keepLast(site.Taken, takenKept-1), taken(f))
+	kept := slices.Clone(site.Taken)
+	if len(kept) >= takenKept {
+		drop := slices.IndexFunc(kept, func(e Taken) bool { return !begins(kept, e) })
+		kept = slices.Delete(kept, max(drop, 0), max(drop, 0)+1)
+	}
+	site.Taken = append(kept, taken(f))
+}
+
+// begins reports whether an entry is the first of a time on battery that goes on by the list.
+func begins(list []Taken, e Taken) bool {
+	if e.UPS == "" || e.Supply != power.Battery {
+		return false
+	}
+	var ended time.Time
+	for _, o := range list {
+		if o.UPS == e.UPS && o.Supply != power.Battery && o.Supply != power.Unknown {
+			ended = later(ended, o.At)
+		}
+	}
+	return e.At.After(ended) && !slices.ContainsFunc(list, func(o Taken) bool {
+		return o.UPS == e.UPS && o.Supply == power.Battery && o.At.After(ended) && o.At.Before(e.At)
+	})
+}
+
+// lastTaken is the last entry since a moment that tells of a UPS's supply; nil: there is none.
+func (s *Site) lastTaken(ups string, since time.Time) *Taken {
+	var last *Taken
+	for n := range s.Taken {
+		e := &s.Taken[n]
+		if e.UPS == ups && ups != "" && e.Supply != power.Unknown && !e.At.Before(since) && (last == nil || !e.At.Before(last.At)) {
+			last = e
+		}
+	}
+	return last
 }
 
 func taken(f *RecordTaken) Taken {
@@ -70,6 +104,7 @@ func (d *decider) recorded(in Recorded) {
 	before := slices.Clone(site.Taken) // entries of one delivery repeat none of each other
 	for _, r := range in.Entries {
 		f := &RecordTaken{Site: in.Site, Pi: in.Pi, At: d.now.Add(-r.Ago), UPS: r.UPS, Reading: r.Reading, Node: r.Node, Heard: r.Heard}
+		f.Incident = d.storyOf(site, in.Pi, f.At)
 		if d.sawItself(site, in.Pi, f.At) {
 			continue
 		}
@@ -102,7 +137,7 @@ func (d *decider) recorded(in Recorded) {
 func (d *decider) sawItself(site *Site, pi string, at time.Time) bool {
 	gaps := slices.Clone(d.Deaf)
 	if !d.Blind.IsZero() {
-		gaps = append(gaps, Gap{d.Blind.Add(-d.cfg.Times.Silence - d.cfg.Times.DoubtAtMost), d.now})
+		gaps = append(gaps, Gap{d.Blind.Add(-d.cfg.Times.unheardAtMost()), d.now})
 	}
 	if src := site.Sources[pi]; src != nil {
 		gaps = append(gaps, src.Gaps...)

@@ -122,7 +122,7 @@ func (d *decider) failed(site *Site, silent []*Source, last map[string]time.Time
 		if i != nil {
 			f.Incident = i.ID
 		} else {
-			f.Why = "it " + what + why
+			f.Why, f.Window = "it "+what+why, d.cfg.Times.Window
 		}
 		d.emit(f)
 		if i != nil {

@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -42,7 +43,9 @@ type Site struct {
 	PiRunAt     time.Time
 	Taken       []Taken // of its Pis' records, the newest last
 
-	Gone map[string][]Said // what deleted sources said: it is a repetition when it comes again
+	Gone    map[string][]Said    // what deleted sources said: it is a repetition when it comes again
+	GoneAt  map[string]time.Time // when sources were deleted: what they said before brings none back
+	Deleted map[string]bool      // listed all the same: they are not expected until they are heard
 
 	watched map[string]bool // sources of which something may come due
 	doubt   *doubt
@@ -132,6 +135,7 @@ type UPS struct {
 	LostAt time.Time         // when contact was called lost
 	Stale  bool              // nobody watched for so long that the supply may be another by now
 	Shown  map[string][]Said // by Pi: its reports that changed the supply
+	Listed bool              // the configuration named it then
 
 	reading power.Reading
 	at      time.Time        // when the reading was true; zero: none ever
@@ -156,6 +160,7 @@ type Incident struct {
 	Worse    []string
 	Alarmed  time.Time // since when people are to be called anew; zero: since it was opened
 	Alarm    string    // why anew; empty: for Why
+	Worsened bool      // Alarm is what got worse
 	Resolved time.Time
 	Outcome  string // why it is over
 
@@ -186,13 +191,9 @@ func New(cfg Config) *State {
 	s := &State{cfg: cfg, Sites: map[string]*Site{}, Incidents: map[string]*Incident{}, Keys: map[string]KeyBound{}, Told: map[string]string{}, ToldAt: map[string]time.Time{}}
 	for _, sc := range cfg.Sites {
 		site := s.site(sc.Name)
-		for _, n := range sc.Nodes {
-			site.Sources[n] = &Source{Name: n, Role: Node, Condition: Pending}
+		for n, role := range sc.sources() {
+			site.Sources[n] = &Source{Name: n, Role: role, Condition: Pending}
 			site.note(n)
-		}
-		for _, p := range sc.Pis {
-			site.Sources[p] = &Source{Name: p, Role: Pi, Condition: Pending}
-			site.note(p)
 		}
 	}
 	return s
@@ -274,6 +275,50 @@ func (s *Site) OnBattery() (time.Time, bool) {
 	return since, !since.IsZero()
 }
 
+// OnBatteryNow are the readings, as they stand at now, of the site's UPSes that are on battery,
+// the worst first: the least runtime, then the least charge, those not known last, then by name.
+func (s *Site) OnBatteryNow(now time.Time, fresh time.Duration) []power.Reading {
+	var on []power.Reading
+	for _, name := range slices.Sorted(maps.Keys(s.UPSes)) {
+		if r, ok := s.UPSes[name].Reading(now, fresh); ok && r.OnBattery() {
+			on = append(on, r)
+		}
+	}
+	slices.SortStableFunc(on, func(a, b power.Reading) int {
+		return cmp.Or(knownFirst(a.Runtime, b.Runtime), knownFirst(a.Charge, b.Charge))
+	})
+	return on
+}
+
+// knownFirst orders two values of which either may not be known.
+func knownFirst[T cmp.Ordered](a, b *T) int {
+	switch {
+	case a != nil && b != nil:
+		return cmp.Compare(*a, *b)
+	case a != nil:
+		return -1
+	case b != nil:
+		return 1
+	default:
+		return 0
+	}
+}
+
+// Supply is the worst of the site's UPSes: on battery, then not known, then a test, and mains
+// only if all are on mains. With none it is not known.
+func (s *Site) Supply() power.Supply {
+	supplies := map[power.Supply]bool{}
+	for _, u := range s.UPSes {
+		supplies[u.Supply] = true
+	}
+	for _, worst := range []power.Supply{power.Battery, power.Unknown, "", power.SelfTest, power.Calibrates, power.Mains} {
+		if supplies[worst] {
+			return cmp.Or(worst, power.Unknown)
+		}
+	}
+	return power.Unknown
+}
+
 // heardOnBattery is the same of those that are in reach: of one that is not, only its past is
 // known. With none in reach it is of all.
 func (s *Site) heardOnBattery() (time.Time, bool) {
@@ -303,11 +348,20 @@ func (s *State) Mandate(name string, now time.Time) (shutdown.Epoch, shutdown.St
 	if !site.Armed {
 		return epoch, shutdown.Disarmed, ""
 	}
-	since, on := site.heardOnBattery()
-	if site.Run == nil || !on || site.Run.Over() && site.Run.Begun.Before(since) {
+	if r := site.Run; r == nil || r.Over() && !s.ranFor(site, r) {
 		return epoch, shutdown.None, ""
 	}
 	return epoch, site.Run.State(now), site.Run.ID
+}
+
+// ranFor reports whether a run that is over is of the outage that goes on, also one of a UPS
+// whose battery ran low in a test (rule U3).
+func (s *State) ranFor(site *Site, r *shutdown.Run) bool {
+	if since, on := site.heardOnBattery(); on {
+		return !r.Begun.Before(since)
+	}
+	i := s.Incidents[site.RunIncident]
+	return i != nil && i.Open() && site.UPSes[i.UPS] != nil && site.UPSes[i.UPS].lowInTest(i)
 }
 
 func (s *State) site(name string) *Site {
@@ -327,6 +381,8 @@ func (s *Site) source(name string) *Source {
 		src = &Source{Name: name, Role: Node, Condition: Pending, Said: s.Gone[name]}
 		s.Sources[name] = src
 		delete(s.Gone, name)
+		delete(s.GoneAt, name)
+		delete(s.Deleted, name)
 		s.note(name)
 	}
 	return src

@@ -114,7 +114,11 @@ func (s *State) Step(now time.Time, in Input) []Fact {
 		}
 	case RunSeen:
 		if r := d.run(in.Site, in.Run); r != nil {
-			d.stepRun(in.Site, r.Seen(now, in.Target, in.Sight))
+			es := r.Seen(now, in.Target, in.Sight)
+			if d.onlyWatches(d.site(in.Site)) {
+				es = shutdown.WithoutCommands(es)
+			}
+			d.stepRun(in.Site, es)
 		}
 	}
 	d.settle()
@@ -152,8 +156,7 @@ func (d *decider) started(in Started) {
 	for _, text := range in.Notices {
 		d.emit(&Noticed{Text: text})
 	}
-	d.takeRoles()
-	d.forgetSites()
+	d.reconcile()
 	d.restartClocks()
 	for _, site := range d.Sites { // what was under way is sent again
 		if r := site.Run; r != nil && !r.Over() {

@@ -38,8 +38,8 @@ func (d *decider) upsReported(in UPSReported) {
 	if in.Lag > reportTooOld || !at.After(u.at) || u.overtaken(in) {
 		return
 	}
-	if u.Supply != power.Battery && in.Reading.LostFor != nil && in.Reading.LostFor.Duration() >= goneAfter(in.Reading) {
-		in.Reading = power.Reading{Supply: power.Unknown, LostFor: in.Reading.LostFor} // a memory
+	if u.remembers(in.Reading, at) {
+		in.Reading = power.Reading{Supply: power.Unknown, LostFor: in.Reading.LostFor}
 	}
 	if in.Reading.Supply == power.Unknown {
 		u.unsure(in.Reading, at)
@@ -54,11 +54,19 @@ func (d *decider) upsReported(in UPSReported) {
 	}
 	was := u.Supply
 	since := at.Add(-in.Reading.For.Duration())
+	if in.Reading.OnBattery() && (was == power.SelfTest || was == power.Calibrates) && u.Since.Before(since) {
+		since = u.Since // it is one time on battery, also if its Pi was restarted in it
+	}
 	d.emit(&SupplyChanged{Site: in.Site, UPS: in.UPS, Supply: in.Reading.Supply, Since: since, Reading: in.Reading,
-		Pi: in.Pi, Boot: in.Boot, Seq: in.Seq})
+		Pi: in.Pi, Boot: in.Boot, Seq: in.Seq, Listed: d.listsUPS(in.Site, in.UPS)})
 	if was == power.Battery || in.Reading.Supply == power.Mains {
 		d.mainsBack(d.site(in.Site))
 	}
+}
+
+func (d *decider) listsUPS(site, ups string) bool {
+	sc := d.cfg.site(site)
+	return sc != nil && sc.listsUPS(ups)
 }
 
 // unsure takes a report that does not know the supply, as of a Pi that started while its
@@ -129,18 +137,12 @@ func (u *UPS) believes(in UPSReported, at time.Time) bool {
 // battery (rules U4, S5). A run ends already when all that are were out of reach for long when
 // it began, since none of those can be its reason.
 func (d *decider) mainsBack(site *Site) {
-	if r := site.Run; r != nil && !r.Over() && !site.stillReason(r) {
+	if r := site.Run; r != nil && !r.Over() && !d.stillReason(site, r) {
 		d.stepRun(site.Name, r.Abort(d.now, "the power is back"))
 	}
-	if _, still := site.OnBattery(); still {
-		return
+	if i := d.open(site.Name, PowerOutage); i != nil {
+		d.endOutage(i, "the power is back after "+power.Spell(d.now.Sub(i.Since)))
 	}
-	i := d.open(site.Name, PowerOutage)
-	if i == nil {
-		return
-	}
-	why := "the power is back after " + power.Spell(d.now.Sub(i.Since))
-	d.resolve(i, why+d.saidDown(site, i))
 }
 
 func (d *decider) piReported(in PiReported) {
@@ -151,7 +153,7 @@ func (d *decider) piReported(in PiReported) {
 	if known := site.PiRun; known != nil && known.ID == in.Run.ID && sameProgress(known, &in.Run) {
 		return
 	}
-	d.emit(&PiRunSeen{Site: in.Site, Pi: in.Pi, Run: in.Run})
+	d.emit(&PiRunSeen{Site: in.Site, Pi: in.Pi, Run: in.Run, Incident: d.storyOf(site, in.Pi, d.now)})
 }
 
 func sameProgress(a, b *shutdown.Status) bool {
@@ -186,6 +188,7 @@ func (d *decider) settlePower(site *Site) {
 		if r.OnBattery() && d.due(d.now.Add(d.cfg.Times.OutageNotice-r.For.Duration())) || begin {
 			d.outage(site, u, r)
 		}
+		d.anotherUPS(site, u, r, sc.Policy)
 		if begin && sc.Plan != nil && d.mayBegin(site, u) {
 			d.beginRun(site, *sc.Plan, verdict)
 		}
@@ -221,6 +224,21 @@ func (d *decider) outage(site *Site, u *UPS, r power.Reading) {
 		Why: fmt.Sprintf("the UPS has been on battery for %s", power.Spell(r.For.Duration()))}, "power")
 }
 
+// anotherUPS calls once more about a power outage in which a UPS goes on battery later than the
+// call about the first, and for longer than its ride-through (rule H5).
+func (d *decider) anotherUPS(site *Site, u *UPS, r power.Reading, p power.Policy) {
+	i, what := d.open(site.Name, PowerOutage), "ups "+u.Name
+	if i == nil || u.Supply != power.Battery || i.UPS == u.Name || !u.Since.After(i.Since.Add(d.cfg.Times.PowerCall)) ||
+		slices.Contains(i.Worse, what) || !d.due(d.now.Add(p.RideThrough-r.For.Duration())) {
+		return
+	}
+	why := u.Name + " has been on battery too for " + power.Spell(r.For.Duration())
+	if i.Answered != "" {
+		why += "; " + i.Answered + " knew of the outage before"
+	}
+	d.emit(&IncidentWorse{ID: i.ID, What: what, Why: why})
+}
+
 // mayBegin holds a plan back that brain or Pi has begun already in this outage (rule G2).
 func (d *decider) mayBegin(site *Site, u *UPS) bool {
 	if site.Run != nil && (!site.Run.Over() || !site.Run.Begun.Before(u.Since)) {
@@ -230,7 +248,7 @@ func (d *decider) mayBegin(site *Site, u *UPS) bool {
 	if !on {
 		since = u.Since
 	}
-	if site.PiRun == nil || site.PiRunAt.Before(since) { // of an earlier outage, if any
+	if site.PiRun == nil || !site.PiRun.State.Open() && site.PiRunAt.Before(since) { // of an earlier outage, if any
 		return true
 	}
 	if !site.PiRun.State.Open() {
@@ -264,8 +282,7 @@ func (d *decider) settleRun(site *Site) {
 		return // it is no longer configured: nobody wants it shut down
 	}
 	for r := site.Run; r != nil && !r.Over(); {
-		if wait := d.unconfirmed(site); wait > 0 {
-			d.due(d.now.Add(wait))
+		if d.onlyWatches(site) {
 			return
 		}
 		es := r.Next(d.now)
@@ -275,6 +292,22 @@ func (d *decider) settleRun(site *Site) {
 		}
 		d.stepRun(site.Name, es)
 	}
+}
+
+// onlyWatches reports whether a site's run may tell nobody anything for now: a Pi's under a
+// later epoch advances (rule G2), or nobody has confirmed its reason (rule S5).
+func (d *decider) onlyWatches(site *Site) bool {
+	if site.piActs() && !d.due(site.piAdvanced.Add(piPatience)) {
+		return true
+	}
+	wait := d.unconfirmed(site)
+	return wait > 0 && !d.due(d.now.Add(wait))
+}
+
+// piActs reports whether a Pi's run under a later epoch advanced when last heard of.
+func (s *Site) piActs() bool {
+	r := s.PiRun
+	return r != nil && r.State == shutdown.Advancing && r.Epoch.Compare(s.Epoch) > 0 && !s.piAdvanced.IsZero()
 }
 
 // unconfirmed is how long to wait before the reason of a run, known from the journal
@@ -297,6 +330,9 @@ func (u *UPS) unconfirmed(now time.Time, fresh time.Duration, p power.Policy) ti
 	r, ok := u.Reading(now, fresh)
 	if !ok || !u.assumed || r.LostFor == nil {
 		return 0
+	}
+	if u.Stale { // for however long it is silent: it must be heard
+		return p.LostFor
 	}
 	return max(p.LostFor-r.LostFor.Duration(), 0)
 }

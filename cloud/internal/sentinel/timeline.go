@@ -154,8 +154,8 @@ func sentenceOfRun(e shutdown.Event) string {
 	case shutdown.Found:
 		return fmt.Sprintf("on %s run %s", e.Name, saidGuests(e.Targets))
 	case shutdown.Sent:
-		if listing {
-			return "" // its answer is told
+		if listing || e.Again {
+			return "" // its answer is told, and if it is another than before
 		}
 		return "telling " + e.Name + " to shut down"
 	case shutdown.Refused:
@@ -166,6 +166,10 @@ func sentenceOfRun(e shutdown.Event) string {
 			return "which guests run on " + e.Name + " is not known yet: " + e.Why
 		}
 		return e.Name + " did not accept: " + e.Why
+	case shutdown.Accepted:
+		if e.Again {
+			return e.Name + " has accepted by now"
+		}
 	case shutdown.WentDown:
 		return fmt.Sprintf("%s is down: %s", e.Name, e.Why)
 	case shutdown.Skipped:

@@ -11,13 +11,14 @@ import (
 
 // tailnetDown declares sites out of the tailnet's reach: one incident, of no site (rule N10).
 func (d *decider) tailnetDown(sites []*Site) {
-	var names []string
+	var names, unheard []string
 	of := map[string][]string{} // by site
 	last := map[string]time.Time{}
 	first := d.now
 	for _, site := range sites {
 		words := site.doubt.last
 		silent, at := d.endDoubt(site)
+		unheard = append(unheard, site.Name) // also one whose machines had all announced it
 		if len(silent) == 0 {
 			continue
 		}
@@ -33,13 +34,13 @@ func (d *decider) tailnetDown(sites []*Site) {
 	if len(names) == 0 {
 		return
 	}
-	why := "nothing is heard of " + list(slices.Sorted(maps.Keys(of))) + ", and the internet is up here; the houses may be fine"
+	slices.Sort(names)
+	why := "nothing is heard of " + list(unheard) + ", and the internet is up here; the houses may be fine"
 	i := d.open("", TailnetDown)
 	if i == nil {
 		if i = d.recent("", TailnetDown, nil); i != nil {
-			d.reopen(i, why)
+			d.emit(&IncidentReopened{ID: i.ID, Why: why, Nodes: names}) // not who is heard this time
 		} else {
-			slices.Sort(names)
 			id := d.openIncident(&IncidentOpened{Kind: TailnetDown, Since: first, Nodes: names, Why: why}, "tailnet")
 			i = d.Incidents[id]
 		}

@@ -12,7 +12,7 @@ import (
 // settlePis sees to Pis that are silent for a reason of their own: a notice, and a call
 // once nobody is left to watch the power (rule N5).
 func (d *decider) settlePis(site *Site) {
-	if !d.Blind.IsZero() || site.doubt != nil {
+	if site.doubt != nil {
 		return
 	}
 	var silent []*Source

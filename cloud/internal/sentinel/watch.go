@@ -192,7 +192,8 @@ func (d *decider) deleted(in Delete) {
 		return
 	}
 	d.takeOut(site, in.Name, "was deleted by "+in.By)
-	d.emit(&SourceDeleted{Site: in.Site, Name: in.Name, By: in.By})
+	sc := d.cfg.site(in.Site)
+	d.emit(&SourceDeleted{Site: in.Site, Name: in.Name, By: in.By, Unlisted: sc == nil || !sc.lists(in.Name)})
 }
 
 // takeOut ends a source's part in what is open. An incident that was about nothing else

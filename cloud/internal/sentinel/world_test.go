@@ -307,4 +307,11 @@ func (w *world) checkReplay() {
 	if diff := cmp.Diff(w.state, w.replayed(), volatile, cmpopts.EquateEmpty()); diff != "" {
 		w.t.Errorf("the facts do not give the state back (-state +replayed):\n%s", diff)
 	}
+	otherwise := w.cfg
+	otherwise.Times = sentinel.Times{}
+	s := sentinel.New(otherwise)
+	w.replayOnto(s)
+	if diff := cmp.Diff(w.state, s, volatile, cmpopts.EquateEmpty()); diff != "" {
+		w.t.Errorf("the facts give another state with other times (-state +replayed):\n%s", diff)
+	}
 }

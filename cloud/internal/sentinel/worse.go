@@ -94,10 +94,8 @@ func (d *decider) weakBattery(site *Site, i *Incident, what string) (why string,
 	if i.Kind != PowerOutage {
 		return "", false
 	}
-	for _, u := range site.UPSes {
-		r, ok := u.Reading(d.now, d.cfg.Times.ReportFresh)
+	for _, r := range site.OnBatteryNow(d.now, d.cfg.Times.ReportFresh) {
 		switch {
-		case !ok || !r.OnBattery():
 		case what == lowCharge && r.Charge != nil && *r.Charge < d.cfg.WorseCharge:
 			return fmt.Sprintf("the battery is at %.0f %%", *r.Charge*100), true
 		case what == lowRuntime && r.Runtime != nil && r.Runtime.Duration() < d.cfg.WorseRuntime:

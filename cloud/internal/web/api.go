@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -59,7 +60,7 @@ func incident(v *View, r *http.Request) (any, *fault) {
 	i := v.Incidents[n]
 	part := []Entry{}
 	for _, e := range slices.Backward(v.Timeline) {
-		if i.concerns(e) {
+		if i.concerns(e) && (len(part) == 0 || !e.repeats(part[len(part)-1])) {
 			part = append(part, e)
 		}
 	}
@@ -71,17 +72,22 @@ func incident(v *View, r *http.Request) (any, *fault) {
 }
 
 // concerns reports whether an entry tells of an incident: it says so itself, or it is
-// about one of its nodes, or in a power outage about the site's UPSes, while it lasted.
+// about one of its nodes, or in an outage about the site's UPSes, while it lasted.
 func (i *Incident) concerns(e Entry) bool {
 	switch {
 	case e.Incident != "":
 		return e.Incident == i.ID
-	case e.Site != i.Site, e.At.Before(i.Since), !i.Ended.IsZero() && e.At.After(i.Ended):
+	case i.Site != "" && e.Site != i.Site, e.At.Before(i.Since), !i.Ended.IsZero() && e.At.After(i.Ended):
 		return false
 	case e.UPS != "":
-		return i.Kind == "power_outage"
+		return i.Kind == "power_outage" || i.Kind == "internet_outage"
 	}
 	return slices.Contains(i.Nodes, e.Node)
+}
+
+// repeats reports whether an entry only says why the one before it is so, as a notice may.
+func (e *Entry) repeats(before Entry) bool {
+	return e.Incident == before.Incident && strings.HasSuffix(before.Text, ", because "+e.Text)
 }
 
 func nodes(v *View, _ *http.Request) (any, *fault) {

@@ -71,6 +71,32 @@ func TestIncident(t *testing.T) {
 	}
 }
 
+// TestR6_AnIncidentsStory: what names it, and while it lasted its nodes at any site if it is of
+// none, its UPSes if nothing is heard of it, and each thing once.
+func TestR6_AnIncidentsStory(t *testing.T) {
+	const dark = "home-internet-20261121T030000Z"
+	v := full()
+	v.Incidents = append(v.Incidents, Incident{ID: "tailnet-x", Kind: "tailnet_down", Since: at("10:00:00"), Ended: at("10:30:00"), Nodes: []string{"srv1"}})
+	v.Timeline = []Entry{
+		{At: at("10:20:00"), Text: "srv1 is back", Site: "office", Node: "srv1"},
+		{At: at("10:10:00"), Text: "pve1 is back", Site: "home", Node: "pve1"},
+		{At: at("03:05:00"), Text: dark + " is over, because the power was out", Incident: dark},
+		{At: at("03:04:00"), Text: "the power was out", Site: "home", Incident: dark},
+		{At: at("03:04:00"), Text: dark + " is a power outage, because the power was out", Incident: dark},
+		{At: at("03:02:00"), Text: "apc2: on battery", Site: "office", UPS: "apc2"},
+		{At: at("03:01:00"), Text: "contact with ups is lost", Site: "home", UPS: "ups"},
+		{At: at("02:59:50"), Text: "ups: on battery (as pi noted)", Site: "home", UPS: "ups", Incident: dark},
+	}
+	for id, want := range map[string][]string{
+		dark:        {"ups: on battery (as pi noted)", "contact with ups is lost", dark + " is a power outage, because the power was out", dark + " is over, because the power was out"},
+		"tailnet-x": {"srv1 is back"},
+	} {
+		if diff := cmp.Diff(want, texts(asked(t, v, "/api/v1/incidents/"+id, 200), "timeline", "text")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", id, diff)
+		}
+	}
+}
+
 func TestNodes(t *testing.T) {
 	got := asked(t, full(), "/api/v1/nodes", 200)
 	if diff := cmp.Diff([]string{"nas", "pi", "pve1", "pve2", "pve2 (2)"}, texts(got, "nodes", "name")); diff != "" {

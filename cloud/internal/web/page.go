@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"sentinel.home.arpa/shared/power"
 )
 
 // incidentsShown is how many incidents the page lists.
@@ -29,7 +31,7 @@ type Page struct {
 func NewPage(view func() *View, log *slog.Logger) (*Page, error) {
 	t, err := template.New("page").Funcs(template.FuncMap{
 		"clock":  func(t time.Time) string { return t.Format("15:04:05") },
-		"age":    age,
+		"age":    power.Spell,
 		"ratio":  func(r *float64) string { return fmt.Sprintf("%.0f %%", *r*100) },
 		"newest": newest,
 		"until":  func(v *View, t time.Time) string { return Until(t, v.At) },
@@ -66,17 +68,6 @@ func (p *Page) serve(w http.ResponseWriter, _ *http.Request) {
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
 	h.Set("Cache-Control", "no-store")
 	_, _ = w.Write(b.Bytes()) // the reader may be gone
-}
-
-func age(d time.Duration) string {
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%d s", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%d min", int(d.Minutes()))
-	default:
-		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
-	}
 }
 
 // Title says what an incident is, and where.

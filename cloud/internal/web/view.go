@@ -41,6 +41,8 @@ type Site struct {
 	Runs          []Run    `json:"runs,omitempty"` // the brain's last, and a Pi's
 
 	MaintenanceUntil time.Time `json:"maintenance_until,omitzero"` // of the whole site
+	// ArmingUnknown: the brain has lost facts, and Armed may be wrong.
+	ArmingUnknown bool `json:"arming_unknown,omitempty"`
 	// Unconfirmed are the Pis that have not said that the plan as it stands, armed or not,
 	// is on their disk (rule S10).
 	Unconfirmed []string `json:"unconfirmed_by,omitempty"`
@@ -84,7 +86,8 @@ type Run struct {
 	State   string   `json:"state"`
 	Reason  string   `json:"reason"`
 	DryRun  bool     `json:"dry_run"`
-	Stage   int      `json:"stage"` // counts from 1
+	Past    bool     `json:"past,omitempty"` // it is over, as is what it was about; Title says when it was
+	Stage   int      `json:"stage"`          // counts from 1
 	Targets []Target `json:"targets"`
 }
 

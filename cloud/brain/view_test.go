@@ -1,0 +1,146 @@
+package brain
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sentinel.home.arpa/cloud/internal/sentinel"
+	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// tells are the lines of an incident's own timeline, the oldest first.
+func (h *home) tells(id string) []string {
+	h.Helper()
+	code, text := h.request(http.MethodGet, "/api/v1/incidents/"+id, nil, nil)
+	var got struct{ Timeline []struct{ Text string } }
+	if err := json.Unmarshal([]byte(text), &got); err != nil || code != http.StatusOK {
+		h.Fatalf("%s answered %d %s: %v", id, code, text, err)
+	}
+	var lines []string
+	for _, e := range got.Timeline {
+		lines = append(lines, e.Text)
+	}
+	return lines
+}
+
+// TestR6_AnIncidentsStoryHasEachThingOnce: what the Pi recorded meanwhile as well, at the time
+// at which it happened, and what both tell once.
+func TestR6_AnIncidentsStoryHasEachThingOnce(t *testing.T) {
+	in(t, nil, func(h *home) {
+		h.ups.set(true)
+		out := time.Now()
+		rest(8 * time.Second)
+		h.offline()
+		rest(100 * time.Second)
+		h.ups.set(false)
+		back := time.Now()
+		rest(20 * time.Second)
+		h.online()
+		was := func(at time.Time, supply power.Supply, flags power.Flags) {
+			n := noted(time.Since(at), supply, flags)
+			n.Reading.For = 0
+			h.record(0, n)
+		}
+		was(out, power.Battery, power.OnBattery)
+		was(back, power.Mains, power.Online)
+		rest(90 * time.Second)
+		v := h.view()
+		if len(v.Incidents) != 1 || v.Incidents[0].Open {
+			h.Fatalf("incidents %+v", v.Incidents)
+		}
+		lines := h.tells(v.Incidents[0].ID)
+		at := -1
+		for _, part := range []string{"ups: on battery", "power outage at home", "calling Alex", "home went dark", "contact with ups is lost", "ups: on mains (as pi noted", "pve1 is back", " is over, because the power is back"} {
+			n := slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, part) })
+			if n <= at {
+				h.Errorf("%q is not told in its place", part)
+			}
+			at = max(at, n)
+		}
+		for _, supply := range []string{"ups: on battery", "ups: on mains"} {
+			if n := strings.Count(strings.Join(lines, "\n"), supply); n != 1 {
+				h.Errorf("%q is told %d times", supply, n)
+			}
+		}
+		if h.Failed() {
+			h.Log(strings.Join(lines, "\n"))
+		}
+	})
+}
+
+// TestR6_TheVerdictNamesWhoIsAway now, and no longer who is back.
+func TestR6_TheVerdictNamesWhoIsAway(t *testing.T) {
+	in(t, nil, func(h *home) {
+		h.nodes["pve2"].kill()
+		rest(30 * time.Second)
+		h.nodes["pve3"].kill()
+		rest(30 * time.Second)
+		if v := h.verdict(); v != "pve2, pve3 at home failed 60 s ago. Alex knows." {
+			h.Errorf("both are away: %q", v)
+		}
+		h.nodes["pve2"].wake()
+		rest(5 * time.Second)
+		if v := h.verdict(); v != "pve3 at home failed 35 s ago. Alex knows." {
+			h.Errorf("one is back: %q", v)
+		}
+		h.nodes["pve3"].wake()
+		rest(5 * time.Second)
+		if v := h.verdict(); v != "pve2, pve3 at home had failed; nothing is missing there any more. Alex knows." {
+			h.Errorf("both are back: %q", v)
+		}
+	})
+}
+
+// TestR6_ARunThatIsOver is told of as what was, once the power is back.
+func TestR6_ARunThatIsOver(t *testing.T) {
+	in(t, func(h *home) { h.withPlan() }, func(h *home) {
+		h.press("/api/v1/plan/arm")
+		h.ups.set(true)
+		rest(2 * time.Minute)
+		runs := h.view().Sites[0].Runs
+		if len(runs) != 1 || runs[0].Title != "The plan is through" || runs[0].Past {
+			h.Errorf("while the power is out: %+v", runs)
+		}
+		h.ups.set(false)
+		rest(5 * time.Second)
+		v := h.view()
+		if runs = v.Sites[0].Runs; len(runs) != 1 || runs[0].Title != "Last run of the plan: 00:00" || !runs[0].Past || v.Incidents[0].Open {
+			h.Errorf("when it is back: %+v", runs)
+		}
+	})
+}
+
+// TestR6_ThePisRun is told of as what was once it does not go on and nothing is out any more.
+func TestR6_ThePisRun(t *testing.T) {
+	for _, tt := range []struct {
+		state      shutdown.State
+		dry        bool
+		then, past string
+	}{
+		{shutdown.HasEnded, false, "The Pi's own run is through", "Last run of the Pi: 00:00"},
+		{shutdown.HasEnded, true, "The Pi's own run was only rehearsed", "Last run of the Pi: 00:00, only rehearsed"},
+		{shutdown.Stopped, false, "The Pi's own run was stopped", "Last run of the Pi: 00:00, stopped before its end"},
+		{shutdown.Advancing, false, "The Pi's own run advances", "The Pi's own run advances"},
+	} {
+		in(t, nil, func(h *home) {
+			title := func(when, want string, past bool) {
+				h.Helper()
+				if runs := h.view().Sites[0].Runs; len(runs) != 1 || runs[0].Title != want || runs[0].Past != past {
+					h.Errorf("%s: %+v", when, runs)
+				}
+			}
+			h.ups.set(true)
+			rest(10 * time.Second)
+			h.must(h.brain.submit(h.Context(), sentinel.PiReported{Site: "home", Pi: "pi", Run: shutdown.Status{ID: "r", State: tt.state, DryRun: tt.dry}}))
+			title("while the power is out", tt.then, false)
+			h.ups.set(false)
+			rest(5 * time.Second)
+			title("when it is back", tt.past, tt.state != shutdown.Advancing)
+		})
+	}
+}
