@@ -40,7 +40,7 @@ var adapters = []string{"shared/proxmox", "shared/twilio", "shared/tailnet", "sh
 var programs = []string{"cloud", "pi-proxy", "node-hook"}
 
 // forTests are packages that only tests and deploy may import.
-var forTests = []string{"shared/sim/", "node-hook/internal/rig"}
+var forTests = []string{"shared/sim/", "node-hook/internal/rig", "cloud/sentineltest", "pi-proxy/guardiantest"}
 
 // may lists what each package imports of this module, outside of its tests. A new edge is
 // added here, on purpose; deploy may import what it likes.
@@ -65,14 +65,15 @@ var may = map[string][]string{
 	"node-hook/embedded":            {"node-hook/hook", "node-hook/internal/find", "shared/courier", "shared/daemon", "shared/tailnet", "shared/wire"},
 	"node-hook/hook":                {"node-hook/internal/", "shared/config", "shared/courier", "shared/daemon", "shared/wire"},
 	"cloud/internal/cause":          {},
-	"cloud/internal/cli":            {},
+	"cloud/internal/cli":            {"shared/power"},
 	"cloud/internal/escalation":     {},
 	"cloud/internal/ingest":         {"cloud/internal/liveness", "cloud/internal/sentinel", "shared/courier", "shared/wire"},
 	"cloud/internal/journal":        {"cloud/internal/sentinel", "shared/daemon"},
 	"cloud/internal/liveness":       {"cloud/internal/cause"},
 	"cloud/internal/notify":         {},
 	"cloud/internal/sentinel":       {"cloud/internal/cause", "cloud/internal/escalation", "shared/power", "shared/shutdown"},
-	"cloud/internal/web":            {},
+	"cloud/internal/web":            {"shared/power"},
+	"cloud/sentineltest":            {"cloud/internal/cause", "cloud/internal/sentinel"},
 	"pi-proxy/internal/guardian":    {"shared/power", "shared/shutdown"},
 	"pi-proxy/internal/lan":         {"shared/courier", "shared/wire"},
 	"pi-proxy/internal/ledger":      {"pi-proxy/internal/guardian", "shared/daemon", "shared/shutdown", "shared/wire"},
@@ -80,6 +81,7 @@ var may = map[string][]string{
 	"pi-proxy/internal/root":        {"shared/daemon"},
 	"pi-proxy/internal/spool":       {"shared/daemon"},
 	"pi-proxy/internal/ups":         {"shared/power"},
+	"pi-proxy/guardiantest":         {"pi-proxy/internal/guardian"},
 	"node-hook/internal/announce":   {"shared/courier", "shared/wire"},
 	"node-hook/internal/beat":       {"shared/courier", "shared/wire"},
 	"node-hook/internal/find":       {"shared/wire"},

@@ -207,7 +207,10 @@ func control(h *home.Home, addr string, b *board) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	srv := &http.Server{Handler: routes, ReadHeaderTimeout: 5 * time.Second}
+	mux := http.NewServeMux()
+	mux.Handle("/", routes)
+	mux.Handle("/pve", h.Faults())
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	done := make(chan struct{})
 	go func() { // stop waits for it
 		defer close(done)

@@ -33,11 +33,13 @@ type Outcome struct {
 const (
 	// commandWithin bounds one command; the run sends it again after 8 s.
 	commandWithin = 7 * time.Second
-	lookWithin    = 3 * time.Second
-	lookEach      = time.Second
+	// lookWithin bounds a look, which may be three slow answers long.
+	lookWithin = 8 * time.Second
+	lookEach   = time.Second
 	// atOnce is how many requests one node gets at a time: Proxmox serves its API with
-	// three workers.
-	atOnce = 3
+	// three workers. Looks leave one of them to commands.
+	atOnce      = 3
+	looksAtOnce = 2
 )
 
 // Executor performs the commands of one run.
@@ -50,8 +52,11 @@ type Executor struct {
 
 	wg    sync.WaitGroup
 	mu    sync.Mutex
-	nodes map[string]chan struct{}
+	nodes map[string]places
 }
+
+// places are what a node has to give to requests.
+type places struct{ all, looks chan struct{} }
 
 // Perform sends commands without waiting for them; their outcomes are reported.
 func (e *Executor) Perform(ctx context.Context, cs []shutdown.Command) {
@@ -67,7 +72,7 @@ func (e *Executor) Perform(ctx context.Context, cs []shutdown.Command) {
 }
 
 func (e *Executor) perform(ctx context.Context, c shutdown.Command) ([]shutdown.Target, error) {
-	release, err := e.place(ctx, c.Target.Node)
+	release, err := take(ctx, c.Target.Node, e.places(c.Target.Node).all)
 	if err != nil {
 		return nil, err
 	}
@@ -81,18 +86,22 @@ func (e *Executor) perform(ctx context.Context, c shutdown.Command) ([]shutdown.
 	return nil, e.Machines.Do(ctx, c)
 }
 
-// place waits for one of the node's places.
-func (e *Executor) place(ctx context.Context, node string) (func(), error) {
+func (e *Executor) places(node string) places {
 	e.mu.Lock()
-	if e.nodes == nil {
-		e.nodes = map[string]chan struct{}{}
+	defer e.mu.Unlock()
+	p, known := e.nodes[node]
+	if !known {
+		p = places{all: make(chan struct{}, atOnce), looks: make(chan struct{}, looksAtOnce)}
+		if e.nodes == nil {
+			e.nodes = map[string]places{}
+		}
+		e.nodes[node] = p
 	}
-	places := e.nodes[node]
-	if places == nil {
-		places = make(chan struct{}, atOnce)
-		e.nodes[node] = places
-	}
-	e.mu.Unlock()
+	return p
+}
+
+// take waits for one of a node's places.
+func take(ctx context.Context, node string, places chan struct{}) (release func(), err error) {
 	select {
 	case places <- struct{}{}:
 		return func() { <-places }, nil
@@ -102,33 +111,41 @@ func (e *Executor) place(ctx context.Context, node string) (func(), error) {
 }
 
 // Watch looks at the targets that looks gives, each second, until the context ends, and
-// then waits for all that was begun.
+// then waits for all that was begun. A look that takes longer holds up none at others.
 func (e *Executor) Watch(ctx context.Context, looks func() []shutdown.Target) {
 	tick := time.NewTicker(lookEach)
 	defer tick.Stop()
 	defer e.wg.Wait()
+	var under sync.Map // the targets that are being looked at, by their IDs
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		var round sync.WaitGroup
 		for _, t := range looks() {
-			round.Go(func() { e.look(ctx, t) })
+			if _, busy := under.LoadOrStore(t.ID(), true); busy {
+				continue
+			}
+			e.wg.Go(func() {
+				defer under.Delete(t.ID())
+				e.look(ctx, t)
+			})
 		}
-		round.Wait()
 	}
 }
 
 func (e *Executor) look(ctx context.Context, t shutdown.Target) {
 	ctx, cancel := context.WithTimeout(ctx, lookWithin)
 	defer cancel()
-	release, err := e.place(ctx, t.Node)
-	if err != nil {
-		return
+	node := e.places(t.Node)
+	for _, places := range []chan struct{}{node.looks, node.all} {
+		release, err := take(ctx, t.Node, places)
+		if err != nil {
+			return
+		}
+		defer release()
 	}
-	defer release()
 	s, err := e.Machines.Look(ctx, t)
 	if err != nil {
 		return // no evidence; it is looked at again

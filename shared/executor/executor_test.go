@@ -336,7 +336,9 @@ func TestWatchLooksEachSecond(t *testing.T) {
 	})
 }
 
-func TestWatchBoundsALookAndWaitsForAll(t *testing.T) {
+// TestS4_WatchBoundsALookAndWaitsForAll: a node that hangs does not even slow the looks at
+// others.
+func TestS4_WatchBoundsALookAndWaitsForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &machines{
 			look: func(ctx context.Context, target shutdown.Target) (shutdown.Sight, error) {
@@ -356,7 +358,7 @@ func TestWatchBoundsALookAndWaitsForAll(t *testing.T) {
 			r.Watch(ctx, func() []shutdown.Target { return []shutdown.Target{node("pve1").Target, node("pve2").Target} })
 		})
 		time.Sleep(13 * time.Second)
-		if n := r.seen("node/pve2"); n < 3 {
+		if n := r.seen("node/pve2"); n < 12 {
 			t.Errorf("a node that hangs leaves the other with %d looks in 13 s", n)
 		}
 		r.Perform(context.WithoutCancel(ctx), []shutdown.Command{node("pve3")})
@@ -371,5 +373,34 @@ func TestWatchBoundsALookAndWaitsForAll(t *testing.T) {
 		if o := r.outcome(t, "node/pve3"); o.Err == nil || !strings.Contains(o.Err.Error(), "deadline") {
 			t.Errorf("pve3: %v", o.Err)
 		}
+	})
+}
+
+// TestS4_LooksLeaveAPlaceToCommands: a node that answers no look is told all the same.
+func TestS4_LooksLeaveAPlaceToCommands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &machines{look: func(ctx context.Context, _ shutdown.Target) (shutdown.Sight, error) {
+			return shutdown.Sight{}, hang(ctx)
+		}}
+		r := newRig(m)
+		ctx, cancel := context.WithCancel(t.Context())
+		var done sync.WaitGroup
+		done.Go(func() {
+			r.Watch(ctx, func() []shutdown.Target {
+				var ts []shutdown.Target
+				for id := range 9 {
+					ts = append(ts, guest("pve1", id).Target)
+				}
+				return ts
+			})
+		})
+		time.Sleep(5 * time.Second)
+		r.Perform(ctx, []shutdown.Command{guest("pve1", 100)})
+		synctest.Wait()
+		if o := r.outcome(t, "guest/100"); o.Err != nil || r.after("guest/100") != 5*time.Second {
+			t.Errorf("after %s: %v", r.after("guest/100"), o.Err)
+		}
+		cancel()
+		done.Wait()
 	})
 }

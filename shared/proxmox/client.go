@@ -21,6 +21,7 @@ type Client struct {
 	timeout   time.Duration
 	dial      dialFunc
 	ownDial   bool // dial's errors are net's, and about the node itself
+	pinned    bool // by its leaf's fingerprint; else the CAs decide
 	transport *http.Transport
 	api       func() *goproxmox.Client // behind a func, as fmt would print the secret that it holds
 }
@@ -33,7 +34,7 @@ func newClient(o Options, roots *x509.CertPool) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("proxmox client for %s: %w", o.Node, err)
 	}
-	c := &Client{node: o.Node, addr: base.Host, timeout: o.Timeout, dial: o.Dial}
+	c := &Client{node: o.Node, addr: base.Host, timeout: o.Timeout, dial: o.Dial, pinned: pin != nil}
 	if base.Port() == "" {
 		c.addr = net.JoinHostPort(base.Hostname(), "443")
 	}
@@ -94,8 +95,18 @@ func (c *Client) do(ctx context.Context, send func(context.Context, *json.RawMes
 	if errors.As(err, &wire) {
 		err = wire.Err
 	}
+	var timed net.Error // also context.DeadlineExceeded
+	if errors.As(err, &timed) && timed.Timeout() {
+		err = &silenceError{err}
+	}
 	return nil, err
 }
+
+// silenceError says in words that a deadline has passed.
+type silenceError struct{ cause error }
+
+func (e *silenceError) Error() string { return "it did not answer in time" }
+func (e *silenceError) Unwrap() error { return e.cause }
 
 // nodePath is a path of this node in the API.
 func (c *Client) nodePath(rest string) string { return "/nodes/" + c.node + rest }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -28,21 +29,34 @@ type Error struct {
 	Fields map[string]string // of a 400: what is wrong with which parameter; nil if not told
 }
 
-// Error names status and cause, and parameters if any are wrong.
+// Error names status and cause, and parameters if any are wrong. Of a refused token it says
+// first what is to be done.
 func (e *Error) Error() string {
+	said := fmt.Sprintf("the API answered %d %s", e.Code, e.Reason)
+	switch priv, path := e.Missing(); {
+	case e.Code == http.StatusUnauthorized:
+		return "the token is not valid; check its id, its secret, and whether it or its user has expired (" + said + ")"
+	case priv != "":
+		return fmt.Sprintf("the token lacks %s on %s; give it to the token and to its user (%s)", priv, path, said)
+	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "the API answered %d %s", e.Code, e.Reason)
+	b.WriteString(said)
 	for _, name := range slices.Sorted(maps.Keys(e.Fields)) {
 		fmt.Fprintf(&b, "; %s: %s", name, e.Fields[name])
 	}
 	return b.String()
 }
 
-// IsNotAuthorized tells whether the token was refused (401) or lacks a
-// privilege (403).
-func IsNotAuthorized(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && (e.Code == http.StatusUnauthorized || e.Code == http.StatusForbidden)
+// permissionForm is how Proxmox names the privilege that a 403 is about.
+var permissionForm = regexp.MustCompile(`^Permission check failed \((/[^\s,()]*), ([A-Za-z.|]+)\)$`)
+
+// Missing is the privilege that a 403 is about, and the path on which the token lacks it;
+// both are empty if the answer is another one, or does not tell.
+func (e *Error) Missing() (privilege, path string) {
+	if m := permissionForm.FindStringSubmatch(e.Reason); m != nil && e.Code == http.StatusForbidden {
+		return m[2], m[1]
+	}
+	return "", ""
 }
 
 // PinError means that the node showed another certificate than the pinned one.

@@ -23,6 +23,7 @@ const (
 // own address, under its own name: a call forwarded by another node depends on that one
 // and on the cluster.
 type Fleet struct {
+	plan  shutdown.Plan
 	nodes map[string]*Client
 	mu    sync.Mutex
 	tasks map[int]string // the UPID of each guest's last shutdown
@@ -33,7 +34,7 @@ type Fleet struct {
 // NewFleet makes the clients. dial is the way to the nodes; nil is the machine's network.
 func NewFleet(plan shutdown.Plan, tokenID, secret string, dial func(ctx context.Context, network, addr string) (net.Conn, error),
 	silentFor func(node string) *time.Duration) (*Fleet, error) {
-	f := &Fleet{nodes: map[string]*Client{}, tasks: map[int]string{}, silentFor: silentFor}
+	f := &Fleet{plan: plan, nodes: map[string]*Client{}, tasks: map[int]string{}, silentFor: silentFor}
 	for _, n := range plan.Nodes {
 		c, err := New(Options{Node: n.Name, API: n.API, Fingerprint: n.Fingerprint, TokenID: tokenID, Secret: secret, Dial: dial})
 		if err != nil {
@@ -115,21 +116,49 @@ func (f *Fleet) Look(ctx context.Context, t shutdown.Target) (shutdown.Sight, er
 	return shutdown.Sight{}, errors.New("there is nothing to see of a " + string(t.Kind))
 }
 
-// lookAtGuest sees whether a guest runs, and if it does, whether its shutdown still does. The
-// task is asked first: one that ends between the two questions has done its work.
+// lookAtGuest sees whether a guest runs, and if it does, whether its shutdown still does. How
+// a task says that it ended is no evidence: one may end with OK over a guest that runs on.
 func (f *Fleet) lookAtGuest(ctx context.Context, n *Client, t shutdown.Target) (shutdown.Sight, error) {
 	f.mu.Lock()
 	upid := f.tasks[t.VMID]
 	f.mu.Unlock()
-	var s shutdown.Sight
-	if upid != "" {
-		if task, err := n.TaskStatus(ctx, upid); err == nil && !task.Running && !task.OK {
-			s.Failed = "its shutdown failed: " + task.ExitStatus
-		}
-	}
 	running, err := n.GuestRunning(ctx, guest(t))
-	s.Running = running
+	if err != nil {
+		return f.lookAtHost(ctx, n, t, err)
+	}
+	s := shutdown.Sight{Running: running}
+	if !running || upid == "" {
+		return s, nil
+	}
+	task, err := n.TaskStatus(ctx, upid)
+	failed := ""
+	switch {
+	case isNoTask(err):
+		failed = "its shutdown came to nothing: " + t.Node + " knows no such task"
+	case err != nil || task.Running:
+		return s, nil
+	case task.OK:
+		failed = "its shutdown ended with " + task.ExitStatus + ", but it runs on"
+	default:
+		failed = "its shutdown failed: " + task.ExitStatus
+	}
+	// It may have stopped between the two questions.
+	s.Running, err = n.GuestRunning(ctx, guest(t))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s.Running && f.tasks[t.VMID] == upid { // else it was told again meanwhile
+		s.Failed = failed
+	}
 	return s, err
+}
+
+// lookAtHost tells of a guest that cannot be asked for whether its node is off: then it does
+// not run either.
+func (f *Fleet) lookAtHost(ctx context.Context, n *Client, t shutdown.Target, cause error) (shutdown.Sight, error) {
+	if reach, err := n.Reachable(ctx); err != nil || !reach.Closed() {
+		return shutdown.Sight{}, cause
+	}
+	return shutdown.Sight{Running: true, Closed: true, SilentFor: f.silentFor(t.Node)}, nil
 }
 
 func guest(t shutdown.Target) Guest {

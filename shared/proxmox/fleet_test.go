@@ -90,3 +90,46 @@ func TestS4_AFleetGoesDown(t *testing.T) {
 		t.Error("a listing took a command")
 	}
 }
+
+// TestS4_WhatATaskSaysIsNoEvidence: a guest that runs on was not shut down, whatever became
+// of its task, and one whose node is off runs no more.
+func TestS4_WhatATaskSaysIsNoEvidence(t *testing.T) {
+	l := newLab(t, nil)
+	silent := 10 * time.Second
+	f, err := NewFleet(l.planOf("pve1"), testToken, testSecret, nil, func(string) *time.Duration { return &silent })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	web := shutdown.Target{Kind: shutdown.Guest, Node: "pve1", VMID: 100, Type: "qemu", Name: "web"}
+	for line, want := range map[string]string{
+		"100 nothing":       "its shutdown ended with OK, but it runs on",
+		"100 notask":        "its shutdown came to nothing: pve1 knows no such task",
+		"100 fails no luck": "its shutdown failed: no luck",
+	} {
+		if err := l.Do(line); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Do(t.Context(), shutdown.Command{Target: web, Left: time.Minute}); err != nil {
+			t.Fatal(err)
+		}
+		seenAs(t, f, web, func(s shutdown.Sight) bool { return s.Running && s.Failed == want })
+	}
+	if err := l.Do("100 endless"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Do(t.Context(), shutdown.Command{Target: web, Left: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := f.Look(t.Context(), web); err != nil || !s.Running || s.Failed != "" {
+		t.Errorf("while its task runs: %+v, %v", s, err)
+	}
+	if err := l.Do("pve1 status 500 no"); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := f.Look(t.Context(), web); err == nil {
+		t.Errorf("a node that answers with errors: %+v", s)
+	}
+	l.PowerCut("pve1")
+	seenAs(t, f, web, func(s shutdown.Sight) bool { return s.Running && s.Closed && *s.SilentFor == silent })
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
@@ -35,6 +36,12 @@ func (c *Client) TaskStatus(ctx context.Context, upid string) (Task, error) {
 		return Task{}, fmt.Errorf("status of task %s: %w", upid, err)
 	}
 	return t, nil
+}
+
+// isNoTask tells whether the node says that it does not know a task.
+func isNoTask(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Code == http.StatusBadRequest && e.Fields["upid"] != ""
 }
 
 // ShutdownNode tells the node to power off. Nil means that Proxmox took the

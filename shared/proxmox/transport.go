@@ -33,11 +33,11 @@ func (t strict) RoundTrip(req *http.Request) (*http.Response, error) {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	_, secret, _ := strings.Cut(req.Header.Get("Authorization"), "!")
 	_, secret, _ = strings.Cut(secret, "=")
-	if fail := checkAnswer(resp, body, secret); fail != nil {
-		return nil, fail // a bad status says more than a body that broke off
+	if err != nil && resp.StatusCode < 300 { // else the status says more than a body that broke off
+		return nil, fmt.Errorf("the answer broke off: %w", err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read the answer: %w", err)
+	if fail := checkAnswer(resp, body, secret); fail != nil {
+		return nil, fail
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	resp.ContentLength = int64(len(body))

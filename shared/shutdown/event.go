@@ -29,8 +29,10 @@ type Event struct {
 	Name    string    `json:"name,omitempty"`   // as people call it
 	Targets []Target  `json:"targets,omitempty"`
 	Why     string    `json:"why,omitempty"`
-	Again   bool      `json:"again,omitempty"` // refused as the last time
-	Run     *Header   `json:"run,omitempty"`   // of Began
+	// Again is of what was sent before, of a refusal as the last one, and of what was accepted
+	// after a refusal.
+	Again bool    `json:"again,omitempty"`
+	Run   *Header `json:"run,omitempty"` // of Began
 	// Of StageBegan: how many there are, and how long this one may take.
 	Stages   int           `json:"stages,omitempty"`
 	Deadline time.Duration `json:"deadline,omitempty"`

@@ -1,7 +1,9 @@
 package shutdown
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -14,6 +16,9 @@ const (
 	// Evidence that a node is down (rule S4).
 	silentFor = 5 * time.Second
 	closedFor = 30 * time.Second
+	// A node that said yes and is still up after this long is told again: its yes is no
+	// evidence, and it may even have come up anew (rule S4).
+	tellAgainAfter = 30 * time.Second
 )
 
 // Progress is how far one target has come.
@@ -27,6 +32,7 @@ type Progress struct {
 	Skipped  bool      `json:"skipped,omitempty"`
 	Late     bool      `json:"late,omitempty"`
 	Why      string    `json:"why,omitempty"`     // of the last refusal, or how it was seen down
+	Last     string    `json:"last,omitempty"`    // why it was refused before it was accepted
 	RetryAt  time.Time `json:"retry_at,omitzero"` // not before, after a refusal
 	closed   time.Time // since when its API was seen closed
 }
@@ -85,13 +91,9 @@ func (r *Run) Apply(e Event) {
 	switch e.Type {
 	case StageBegan:
 		r.Stage, r.StageAt, r.Past = e.Stage, e.At, len(r.Targets)
-		if r.Past > 0 { // going on to the next stage is a step forward; beginning is none
-			r.LastStep = e.At
-		}
 		r.add(e.Targets)
-	case Found:
+	case Found: // no step forward: who may ask may not yet be one who may act
 		r.add(e.Targets)
-		r.LastStep = e.At
 		if t != nil {
 			t.Down, t.Waiting = true, false
 		}
@@ -102,7 +104,7 @@ func (r *Run) Apply(e Event) {
 	case Accepted:
 		r.LastStep = e.At
 		if t != nil {
-			t.Accepted, t.Waiting, t.Why = true, false, ""
+			t.Accepted, t.Waiting, t.Why, t.Last = true, false, "", cmp.Or(t.Why, t.Last)
 		}
 	case Refused:
 		if t != nil {
@@ -120,7 +122,7 @@ func (r *Run) Apply(e Event) {
 		}
 	case Late:
 		if t != nil {
-			t.Late, t.Waiting = true, false
+			t.Late, t.Waiting, t.Why = true, false, e.Why
 		}
 	case Ended:
 		r.Finished = true
@@ -169,7 +171,9 @@ func (r *Run) Next(now time.Time) []Event {
 		case r.DryRun && p.Target.Kind != Listing:
 			es = append(es, p.event(Skipped, now, ""))
 		case !now.Before(p.RetryAt):
-			es = append(es, p.event(Sent, now, ""))
+			e := p.event(Sent, now, "")
+			e.Again = p.Tries > 0
+			es = append(es, e)
 		}
 	}
 	return es
@@ -197,10 +201,30 @@ func (r *Run) endStage(now time.Time) []Event {
 	var es []Event
 	for _, p := range r.Current() {
 		if !p.Over() {
-			es = append(es, p.event(Late, now, p.Why))
+			es = append(es, p.event(Late, now, p.whyLate()))
 		}
 	}
 	return append(es, Event{Type: StageEnded, At: now, Stage: r.Stage}, r.beginStage(now, r.Stage+1))
+}
+
+// whyLate is why a target was not seen down by its deadline.
+func (p *Progress) whyLate() string {
+	switch {
+	case p.Why != "":
+		return p.Why
+	case !p.Accepted:
+		return "no answer"
+	case !p.closed.IsZero():
+		return "it is not yet seen to be off"
+	case p.Last != "" && p.Target.Kind == Guest:
+		return p.Last + "; it was told again, and still runs"
+	case p.Last != "":
+		return p.Last + "; it was told again, and is still up"
+	case p.Target.Kind == Guest:
+		return "its shutdown was accepted, and it still runs"
+	default:
+		return "it said yes, and is still up"
+	}
 }
 
 func (r *Run) stageEnd() time.Time { return r.StageAt.Add(r.Plan.Stages[r.Stage].Deadline) }
@@ -282,7 +306,9 @@ func (r *Run) Answered(now time.Time, id string, found []Target, err error) []Ev
 		e.Targets = found
 		return []Event{e}
 	default:
-		return []Event{p.event(Accepted, now, "")}
+		e := p.event(Accepted, now, "")
+		e.Again = p.Why != ""
+		return []Event{e}
 	}
 }
 
@@ -292,14 +318,15 @@ type Sight struct {
 	// Failed is why a guest's accepted shutdown came to nothing: its task ended and the
 	// guest runs on, as with one that is locked by a backup.
 	Failed string
-	Closed bool // of a node: its API refuses connections or does not answer at all
+	Closed bool // of a node, or a guest's node: its API refuses connections or does not answer at all
 	// SilentFor is how long a node's agent has not been heard anywhere; nil if it
 	// never had one.
 	SilentFor *time.Duration
 }
 
 // Seen takes what was seen of a target. A node is down when its API is closed and its
-// agent silent, or, without an agent, when its API stays closed (rule S4).
+// agent silent, or, without an agent, when its API stays closed (rule S4); its guests then
+// are, too. One that is up long after its yes is told again.
 func (r *Run) Seen(now time.Time, id string, s Sight) []Event {
 	p := r.target(id)
 	if r.Over() || p == nil || p.Over() {
@@ -313,26 +340,38 @@ func (r *Run) Seen(now time.Time, id string, s Sight) []Event {
 		case !s.Running:
 			return down("it is stopped")
 		case s.Failed != "" && p.Accepted:
-			e := p.event(Refused, now, s.Failed)
-			e.Again = p.Why == e.Why
-			return []Event{e}
+			return []Event{p.event(Refused, now, s.Failed)}
 		}
-		return nil
 	}
 	if !s.Closed {
 		p.closed = time.Time{}
+		if p.Target.Kind == ProxmoxNode && p.Accepted && !now.Before(p.SentAt.Add(tellAgainAfter)) {
+			e := p.event(Sent, now, "")
+			e.Again = true
+			return []Event{e}
+		}
 		return nil
 	}
 	if p.closed.IsZero() {
 		p.closed = now
 	}
+	of := "its"
+	if p.Target.Kind == Guest {
+		of = "its node's" // nothing runs on a node that is off
+	}
 	switch {
 	case s.SilentFor != nil && *s.SilentFor >= silentFor:
-		return down("its API is closed and its agent silent")
+		return down(of + " API is closed and its agent silent")
 	case s.SilentFor == nil && now.Sub(p.closed) >= closedFor:
-		return down(fmt.Sprintf("its API has been closed for %d s", int(closedFor.Seconds())))
+		return down(fmt.Sprintf("%s API has been closed for %d s", of, int(closedFor.Seconds())))
 	}
 	return nil
+}
+
+// WithoutCommands are those of some events that tell no machine anything, for who may only
+// look.
+func WithoutCommands(es []Event) []Event {
+	return slices.DeleteFunc(es, func(e Event) bool { return e.Type == Sent })
 }
 
 // Abort ends a run before its end: the power is back, or a person said so.
@@ -344,7 +383,7 @@ func (r *Run) Abort(now time.Time, why string) []Event {
 }
 
 // Advancing reports whether whoever runs this makes headway, which is what keeps the
-// other from taking over: a command was accepted or answered within the last 10 s, or
+// other from taking over: a command was accepted or a target seen down within the last 10 s, or
 // every target of the stage has accepted and is within its deadline.
 func (r *Run) Advancing(now time.Time) bool {
 	if r.Over() || r.LastStep.IsZero() {

@@ -288,6 +288,25 @@ func TestG1_Advancing(t *testing.T) {
 	state(g, 59, shutdown.Advancing) // all have accepted and have their deadline
 }
 
+// TestG1_WhoMayOnlyAskMakesNoHeadway: neither an answer nor the next stage is a command that
+// was accepted.
+func TestG1_WhoMayOnlyAskMakesNoHeadway(t *testing.T) {
+	g := start(t, plan(), false)
+	g.next(0)
+	for _, n := range []string{"pve1", "pve2", "nas"} {
+		g.answer(1, "listing/"+n, nil)
+	}
+	g.next(1)
+	g.answer(2, "node/pve1", errors.New("403"))
+	if got := g.run.State(at(2)); g.run.Stage != 1 || got != shutdown.Begun {
+		t.Errorf("in stage %d it is %s, want 1 and begun", g.run.Stage, got)
+	}
+	g.answer(2, "node/pve2", nil)
+	if got := g.run.State(at(2)); got != shutdown.Advancing {
+		t.Errorf("once a command is accepted it is %s", got)
+	}
+}
+
 func TestDueIsWhatIsUnanswered(t *testing.T) {
 	g := start(t, plan(), false)
 	if due := g.run.Due(at(0)); len(due) != 0 {

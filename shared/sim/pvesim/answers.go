@@ -32,7 +32,7 @@ func (c *Cluster) listNodes(call) (any, *failure) {
 	for _, n := range c.nodes {
 		o := object{
 			"id": "node/" + n.cfg.Name, "node": n.cfg.Name, "type": "node", "status": "offline", "level": "",
-			"ssl_fingerprint": Fingerprint(n.cert.Certificate[0]),
+			"ssl_fingerprint": Fingerprint(n.cert.Load().Certificate[0]),
 		}
 		if n.on != nil {
 			maps.Copy(o, object{"status": "online", "uptime": uptime(n.on.since),
@@ -77,7 +77,7 @@ func (c *Cluster) resources(k call) (any, *failure) {
 		}
 	}
 	if t := k.args["type"]; t == nil || t == "vm" {
-		for _, g := range c.visible() {
+		for _, g := range c.visible(k) {
 			o := g.object()
 			maps.Copy(o, object{"id": fmt.Sprintf("%s/%d", g.cfg.Type, g.cfg.VMID), "node": g.node.cfg.Name,
 				"type": g.cfg.Type, "status": statusWord(g.reported)})
@@ -88,20 +88,19 @@ func (c *Cluster) resources(k call) (any, *failure) {
 }
 
 // visible are the guests that the token may see, in order.
-func (c *Cluster) visible() []*guest {
-	if slices.Contains(c.cfg.Missing, "VM.Audit") {
-		return nil
-	}
+func (c *Cluster) visible(k call) []*guest {
 	var all []*guest
 	for _, id := range slices.Sorted(maps.Keys(c.guests)) {
-		all = append(all, c.guests[id])
+		if slices.Contains(c.privileges(fmt.Sprintf("/vms/%d", id), k.fault), "VM.Audit") {
+			all = append(all, c.guests[id])
+		}
 	}
 	return all
 }
 
 func (c *Cluster) listGuests(k call) (any, *failure) {
 	list := []object{}
-	for _, g := range c.visible() {
+	for _, g := range c.visible(k) {
 		if g.node == k.node && g.cfg.Type == k.endpoint.path[2] {
 			list = append(list, g.object())
 		}
@@ -111,7 +110,7 @@ func (c *Cluster) listGuests(k call) (any, *failure) {
 
 func (c *Cluster) guestStatus(k call) (any, *failure) {
 	o := k.guest.object()
-	o["ha"] = object{"managed": 0}
+	o["ha"] = object{"managed": bit(k.guest.cfg.HA)}
 	if k.guest.cfg.Type == QEMU {
 		o["qmpstatus"] = o["status"]
 	}
@@ -164,19 +163,4 @@ func (c *Cluster) taskStatus(k call) (any, *failure) {
 		o["status"], o["exitstatus"] = "stopped", t.exit
 	}
 	return o, nil
-}
-
-// permissions shows what the token may do, everywhere alike.
-func (c *Cluster) permissions(k call) (any, *failure) {
-	privs := object{}
-	for _, p := range []string{"Sys.Audit", "Sys.PowerMgmt", "VM.Audit", "VM.PowerMgmt"} {
-		if !slices.Contains(c.cfg.Missing, p) {
-			privs[p] = 1
-		}
-	}
-	path := "/"
-	if p, ok := k.args["path"].(string); ok {
-		path = p
-	}
-	return object{path: privs}, nil
 }

@@ -28,7 +28,7 @@ type call struct {
 	node     *node // whom the path names, nil if none
 	guest    *guest
 	args     map[string]any
-	lies     bool
+	fault    Fault // of the node that was asked
 }
 
 // failure is an answer other than 200.
@@ -64,6 +64,7 @@ func (c *Cluster) api() []endpoint {
 		get("/version", "", nil, (*Cluster).version),
 		get("/nodes", "", nil, (*Cluster).listNodes),
 		get("/cluster/status", "Sys.Audit", nil, (*Cluster).clusterStatus),
+		get("/cluster/ha/status/current", "Sys.Audit", nil, (*Cluster).haStatus),
 		get("/cluster/resources", "", map[string]param{
 			"type": {kind: kindString, enum: []string{"vm", "storage", "node", "sdn"}},
 		}, (*Cluster).resources),
@@ -147,7 +148,7 @@ next:
 
 // dispatch does what the API does between authentication and answer, in the
 // real order: path, privilege, forwarding, parameters, command.
-func (c *Cluster) dispatch(ctx context.Context, via *node, r *http.Request, body []byte, lies bool) (any, *failure) {
+func (c *Cluster) dispatch(ctx context.Context, via *node, r *http.Request, body []byte, fault Fault) (any, *failure) {
 	path := strings.TrimPrefix(r.URL.EscapedPath(), apiPrefix)
 	e, named, ok := c.find(r.Method, path)
 	if !ok {
@@ -165,18 +166,18 @@ func (c *Cluster) dispatch(ctx context.Context, via *node, r *http.Request, body
 		}
 		args[name] = v
 	}
-	if slices.Contains(c.cfg.Missing, e.priv) {
+	if path := privPath(named); e.priv != "" && !slices.Contains(c.privileges(path, fault), e.priv) {
 		return nil, &failure{code: http.StatusForbidden,
-			reason: fmt.Sprintf("Permission check failed (%s, %s)", privPath(named), e.priv)}
+			reason: fmt.Sprintf("Permission check failed (%s, %s)", path, e.priv)}
 	}
-	k := call{endpoint: e, via: via, args: args, lies: lies}
+	k := call{endpoint: e, via: via, args: args, fault: fault}
 	if name, named := named["node"]; named {
 		if k.node = c.node(name); k.node == nil {
 			return nil, internal("hostname lookup '%s' failed - failed to get address info for: %s: Name or service not known", name, name)
 		}
-		if !c.NodeUp(name) {
+		if fail := c.forward(k); fail != nil {
 			sleep(ctx, c.cfg.ProxyDelay)
-			return nil, &failure{code: 595, reason: "No route to host"}
+			return nil, fail
 		}
 	}
 	if wrong := checkParams(e.params, args); len(wrong) > 0 {
@@ -185,12 +186,35 @@ func (c *Cluster) dispatch(ctx context.Context, via *node, r *http.Request, body
 	return c.run(k)
 }
 
+// What a node answers for another one that it cannot reach, or that does not answer it.
+const (
+	connectFailed = 595
+	noAnswer      = 596
+)
+
+// forward tells why a call cannot be passed on to the node that it names.
+func (c *Cluster) forward(k call) *failure {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case k.node == k.via:
+		return nil
+	case k.fault.Kind == NoForward:
+		return &failure{code: k.fault.Code, reason: k.fault.Reason}
+	case c.split, k.node.on == nil:
+		return &failure{code: connectFailed, reason: "No route to host"}
+	case k.node.fault.Kind == Mute, k.node.fault.Kind == Hang:
+		return &failure{code: noAnswer, reason: "Connection timed out"}
+	}
+	return nil
+}
+
 // run finds the guest that the path names, if any, and runs the call.
 func (c *Cluster) run(k call) (any, *failure) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if k.node != nil && k.node.on == nil {
-		return nil, &failure{code: 595, reason: "Connection refused"}
+		return nil, &failure{code: connectFailed, reason: "Connection refused"}
 	}
 	if id, ok := k.args["vmid"].(string); ok {
 		n, err := strconv.Atoi(id)
@@ -219,7 +243,7 @@ func privPath(named map[string]string) string {
 }
 
 func (c *Cluster) nodeCommand(k call) (any, *failure) {
-	if k.lies {
+	if k.fault.Kind == Lies {
 		return nil, nil
 	}
 	kind := PowerOff
@@ -235,8 +259,11 @@ func (c *Cluster) guestShutdown(k call) (any, *failure) {
 	if g.cfg.Type == LXC && !g.running {
 		return nil, internal("CT %d not running", g.cfg.VMID)
 	}
-	if k.lies {
+	if k.fault.Kind == Lies {
 		return c.pretend(g, "shutdown"), nil
+	}
+	if upid, fail, ok := c.resist(g, "shutdown"); ok {
+		return upid, fail
 	}
 	timeout := 60 * time.Second
 	if text, ok := scalarText(k.args["timeout"]); ok {
@@ -257,8 +284,11 @@ func (c *Cluster) guestStop(k call) (any, *failure) {
 	if g.cfg.Type == LXC && !g.running {
 		return nil, internal("CT %d not running", g.cfg.VMID)
 	}
-	if k.lies {
+	if k.fault.Kind == Lies {
 		return c.pretend(g, "stop"), nil
+	}
+	if upid, fail, ok := c.resist(g, "stop"); ok {
+		return upid, fail
 	}
 	if truth(k.args["overrule-shutdown"]) {
 		c.abortShutdowns(g)
@@ -276,8 +306,11 @@ func (c *Cluster) guestStart(k call) (any, *failure) {
 	if !c.quorate() {
 		return nil, internal("cluster not ready - no quorum?")
 	}
-	if k.lies {
+	if k.fault.Kind == Lies {
 		return c.pretend(g, "start"), nil
+	}
+	if upid, fail, ok := c.resist(g, "start"); ok {
+		return upid, fail
 	}
 	return c.fork(g, "start", func(_ context.Context, s *session) string {
 		return c.startGuest(g, s)

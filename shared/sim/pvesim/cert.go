@@ -16,7 +16,9 @@ import (
 )
 
 // NewCert makes a node's self-signed certificate, valid for ten years.
-func NewCert(name string) (tls.Certificate, error) {
+func NewCert(name string) (tls.Certificate, error) { return newCert(name, time.Now().Add(tenYears)) }
+
+func newCert(name string, until time.Time) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err
@@ -25,12 +27,11 @@ func NewCert(name string) (tls.Certificate, error) {
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	now := time.Now()
 	template := x509.Certificate{
 		SerialNumber:          serial,
 		Subject:               pkix.Name{CommonName: name, Organization: []string{"Simulated Proxmox VE"}},
-		NotBefore:             now.Add(-time.Hour),
-		NotAfter:              now.AddDate(10, 0, 0),
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              until,
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,

@@ -21,6 +21,7 @@ type Cluster struct {
 
 	mu         sync.Mutex
 	closed     bool
+	split      bool // the nodes do not hear each other
 	nodes      []*node
 	guests     map[int]*guest
 	tasks      map[string]*task
@@ -140,19 +141,10 @@ func (c *Cluster) PowerCut(name string) {
 	}
 }
 
-// Fault makes a node's own API misbehave, until it is called with None.
-func (c *Cluster) Fault(name string, f Fault) {
-	if n := c.node(name); n != nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		n.fault = f
-	}
-}
-
 // Fingerprint is the SHA-256 of a node's certificate, "5C:1E:...".
 func (c *Cluster) Fingerprint(name string) string {
 	if n := c.node(name); n != nil {
-		return Fingerprint(n.cert.Certificate[0])
+		return Fingerprint(n.cert.Load().Certificate[0])
 	}
 	return ""
 }
@@ -160,7 +152,7 @@ func (c *Cluster) Fingerprint(name string) string {
 // Certificate is a node's self-signed certificate, nil for an unknown node.
 func (c *Cluster) Certificate(name string) *x509.Certificate {
 	if n := c.node(name); n != nil {
-		return n.cert.Leaf
+		return n.cert.Load().Leaf
 	}
 	return nil
 }
@@ -211,6 +203,9 @@ func (c *Cluster) node(name string) *node {
 
 // quorate tells whether most nodes are up. The lock is held.
 func (c *Cluster) quorate() bool {
+	if c.split && len(c.nodes) > 1 {
+		return false
+	}
 	up := 0
 	for _, n := range c.nodes {
 		if n.on != nil {
@@ -251,8 +246,11 @@ func newNode(cfg NodeConfig) (*node, error) {
 	if cfg.Listen == nil {
 		cfg.Listen = loopback()
 	}
-	return &node{cfg: cfg, cert: cert, tls: &tls.Config{
-		Certificates: []tls.Certificate{cert},
-		MinVersion:   tls.VersionTLS12,
-	}}, nil
+	n := &node{cfg: cfg}
+	n.cert.Store(&cert)
+	n.tls = &tls.Config{
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return n.cert.Load(), nil },
+		MinVersion:     tls.VersionTLS12,
+	}
+	return n, nil
 }

@@ -61,7 +61,7 @@ func TestMissingPrivileges(t *testing.T) {
 	if r := l.get(t, "pve1", "/nodes/pve1/qemu"); r.status != 200 || string(r.data) != "[]" {
 		t.Errorf("lists are filtered, not refused: %d %s", r.status, r.data)
 	}
-	if r := l.get(t, "pve1", "/access/permissions"); string(r.data) != `{"/":{"Sys.Audit":1,"VM.PowerMgmt":1}}` {
+	if r := l.get(t, "pve1", "/access/permissions?path=%2F"); string(r.data) != `{"/":{"Sys.Audit":1,"VM.PowerMgmt":1}}` {
 		t.Errorf("%s", r.data)
 	}
 }

@@ -31,12 +31,17 @@ type Config struct {
 	// "Sys.PowerMgmt". Without VM.Audit lists are empty, as with the real one.
 	Missing []string
 
+	// Grants are the token's privileges by path, "/nodes/pve1"; they hold for all that
+	// lies below, down to a path that has its own. Nil: all that is needed, on "/".
+	Grants map[string][]string
+
 	// Edge sees each request with its answer, before the answer is sent. It is
 	// called from several goroutines and never gets the Authorization header.
 	Edge func(Exchange)
 
 	AuthDelay      time.Duration // before a 401; none by default, 3 s in reality
-	ProxyDelay     time.Duration // before a 595 for a node that is off; none by default, up to 30 s in reality
+	ProxyDelay     time.Duration // before a 595 or 596 for another node; none by default, up to 30 s in reality
+	AgentDelay     time.Duration // how long a guest's agent that does not answer is waited for; 3 s
 	ShutdownDelay  time.Duration // from the answer to the begin of a node's shutdown; 2 s
 	StopAllTimeout time.Duration // how long a stopping node waits for its guests; 180 s
 	LockTimeout    time.Duration // how long a task waits for another one's hold on a guest; 10 s
@@ -69,6 +74,7 @@ type Guest struct {
 	Lock      string        // "backup", "snapshot"...: refuses to be stopped or started
 	Tags      string        // separated by semicolons
 	Template  bool
+	HA        bool // shown as managed by high availability, which does nothing here
 
 	Node string // set by the Cluster
 }
@@ -86,25 +92,6 @@ type Exchange struct {
 	Answer      string // the first 4 KiB
 }
 
-// FaultKind says how a node's API misbehaves.
-type FaultKind int
-
-// The faults. Hang, Status and HTML200 do nothing and know no token.
-const (
-	None    FaultKind = iota
-	Hang              // never answers
-	Status            // answers Code and Reason with an empty body
-	HTML200           // answers 200 with a page, as a captive portal does
-	Lies              // answers commands with success and does nothing
-)
-
-// Fault is a misbehaviour of one node's own API.
-type Fault struct {
-	Kind   FaultKind
-	Code   int    // for Status
-	Reason string // for Status
-}
-
 func (cfg *Config) setDefaults() {
 	def := func(d *time.Duration, v time.Duration) {
 		if *d == 0 {
@@ -115,6 +102,10 @@ func (cfg *Config) setDefaults() {
 	def(&cfg.StopAllTimeout, 180*time.Second)
 	def(&cfg.LockTimeout, 10*time.Second)
 	def(&cfg.RebootTakes, 10*time.Second)
+	def(&cfg.AgentDelay, 3*time.Second)
+	if cfg.Grants == nil {
+		cfg.Grants = map[string][]string{"/": {"Sys.Audit", "Sys.PowerMgmt", "VM.Audit", "VM.PowerMgmt"}}
+	}
 }
 
 func (cfg *Config) check() error {
@@ -137,6 +128,9 @@ func (cfg *Config) check() error {
 			ids[g.VMID] = true
 			if !slices.Contains([]string{QEMU, LXC}, g.Type) {
 				return fmt.Errorf("guest %d: unknown type %q", g.VMID, g.Type)
+			}
+			if g.Lock != "" && !slices.Contains(locks(g.Type), g.Lock) {
+				return fmt.Errorf("guest %d: unknown lock %q", g.VMID, g.Lock)
 			}
 		}
 	}

@@ -8,6 +8,9 @@
 // guest commands answer a task, the API lives on while guests stop, and a call
 // for another node that is off ends as 595. Time is real time.
 //
-// High availability, storage and migration are not simulated. The package knows
+// Faults of nodes and guests are set from Go (Fault, GuestFault, Split, Renew) or as lines
+// (Do), also over the control route that Control serves.
+//
+// Storage and migration are not simulated, and of high availability only what it shows. The package knows
 // nothing of the programs it is a counterpart for and must import none of them.
 package pvesim

@@ -12,6 +12,7 @@ type guest struct {
 	node *node
 	hold chan struct{} // of one: whoever works on the guest has put his token in
 
+	fault    GuestFault
 	running  bool
 	leaving  bool          // was asked to stop, and will
 	reported bool          // what the cluster last heard: a cut node's guests stay "running"
@@ -73,9 +74,12 @@ func (c *Cluster) ask(g *guest, s *session) {
 		return
 	}
 	g.leaving = true
-	boot := g.boot
+	boot, takes := g.boot, g.cfg.StopTakes
+	if g.fault.Kind == NoAgent {
+		takes += c.cfg.AgentDelay
+	}
 	c.spawn(func() {
-		if !sleep(s.ctx, g.cfg.StopTakes) {
+		if !sleep(s.ctx, takes) {
 			return
 		}
 		c.mu.Lock()
@@ -148,7 +152,7 @@ func (c *Cluster) shutdownGuest(ctx context.Context, g *guest, s *session, timeo
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s.ctx.Err() == nil && g.running && g.boot == boot {
+	if s.ctx.Err() == nil && g.running && g.boot == boot && g.fault.Kind != Immortal {
 		g.stop()
 	}
 	return taskOK
@@ -165,6 +169,8 @@ func (c *Cluster) stopGuest(g *guest, s *session) string {
 		return taskOK
 	case r != "":
 		return r
+	case g.fault.Kind == Immortal:
+		return taskOK
 	}
 	g.stop()
 	return taskOK

@@ -3,6 +3,7 @@ package pvesim
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 // trackedListener remembers its connections, so that a power cut can drop them
@@ -13,6 +14,7 @@ type trackedListener struct {
 	mu     sync.Mutex
 	conns  map[*trackedConn]struct{}
 	closed bool
+	mute   atomic.Bool // what is read on a connection goes nowhere
 }
 
 func track(ln net.Listener) *trackedListener {
@@ -39,8 +41,15 @@ func (l *trackedListener) Accept() (net.Conn, error) {
 func (l *trackedListener) cut() {
 	_ = l.Listener.Close()
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.closed = true
+	l.mu.Unlock()
+	l.drop()
+}
+
+// drop ends all connections at once and leaves the port open.
+func (l *trackedListener) drop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for c := range l.conns {
 		if tcp, ok := c.Conn.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0)
@@ -52,7 +61,21 @@ func (l *trackedListener) cut() {
 
 type trackedConn struct {
 	net.Conn
-	ln *trackedListener
+	ln   *trackedListener
+	deaf atomic.Bool // its peer has spoken to a mute node: the thread is lost for good
+}
+
+// Read gives what the peer sends, unless the node is mute.
+func (c *trackedConn) Read(p []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(p)
+		if c.ln.mute.Load() {
+			c.deaf.Store(true)
+		}
+		if err != nil || !c.deaf.Load() {
+			return n, err
+		}
+	}
 }
 
 func (c *trackedConn) Close() error {

@@ -9,6 +9,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,7 +17,7 @@ import (
 // by the Cluster's lock.
 type node struct {
 	cfg  NodeConfig
-	cert tls.Certificate
+	cert atomic.Pointer[tls.Certificate]
 	tls  *tls.Config
 
 	url    string
@@ -75,6 +76,7 @@ func (c *Cluster) open(n *node) error {
 		return err
 	}
 	s := &session{ln: track(ln), since: time.Now()}
+	s.ln.mute.Store(n.fault.Kind == Mute)
 	s.ctx, s.cancel = context.WithCancel(c.ctx)
 	s.srv = &http.Server{
 		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { c.serve(n, s, w, r) }),

@@ -34,6 +34,9 @@ type schemaParam struct {
 }
 
 type schemaMethod struct {
+	Permissions struct {
+		Check []json.RawMessage `json:"check"` // "perm", path, privileges
+	} `json:"permissions"`
 	Parameters struct {
 		AdditionalProperties json.RawMessage        `json:"additionalProperties"`
 		Properties           map[string]schemaParam `json:"properties"`

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -35,7 +36,7 @@ func (c *Cluster) serve(n *node, s *session, w http.ResponseWriter, r *http.Requ
 		panic(http.ErrAbortHandler) // the node went off meanwhile
 	}
 	c.wg.Add(1)
-	fault := n.fault
+	fault := n.fault.at(r)
 	c.mu.Unlock()
 	defer c.wg.Done()
 
@@ -44,6 +45,9 @@ func (c *Cluster) serve(n *node, s *session, w http.ResponseWriter, r *http.Requ
 		ContentType: r.Header.Get("Content-Type"), Body: bounded(body)}
 
 	var a answer
+	if fault.Kind == Slow {
+		sleep(s.ctx, fault.Delay)
+	}
 	switch fault.Kind {
 	case Hang:
 	case Status:
@@ -54,7 +58,7 @@ func (c *Cluster) serve(n *node, s *session, w http.ResponseWriter, r *http.Requ
 		if err != nil {
 			a = answer{status: http.StatusNotImplemented, reason: "for data too large"}
 		} else {
-			a = c.answer(r.Context(), n, r, body, fault.Kind == Lies)
+			a = c.answer(r.Context(), n, r, body, fault)
 		}
 	}
 	if s.ctx.Err() != nil {
@@ -71,6 +75,10 @@ func (c *Cluster) serve(n *node, s *session, w http.ResponseWriter, r *http.Requ
 		<-r.Context().Done()
 		panic(http.ErrAbortHandler)
 	}
+	if fault.Kind == Half || fault.Kind == Cut {
+		a.writeHalf(w, r, fault.Kind == Half)
+		return
+	}
 	a.write(w, r)
 }
 
@@ -79,11 +87,11 @@ func bounded(b []byte) string {
 }
 
 // answer does what the real server does with a request, beginning with its form.
-func (c *Cluster) answer(ctx context.Context, n *node, r *http.Request, body []byte, lies bool) answer {
+func (c *Cluster) answer(ctx context.Context, n *node, r *http.Request, body []byte, fault Fault) answer {
 	if r.URL.Path != apiPrefix && !strings.HasPrefix(r.URL.Path, apiPrefix+"/") {
 		return plain(http.StatusNotImplemented, "no such uri")
 	}
-	if text := c.authenticate(r); text != "" {
+	if text := c.authenticate(r, fault); text != "" {
 		sleep(ctx, c.cfg.AuthDelay)
 		return answer{status: http.StatusUnauthorized, reason: text}
 	}
@@ -93,7 +101,7 @@ func (c *Cluster) answer(ctx context.Context, n *node, r *http.Request, body []b
 	if len(body) > 0 && r.Method != http.MethodPost && r.Method != http.MethodPut {
 		return plain(http.StatusNotImplemented, fmt.Sprintf("Unexpected content for method '%s'", r.Method))
 	}
-	data, fail := c.dispatch(ctx, n, r, body, lies)
+	data, fail := c.dispatch(ctx, n, r, body, fault)
 	if fail != nil {
 		return fail.answer()
 	}
@@ -101,13 +109,13 @@ func (c *Cluster) answer(ctx context.Context, n *node, r *http.Request, body []b
 }
 
 // authenticate returns why the request is not let in, or "".
-func (c *Cluster) authenticate(r *http.Request) string {
+func (c *Cluster) authenticate(r *http.Request, fault Fault) string {
 	got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "PVEAPIToken=")
 	if !ok {
 		return "No ticket"
 	}
 	want := c.cfg.TokenID + "=" + c.cfg.Secret
-	if subtle.ConstantTimeCompare([]byte(got), []byte(want)) != 1 {
+	if subtle.ConstantTimeCompare([]byte(got), []byte(want)) != 1 || fault.Kind == Unauthorized {
 		return "Authentication failed!"
 	}
 	return ""
@@ -126,7 +134,7 @@ func jsonAnswer(code int, reason string, o object) answer {
 }
 
 func (f *failure) answer() answer {
-	if f.code >= 595 { // made by the forwarding client, which has nothing to say
+	if f.code >= connectFailed { // made by the forwarding client, which has nothing to say
 		return answer{status: f.code, reason: f.reason}
 	}
 	o := object{"data": nil, "message": f.reason + "\n"}
@@ -152,6 +160,23 @@ func (a answer) write(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write(a.body)
 		return
 	}
+	conn := hijack(w)
+	defer func() { _ = conn.Close() }()
+	_, _ = io.WriteString(conn, a.head()+string(a.body))
+}
+
+// writeHalf breaks the answer off in the middle, and then stays silent until the other side
+// gives up, or hangs up.
+func (a answer) writeHalf(w http.ResponseWriter, r *http.Request, stay bool) {
+	conn := hijack(w)
+	defer func() { _ = conn.Close() }()
+	_, _ = io.WriteString(conn, a.head()+string(a.body[:len(a.body)/2]))
+	if stay {
+		_, _ = io.Copy(io.Discard, conn)
+	}
+}
+
+func hijack(w http.ResponseWriter) net.Conn {
 	h, ok := w.(http.Hijacker)
 	if !ok {
 		panic(http.ErrAbortHandler)
@@ -160,12 +185,15 @@ func (a answer) write(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	defer func() { _ = conn.Close() }()
+	return conn
+}
+
+func (a answer) head() string {
 	reason, _, _ := strings.Cut(a.reason, "\n")
 	head := fmt.Sprintf("HTTP/1.1 %d %s\r\nServer: pve-api-daemon/3.0\r\nConnection: close\r\nContent-Length: %d\r\n",
 		a.status, reason, len(a.body))
 	if a.ctype != "" {
 		head += "Content-Type: " + a.ctype + "\r\n"
 	}
-	_, _ = io.WriteString(conn, head+"\r\n"+string(a.body))
+	return head + "\r\n"
 }

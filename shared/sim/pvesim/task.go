@@ -75,6 +75,36 @@ func (c *Cluster) fork(g *guest, verb string, work func(context.Context, *sessio
 	return t.upid
 }
 
+// phantom is the UPID of a task that was never registered. The lock is held, the node on.
+func (c *Cluster) phantom(g *guest, verb string) string {
+	t := c.newTask(g, verb, func() {})
+	delete(c.tasks, t.upid)
+	return t.upid
+}
+
+// resist does what a guest's fault does to a command instead of the command; ok is false if
+// it is to be carried out. The lock is held, the node on.
+func (c *Cluster) resist(g *guest, verb string) (upid string, fail *failure, ok bool) {
+	switch g.fault.Kind {
+	case Nothing:
+		return c.pretend(g, verb), nil, true
+	case NoTask:
+		return c.phantom(g, verb), nil, true
+	case Fails:
+		t := c.newTask(g, verb, func() {})
+		t.finish(g.fault.Reason)
+		return t.upid, nil, true
+	case Endless:
+		return c.fork(g, verb, func(ctx context.Context, _ *session) string {
+			<-ctx.Done()
+			return interrupted
+		}), nil, true
+	case Refuses:
+		return "", internal("%s", g.fault.Reason), true
+	}
+	return "", nil, false
+}
+
 // pretend registers a task that ended well without having done anything.
 func (c *Cluster) pretend(g *guest, verb string) string {
 	t := c.newTask(g, verb, func() {})

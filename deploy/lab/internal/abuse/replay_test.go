@@ -68,7 +68,7 @@ func TestA7_Replayed(t *testing.T) {
 	for _, e := range h.endpoints() {
 		x := replay{target: e.String(), name: "the same bytes twice", onPi: e.onPi, data: sent[e], status: 200, reason: "repeated"}
 		if e.kind == wire.KindRelay || e.kind == wire.KindRecord {
-			x.status = 409
+			x.status, x.reason = 409, "answered"
 		}
 		h.again(x)
 	}
@@ -82,7 +82,7 @@ func TestA7_Replayed(t *testing.T) {
 		if !e.onPi && e.kind != wire.KindUPS {
 			x := replay{target: e.String(), name: "after a restart of the brain", data: sent[e], status: 200, reason: after[e.kind]}
 			if e.kind == wire.KindRecord { // how old it is cannot be told
-				x.status, x.reason = 409, "repeated"
+				x.status, x.reason = 409, "held-back"
 			}
 			h.again(x)
 		}

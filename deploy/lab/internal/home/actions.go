@@ -34,6 +34,7 @@ func Actions() [][2]string {
 		{"freeze brain|pi|NODE", "the program stands still"}, {"thaw brain|pi|NODE", "it goes on"},
 		{"restart brain|pi|NODE", "it is killed and started again"}, {"move brain", "it goes on elsewhere, on a copy of what it keeps"},
 		{"runtime 42m|5m", "what the battery lasts"},
+		{"pve NODE hang|lies|none", "a node's API misbehaves, or what else the simulator takes: pve 100 locked backup, pve split on"},
 		{"disarm", "somebody disarms the plan"},
 	}
 }
@@ -67,6 +68,8 @@ func (h *Home) Do(line string) error {
 		return h.runtime(arg(0))
 	case "disarm":
 		return h.disarm()
+	case "pve":
+		return h.misbehave(strings.Join(args, " "))
 	case "freeze", "thaw", "restart":
 		return h.handle(verb, arg(0))
 	case "move":
@@ -92,6 +95,27 @@ func (h *Home) plug(in bool) error {
 		}
 	}
 	return nil
+}
+
+// misbehave sets a fault of the simulated Proxmox, in its own words.
+func (h *Home) misbehave(line string) error {
+	if h.cluster == nil {
+		return errForeign
+	}
+	if err := h.cluster.Do(line); err != nil {
+		return err
+	}
+	h.say("lab", "proxmox: "+line)
+	return nil
+}
+
+// Faults is the simulated Proxmox's control route; it answers 404 where somebody else's
+// simulator stands.
+func (h *Home) Faults() http.Handler {
+	if h.cluster == nil {
+		return http.NotFoundHandler()
+	}
+	return http.NewCrossOriginProtection().Handler(h.cluster.Control())
 }
 
 func (h *Home) node(verb, name string) error {

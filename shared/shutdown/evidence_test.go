@@ -1,0 +1,123 @@
+package shutdown_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// TestS4_AYesIsNoEvidence: a node that accepted and is still up half a minute later is told
+// again, as often as it takes, and named at its deadline. One whose API has closed is not.
+func TestS4_AYesIsNoEvidence(t *testing.T) {
+	p := plan()
+	p.Stages = p.Stages[1:2]
+	p.Stages[0].Deadline = 90 * time.Second
+	g := start(t, p, false)
+	up := shutdown.Sight{SilentFor: silent(0)}
+	g.next(0)
+	g.answer(1, "node/pve1", nil)
+	g.answer(1, "node/pve2", nil)
+	g.want(g.see(29, "node/pve1", up), "")
+	g.want(g.see(30, "node/pve2", shutdown.Sight{Closed: true}), "")
+	g.want(g.see(30, "node/pve1", up), "sent node/pve1")
+	if !g.events[len(g.events)-1].Again {
+		t.Error("it is not marked as told again")
+	}
+	g.want(g.see(31, "node/pve1", up), "") // a command is out
+	if due := g.run.Due(at(31)); len(due) != 1 || due[0].Target.Node != "pve1" {
+		t.Errorf("due is %v", due)
+	}
+	if !g.run.Advancing(at(31)) {
+		t.Error("to tell again is no standstill")
+	}
+	g.want(g.answer(31, "node/pve1", nil), "accepted node/pve1")
+	g.want(g.see(59, "node/pve1", up), "")
+	g.want(g.see(60, "node/pve1", up), "sent node/pve1")
+	g.want(g.answer(61, "node/pve1", errors.New("500 no")), "refused node/pve1")
+	g.want(g.next(63), "sent node/pve1")
+	g.want(g.answer(63, "node/pve1", nil), "accepted node/pve1")
+	g.want(g.see(64, "node/pve2", down), "down node/pve2")
+	g.want(g.next(90), "late node/pve1, stage_ended, ended")
+	if s := g.run.Status(at(90), shutdown.Epoch{}); s.Targets[0].Why != "500 no; it was told again, and is still up" {
+		t.Errorf("%+v", s.Targets)
+	}
+	g.checkReplay(at(90))
+}
+
+// TestS5_NobodyIsToldAgainAfterAnAbort: nor if its node is seen up.
+func TestS5_NobodyIsToldAgainAfterAnAbort(t *testing.T) {
+	p := plan()
+	p.Stages = p.Stages[1:2]
+	g := start(t, p, false)
+	g.next(0)
+	g.answer(1, "node/pve1", nil)
+	g.take(g.run.Abort(at(20), "the power is back"))
+	g.want(g.see(40, "node/pve1", shutdown.Sight{}), "")
+}
+
+// TestS4_WhyItIsLate: each way of not being down has its reason.
+func TestS4_WhyItIsLate(t *testing.T) {
+	for name, c := range map[string]struct {
+		do   func(g *rig)
+		want string
+	}{
+		"a guest that said yes": {func(g *rig) { g.answer(2, "guest/100", nil) }, "its shutdown was accepted, and it still runs"},
+		"a guest that refused":  {func(g *rig) { g.answer(2, "guest/100", errors.New("500 no")) }, "500 no"},
+		"a guest whose shutdown failed and was told again": {func(g *rig) {
+			g.answer(2, "guest/100", nil)
+			g.see(3, "guest/100", shutdown.Sight{Running: true, Failed: "VM is locked (backup)"})
+			g.next(5)
+			g.answer(5, "guest/100", nil)
+		}, "VM is locked (backup); it was told again, and still runs"},
+		"a guest that is mute": {func(g *rig) {}, "no answer"},
+		"a guest whose node's API is closed": {func(g *rig) {
+			g.answer(2, "guest/100", nil)
+			g.see(110, "guest/100", shutdown.Sight{Running: true, Closed: true})
+		}, "it is not yet seen to be off"},
+	} {
+		g := start(t, plan(), false)
+		g.next(0)
+		g.answer(1, "listing/pve1", nil, 100)
+		g.answer(1, "listing/pve2", nil)
+		g.answer(1, "listing/nas", nil)
+		g.next(1)
+		c.do(g)
+		g.next(120)
+		why := ""
+		for _, e := range g.events {
+			if e.Type == shutdown.Late {
+				why = e.Why
+			}
+		}
+		if why != c.want {
+			t.Errorf("%s: %q, want %q", name, why, c.want)
+		}
+	}
+}
+
+// TestS4_AGuestsNodeThatIsOff: what was told and cannot be asked any more is down with its
+// node, by the same evidence.
+func TestS4_AGuestsNodeThatIsOff(t *testing.T) {
+	begun := func() *rig {
+		g := start(t, plan(), false)
+		g.next(0)
+		g.answer(1, "listing/pve1", nil, 100)
+		g.next(1)
+		g.answer(2, "guest/100", nil)
+		return g
+	}
+	closed := func(silence *time.Duration) shutdown.Sight {
+		return shutdown.Sight{Running: true, Closed: true, SilentFor: silence}
+	}
+	g := begun()
+	g.want(g.see(10, "guest/100", closed(silent(4*time.Second))), "")
+	g.want(g.see(11, "guest/100", closed(silent(5*time.Second))), "down guest/100")
+	g = begun() // without an agent
+	g.want(g.see(10, "guest/100", closed(nil)), "")
+	g.want(g.see(39, "guest/100", shutdown.Sight{Running: true}), "") // it was the network
+	g.want(g.see(41, "guest/100", closed(nil)), "")
+	g.want(g.see(70, "guest/100", closed(nil)), "")
+	g.want(g.see(71, "guest/100", closed(nil)), "down guest/100")
+}
