@@ -28,7 +28,10 @@
 // without a battery-backed clock it can't tell how long it was away. Should it be the
 // outage, then the brain has heard the UPS on battery and fall silent, and acts on it; a
 // house with power that is shut down would be the worse mistake.
-// An outage is over once every UPS that was on battery was heard to be on mains.
+// An outage is over once every UPS that was on battery was heard to be on mains, or has not
+// been heard for so long that its battery is empty, or it is another one: half an hour more
+// than its runtime, or than another half an hour. A process that has not listened for all
+// that time cannot tell, and the outage goes on.
 //
 // It is pure: no clock, network, disk, log or randomness.
 package guardian

@@ -47,6 +47,8 @@ const (
 	// OnBattery and OnMains: what a UPS, the event's target, was last heard to be on.
 	OnBattery shutdown.EventType = "on_battery"
 	OnMains   shutdown.EventType = "on_mains"
+	// Gone: a UPS that was on battery was not heard for so long that it says nothing any more.
+	Gone shutdown.EventType = "gone"
 	// EpochSeen: the brain has named an epoch that is above all before.
 	EpochSeen shutdown.EventType = "epoch_seen"
 )
@@ -61,9 +63,11 @@ type Guardian struct {
 	Epoch shutdown.Epoch
 
 	seen     shutdown.Epoch    // the highest that the brain has named
+	fresh    uint64            // the lowest counter of a run that was not begun when the mains were last known to be there
 	readings map[string]heard  // of each UPS whose supply was heard since Resumed
 	out      map[string]Outage // UPSes that were on battery when last heard
 	silent   time.Time         // since when nothing is heard of those of out without a reading; zero: they must be heard first
+	listens  time.Time         // since when this process hears whoever speaks
 	turned   time.Time         // the last Tick
 	holds    time.Time         // since when S2's reason has held; zero: it does not
 	brain    time.Time         // the brain's last word that it acts; good if not earlier than holds
@@ -91,7 +95,7 @@ func (g *Guardian) Restore(e Event) {
 			o.Transfer = *e.Transfer
 		}
 		g.out[e.Event.Target] = o
-	case e.Event.Type == OnMains:
+	case e.Event.Type == OnMains || e.Event.Type == Gone:
 		delete(g.out, e.Event.Target)
 	case e.Event.Type == EpochSeen:
 		g.heed(e.Epoch)
@@ -118,13 +122,17 @@ func (g *Guardian) heed(e shutdown.Epoch) {
 	}
 }
 
+// unused is the lowest counter of an epoch of the brain's that is not known yet. The Pi's own
+// run was begun above all that were.
+func (g *Guardian) unused() uint64 { return max(g.seen.Counter+1, g.Epoch.Counter) }
+
 // NextDeadline is when Tick should be called if nothing happens; zero: never.
 func (g *Guardian) NextDeadline() time.Time { return g.wake }
 
 // Resumed forgets what only holds while the process runs: after a restart or a pause the
 // UPS must be heard again, and the brain has its patience anew.
 func (g *Guardian) Resumed(now time.Time) []Event {
-	g.holds = time.Time{}
+	g.holds, g.listens = time.Time{}, now
 	clear(g.readings)
 	g.listen(now)
 	if g.open() && !g.orders.Armed {
@@ -178,7 +186,7 @@ func (g *Guardian) mandated(now time.Time, epoch shutdown.Epoch, run shutdown.St
 	case shutdown.Advancing, shutdown.Disarmed:
 		g.brain = now
 	case shutdown.HasEnded, shutdown.Stopped:
-		if !g.done {
+		if !g.done && epoch.Counter >= g.fresh { // a run of an outage before says nothing about this one
 			es = g.note(epoch, shutdown.Event{Type: BrainDone, At: now, Why: "the brain's run: " + string(run)})
 		}
 	}
@@ -189,16 +197,21 @@ func (g *Guardian) mandated(now time.Time, epoch shutdown.Epoch, run shutdown.St
 // says nothing: a Pi that has just booted hears apcupsd before apcupsd hears the UPS.
 func (g *Guardian) Reported(now time.Time, ups string, r power.Reading) []Event {
 	var es []Event
-	if r.Supply != power.Unknown {
+	if r.Supply != power.Unknown && !g.tooOld(now, r) {
 		g.readings[ups] = heard{r, now}
 		es = g.mark(now, ups, r)
 	}
 	if !g.mains() {
 		return append(es, g.Tick(now)...)
 	}
-	g.holds, g.wake = time.Time{}, time.Time{}
+	return append(es, g.powerBack(now, "the power is back")...)
+}
+
+// powerBack ends what an outage began.
+func (g *Guardian) powerBack(now time.Time, why string) (es []Event) {
+	g.holds, g.wake, g.fresh = time.Time{}, time.Time{}, g.unused()
 	if g.open() {
-		es = append(es, g.apply(g.Run.Abort(now, "the power is back"))...)
+		es = g.apply(g.Run.Abort(now, why))
 	}
 	if g.done {
 		es = append(es, g.note(g.Epoch, shutdown.Event{Type: OutageOver, At: now})...)
@@ -219,12 +232,21 @@ func (g *Guardian) Seen(now time.Time, target string, s shutdown.Sight) []Event 
 	if g.Run == nil {
 		return nil
 	}
-	return append(g.apply(g.Run.Seen(now, target, s)), g.Tick(now)...)
+	es := g.Run.Seen(now, target, s)
+	if !g.goesOn(now) {
+		es = shutdown.WithoutCommands(es)
+	}
+	return append(g.apply(es), g.Tick(now)...)
 }
 
 // Tick is the passing of time. A reading ages with it; the Pi polls the UPS each second
 // and reports also that it could not.
 func (g *Guardian) Tick(now time.Time) []Event {
+	es := g.forgetGone(now)
+	return append(es, g.tick(now)...)
+}
+
+func (g *Guardian) tick(now time.Time) []Event {
 	g.wake, g.turned = time.Time{}, now
 	if g.open() {
 		if g.goesOn(now) {

@@ -19,6 +19,9 @@ const awayAtMost = 5 * time.Minute
 func (g *Guardian) Restarted(now, lived time.Time, upses []string) []Event {
 	maps.DeleteFunc(g.out, func(ups string, _ Outage) bool { return !slices.Contains(upses, ups) })
 	g.silent, g.turned = lived, lived
+	if len(g.out) == 0 { // the mains were there when last heard
+		g.fresh = g.unused()
+	}
 	return g.Resumed(now)
 }
 
@@ -79,13 +82,16 @@ func (g *Guardian) onBattery(epoch shutdown.Epoch, ups string, o Outage) []Event
 
 // mains reports whether every UPS that was heard is on mains, and none has been on battery
 // since it was last heard to be on mains, by whatever process.
-func (g *Guardian) mains() bool {
+func (g *Guardian) mains() bool { return len(g.readings) > 0 && g.calm() }
+
+// calm is mains for who knows that nothing is heard.
+func (g *Guardian) calm() bool {
 	for _, r := range g.readings {
 		if r.Supply != power.Mains {
 			return false
 		}
 	}
-	return len(g.readings) > 0 && len(g.out) == 0
+	return len(g.out) == 0
 }
 
 // goesOn reports whether an open run may: a UPS says so, or is lost on battery.

@@ -50,6 +50,7 @@ type history struct {
 	over    bool           // the brain's run of this outage is over
 	highest uint64         // epoch counter, of all that was begun
 	named   uint64         // by the brain
+	fresh   uint64         // the lowest counter that was not known when the mains were last heard of
 	out     bool           // the UPS was on battery when last heard, by whatever process
 	lost    time.Time      // when its silence is danger; zero: it must be heard
 }
@@ -115,6 +116,7 @@ func (h *history) report(r power.Reading) {
 	case power.Unknown:
 	case power.Mains:
 		h.reading, h.runs, h.over, h.word, h.out = &r, 0, false, time.Time{}, false
+		h.fresh = max(h.named+1, h.highest)
 	default:
 		h.reading, h.out = &r, h.out || r.OnBattery() || r.LowFor != nil
 	}
@@ -126,7 +128,7 @@ func (h *history) mandate(t *rapid.T) {
 	state := rapid.SampledFrom([]shutdown.State{shutdown.None, shutdown.Begun, shutdown.Advancing, shutdown.HasEnded,
 		shutdown.Stopped, shutdown.Disarmed}).Draw(t, "state")
 	h.named = max(h.named, epoch.Counter)
-	h.over = h.over || h.reason() && (state == shutdown.HasEnded || state == shutdown.Stopped)
+	h.over = h.over || epoch.Counter >= h.fresh && h.reason() && (state == shutdown.HasEnded || state == shutdown.Stopped)
 	if state == shutdown.Advancing && h.reason() {
 		h.word = h.now
 	}
@@ -209,7 +211,10 @@ func (h *history) crash(t *rapid.T) {
 }
 
 func (h *history) begin(lived time.Time) {
-	h.g = guardian.New("pi")
+	h.g, h.fresh = guardian.New("pi"), 0
+	if !h.out {
+		h.fresh = max(h.named+1, h.highest)
+	}
 	h.check(h.g.Order(h.now, h.orders))
 	for _, e := range h.disk {
 		h.g.Restore(e)

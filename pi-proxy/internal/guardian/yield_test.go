@@ -92,3 +92,18 @@ func TestG5_ABrainThatForgotItsEpochDisarmsNothing(t *testing.T) {
 		t.Error("one that remembers is not heeded")
 	}
 }
+
+// TestG2_ARunThatMissedTheMainsSaysNothingOfTheNextOutage: the brain did not hear that they
+// were back, and its run goes on; what came up meanwhile is told again.
+func TestG2_ARunThatMissedTheMainsSaysNothingOfTheNextOutage(t *testing.T) {
+	for _, state := range []shutdown.State{shutdown.HasEnded, shutdown.Stopped} {
+		h := newHouse(t, orders())
+		h.cut()
+		h.pass(15, shutdown.Advancing)
+		h.now = h.now.Add(time.Second)
+		h.report(mains())
+		h.cut()
+		h.pass(25, state)
+		h.beganAt(20 * time.Second)
+	}
+}

@@ -1,0 +1,55 @@
+package guardian
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// longestWait is what is added to a battery's runtime before a UPS out of reach counts as gone,
+// and the runtime of one that did not tell it. The brain goes by the same.
+const longestWait = 30 * time.Minute
+
+// goneAfter is for how long nothing may be heard of a UPS on battery for that to say anything
+// still: its battery is empty by then, or it is another one.
+func goneAfter(r power.Reading) time.Duration {
+	left := longestWait
+	if r.Runtime != nil {
+		left = max(left, r.Runtime.Duration())
+	}
+	return left + longestWait
+}
+
+// tooOld reports whether a reading is of a UPS that is gone: only one who listened for all
+// that time can say so.
+func (g *Guardian) tooOld(now time.Time, r power.Reading) bool {
+	after := goneAfter(r)
+	return r.LostFor != nil && r.LostFor.Duration() >= after && now.Sub(g.listens) >= after
+}
+
+// forgetGone lets UPSes that were last heard on battery no longer count as that once they are
+// gone: unplugged, renamed or replaced, or without an apcupsd. They would hold their outage
+// open for good, and keep the next one from its run.
+func (g *Guardian) forgetGone(now time.Time) (es []Event) {
+	why := ""
+	for _, ups := range slices.Sorted(maps.Keys(g.out)) {
+		last := power.Reading{Supply: power.Battery, LostFor: new(power.InSeconds(now.Sub(g.listens)))}
+		if h, ok := g.readings[ups]; ok {
+			last = h.Lost(now.Sub(h.at))
+		}
+		if !g.tooOld(now, last) {
+			continue
+		}
+		delete(g.readings, ups)
+		why = fmt.Sprintf("nothing has been heard of %s for %s; it no longer counts as on battery", ups, power.Spell(last.LostFor.Duration()))
+		es = append(es, g.note(g.Epoch, shutdown.Event{Type: Gone, Target: ups, At: now, Why: why})...)
+	}
+	if why != "" && g.calm() {
+		es = append(es, g.powerBack(now, why)...)
+	}
+	return es
+}

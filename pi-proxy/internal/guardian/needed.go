@@ -1,0 +1,41 @@
+package guardian
+
+import (
+	"slices"
+
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// Needed are the places of those events that restore the same guardian as all of them do:
+// without what a later one has overtaken.
+func Needed(es []Event) (places []int) {
+	highest := -1 // of those that name an epoch of the brain's
+	for i, e := range es {
+		switch e.Event.Type {
+		case EpochSeen, BrainDone, Yielded:
+			if highest < 0 || e.Epoch.Compare(es[highest].Epoch) > 0 {
+				highest = i
+			}
+		}
+	}
+	supply, done := map[string]bool{}, false // what a later event has said
+	for i, e := range slices.Backward(es) {
+		overtaken := false
+		switch e.Event.Type {
+		case OnBattery, OnMains, Gone:
+			overtaken = supply[e.Event.Target]
+			supply[e.Event.Target] = true
+		case EpochSeen:
+			overtaken = true
+		case BrainDone, Yielded, OutageOver:
+			overtaken, done = done, true
+		case shutdown.Began:
+			done = true
+		}
+		if !overtaken || i == highest {
+			places = append(places, i)
+		}
+	}
+	slices.Reverse(places)
+	return places
+}
