@@ -12,7 +12,7 @@ import (
 )
 
 // recorded are the statuses of testdata/recorded.csv by situation.
-func recorded(t *testing.T) map[string]Status {
+func recorded(t testing.TB) map[string]Status {
 	t.Helper()
 	f, err := os.Open("testdata/recorded.csv")
 	if err != nil {
@@ -101,6 +101,10 @@ func TestU6_ImpossibleReadingsAreRefused(t *testing.T) {
 		"lost is NaN":       {Supply: Battery, LostFor: &nan},
 		"lost is infinite":  {Supply: Battery, LostFor: new(Seconds(math.Inf(1)))},
 		"impossible status": {Supply: Battery, Status: Status{Charge: new(2.5)}},
+		"held charge 250 %": {Supply: Battery, Course: &Course{Charge: new(2.5)}},
+		"held runtime NaN":  {Supply: Battery, Course: &Course{Runtime: &nan}},
+		"negative estimate": {Supply: Battery, Course: &Course{Seen: new(Seconds(-1))}},
+		"endless estimate":  {Supply: Battery, Course: &Course{Seen: new(Seconds(math.Inf(1)))}},
 	}
 	for name, r := range bad {
 		if r.Validate() == nil {
@@ -120,7 +124,7 @@ func TestU6_AbsentIsNotZeroOnTheWire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, absent := range []string{"charge", "runtime", "lost", "low", "transfers", "stale", "limit"} {
+	for _, absent := range []string{"charge", "runtime", "lost", "low", "transfers", "stale", "limit", "course"} {
 		if strings.Contains(string(b), absent) {
 			t.Errorf("%s in %s", absent, b)
 		}
@@ -150,5 +154,23 @@ func TestSpell(t *testing.T) {
 		if got := Spell(d); got != want {
 			t.Errorf("Spell(%v) = %q, want %q", d, got, want)
 		}
+	}
+}
+
+func TestU6_ImpossibleNumbersAreLeftOut(t *testing.T) {
+	nan := math.NaN()
+	s := Status{Flags: OnBattery, Charge: &nan, Runtime: new(Seconds(math.Inf(1))), Load: new(9.0), LineVolts: new(-1.0), Transfers: new(-1),
+		Stale: new(Seconds(-2)), LimitCharge: new(2.0), LimitRuntime: new(Seconds(-1)), LimitBattery: new(Seconds(nan)), LastTransfer: "x"}
+	if got := s.Possible(); got != (Status{Flags: OnBattery, LastTransfer: "x"}) {
+		t.Errorf("left: %+v", got)
+	}
+	for name, s := range recorded(t) {
+		if s.Possible() != s {
+			t.Errorf("recorded %s lost something", name)
+		}
+	}
+	good := Status{Charge: new(0.5), Runtime: new(Seconds(-1))}
+	if got := new(Tracker).Observe(time.Unix(0, 0), Status{Flags: OnBattery, Charge: good.Charge, Runtime: good.Runtime}); got.Charge == nil || got.Runtime != nil {
+		t.Errorf("one bad number cost the others, or stayed: %+v", got)
 	}
 }

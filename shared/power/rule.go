@@ -3,6 +3,7 @@ package power
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -40,7 +41,7 @@ type Verdict struct {
 	Urgent bool   // little time: a low battery, or less runtime than the plan needs
 	Reason string // a sentence's end: "the power has been out for 10 s"
 	// In is how long until the verdict turns to Start by the passing of time alone,
-	// and Never if it does not.
+	// and Never if it does not, or has.
 	In time.Duration
 }
 
@@ -50,55 +51,118 @@ const Fresh = 3 * time.Second
 // Never is the In of a verdict that no passing of time changes.
 const Never = time.Duration(-1)
 
+// halfFull is the charge under which a battery has been used for real, and a short runtime
+// needs no second look.
+const halfFull = 0.5
+
+// leastOut is how long a battery must have been in use for its charge to count: a blip is no reason.
+const leastOut = 2 * time.Second
+
 // Decide applies the policy to a reading. need is what the plan takes from its first
 // command to its last machine down.
 func (p Policy) Decide(r Reading, need time.Duration) Verdict {
-	v := Verdict{In: Never}
+	return p.foresee(p.turns(r), func(d time.Duration) Verdict { return p.judge(r, d, need) })
+}
+
+// turns is after how long each passing of time may change what is judged of a reading.
+func (p Policy) turns(r Reading) []time.Duration {
+	at := []time.Duration{p.RideThrough - r.For.Duration(), leastOut - r.For.Duration(), selfTestLongest - r.For.Duration()}
+	if r.LowFor != nil {
+		at = append(at, p.LowFor-r.LowFor.Duration())
+	}
+	if r.LostFor != nil {
+		at = append(at, p.LostFor-r.LostFor.Duration(), Fresh+1-r.LostFor.Duration())
+	}
+	return at
+}
+
+// foresee is the verdict of now, with when it turns to Start at one of the given times.
+func (p Policy) foresee(turns []time.Duration, judge func(time.Duration) Verdict) Verdict {
+	v := judge(0)
+	v.In = Never
+	if v.Start {
+		return v
+	}
+	slices.Sort(turns)
+	for _, d := range turns {
+		if d > 0 && judge(d).Start {
+			v.In = d
+			return v
+		}
+	}
+	return v
+}
+
+// judge is the verdict on a reading if nothing else is heard for d; it leaves In alone.
+func (p Policy) judge(r Reading, d time.Duration, need time.Duration) (v Verdict) {
+	out := r.For.Duration() + d
+	// A self-test that lasts too long to be one was an outage from its start.
+	battery := r.Supply == Battery || r.Supply == SelfTest && out >= selfTestLongest
 	low := r.LowFor != nil && r.Supply != Mains
-	if r.Supply == SelfTest { // once it lasts too long to be one, it was an outage from its start
-		v.sooner(max(selfTestLongest, p.RideThrough) - r.For.Duration())
-	}
-	if !low && r.Supply != Battery {
+	if !low && !battery {
 		return v
 	}
-	if r.LostFor != nil && r.LostFor.Duration() > Fresh { // what is not fresh starts nothing but this
-		if r.LostFor.Duration() >= p.LostFor {
+	if r.LostFor != nil {
+		switch lost := r.LostFor.Duration() + d; {
+		case lost >= p.LostFor:
 			return Verdict{Start: true, Reason: fmt.Sprintf("the UPS was on battery when it fell silent %s ago", Spell(p.LostFor))}
+		case lost > Fresh: // what is not fresh starts nothing but this
+			return v
 		}
-		v.sooner(p.LostFor - r.LostFor.Duration())
+	}
+	if low && r.LowFor.Duration()+d >= p.LowFor {
+		return Verdict{Start: true, Urgent: true, Reason: fmt.Sprintf("the UPS has called its battery low for %s", Spell(p.LowFor))}
+	}
+	if !battery {
 		return v
 	}
-	if low {
-		if r.LowFor.Duration() >= p.LowFor {
-			return Verdict{Start: true, Urgent: true, Reason: fmt.Sprintf("the UPS has called its battery low for %s", Spell(p.LowFor))}
-		}
-		v.sooner(p.LowFor - r.LowFor.Duration())
-	}
-	if r.Supply != Battery {
-		return v
-	}
-	if r.For.Duration() >= p.RideThrough {
-		return Verdict{Start: true, Urgent: p.short(r, need), Reason: fmt.Sprintf("the power has been out for %s", Spell(r.For.Duration()))}
-	}
-	v.sooner(p.RideThrough - r.For.Duration())
-	if p.short(r, need) {
-		return Verdict{Start: true, Urgent: true, Reason: fmt.Sprintf("the battery lasts for %s and the shutdown needs %s",
-			Spell(r.Runtime.Duration()), Spell(need+p.RuntimeMargin))}
-	}
-	if r.Charge != nil && *r.Charge < p.ChargeFloor {
+	short := p.short(r, need)
+	switch {
+	case out >= p.RideThrough:
+		return Verdict{Start: true, Urgent: short != "", Reason: fmt.Sprintf("the power has been out for %s", Spell(out))}
+	case short != "":
+		return Verdict{Start: true, Urgent: true, Reason: short}
+	case r.flat(p.ChargeFloor) && (low || out >= leastOut):
 		return Verdict{Start: true, Reason: fmt.Sprintf("the battery is down to %.0f percent", *r.Charge*100)}
 	}
 	return v
 }
 
-func (p Policy) short(r Reading, need time.Duration) bool {
-	return r.Runtime != nil && r.LostFor == nil && r.Runtime.Duration() < need+p.RuntimeMargin
+// short says why the battery will not last for the plan and its margin; empty if it may. The
+// smaller counts of what the UPS says and what the fall of its charge shows.
+func (p Policy) short(r Reading, need time.Duration) string {
+	if r.LostFor != nil {
+		return ""
+	}
+	need += p.RuntimeMargin
+	if told := r.told(); told != nil && told.Duration() < need {
+		return fmt.Sprintf("the battery lasts for %s and the shutdown needs %s", Spell(told.Duration()), Spell(need))
+	}
+	if r.Course == nil || r.Charge == nil || r.Course.Seen == nil || r.Course.Seen.Duration() >= need {
+		return ""
+	}
+	seen := *r.Course.Seen
+	return fmt.Sprintf("the charge falls by %.0f percent a minute, so the battery lasts for %s and the shutdown needs %s",
+		*r.Charge*100*60/max(float64(seen), 1), Spell(seen.Duration()), Spell(need))
 }
 
-func (v *Verdict) sooner(d time.Duration) {
-	if v.In == Never || d < v.In {
-		v.In = max(d, 0)
+// told is the runtime that the UPS tells, once it is no odd answer: it has held, or the UPS
+// calls its battery low too, or a charge that has held says the same.
+func (r Reading) told() *Seconds {
+	c := r.Course
+	if c == nil || r.Runtime == nil || r.LowFor != nil || c.Charge != nil && *c.Charge < halfFull {
+		return r.Runtime
 	}
+	return c.Runtime
+}
+
+// flat reports whether the charge is under a floor, and that is no odd answer either.
+func (r Reading) flat(floor float64) bool {
+	if r.Charge == nil || *r.Charge >= floor {
+		return false
+	}
+	c := r.Course
+	return c == nil || r.LowFor != nil || c.Charge != nil && *c.Charge < floor
 }
 
 // Spell writes a duration as people say it: "10 s", "3 min", "1 h 20 min".

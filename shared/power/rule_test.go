@@ -48,6 +48,12 @@ func TestS2_Rule(t *testing.T) {
 			start: true, reason: "down to 19 percent"},
 		{name: "no charge on mains", policy: patient, r: Reading{Supply: Mains, Status: Status{Charge: new(0.0)}}, in: Never},
 
+		{name: "charge under the floor in a blip", policy: patient,
+			r: Reading{Supply: Battery, For: 1.5, Status: Status{Charge: new(0.05), Runtime: &long}}, in: 500 * time.Millisecond},
+		{name: "charge under the floor in a blip, and low", policy: patient,
+			r:     Reading{Supply: Battery, For: 1, LowFor: new(Seconds(1)), Status: Status{Charge: new(0.05), Runtime: &long}},
+			start: true, reason: "down to 5 percent"},
+
 		{name: "low for 9 s", policy: patient, r: Reading{Supply: Battery, For: 9, LowFor: new(Seconds(9))}, in: time.Second},
 		{name: "low for 10 s", policy: patient, r: Reading{Supply: Battery, For: 9, LowFor: new(Seconds(10))},
 			start: true, urgent: true, reason: "low for 10 s"},
@@ -71,6 +77,63 @@ func TestS2_Rule(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) { checkVerdict(t, c.policy.Decide(c.r, need), c.start, c.urgent, c.reason, c.in) })
+	}
+}
+
+// TestS2_WhatTheAnswersSayTogether outweighs the last of them.
+func TestS2_WhatTheAnswersSayTogether(t *testing.T) {
+	const need = 3 * time.Minute // and 2 min of margin
+	patient := DefaultPolicy()
+	patient.RideThrough = time.Hour
+	s := func(n float64) *Seconds { return new(Seconds(n)) }
+	for name, c := range map[string]struct {
+		charge, runtime float64 // of the last answer; negative was not told
+		course          Course
+		low             *Seconds
+		start, urgent   bool
+		reason          string
+	}{
+		"runtime not held yet":           {1, 60, Course{}, nil, false, false, ""},
+		"runtime not held, and low":      {1, 60, Course{}, s(0), true, true, "lasts for 60 s and the shutdown needs 5 min"},
+		"runtime not held, charge was":   {0.4, 60, Course{Charge: new(0.49)}, nil, true, true, "lasts for 60 s"},
+		"runtime not held, charge half":  {0.4, 60, Course{Charge: new(0.5)}, nil, false, false, ""},
+		"runtime not held, charge new":   {0.4, 60, Course{}, nil, false, false, ""},
+		"runtime held":                   {1, 60, Course{Runtime: s(61)}, nil, true, true, "lasts for 61 s and the shutdown needs 5 min"},
+		"runtime held just under":        {1, 60, Course{Runtime: s(299)}, nil, true, true, "lasts for 4 min"},
+		"runtime held at enough":         {1, 60, Course{Runtime: s(300)}, nil, false, false, ""},
+		"runtime held, but not told now": {1, -1, Course{Runtime: s(61)}, nil, false, false, ""},
+		"charge not held yet":            {0.1, -1, Course{}, nil, false, false, ""},
+		"charge held":                    {0.1, -1, Course{Charge: new(0.19)}, nil, true, false, "down to 10 percent"},
+		"charge held at the floor":       {0.1, -1, Course{Charge: new(0.2)}, nil, false, false, ""},
+		"charge not held, and low":       {0.1, -1, Course{}, s(0), true, false, "down to 10 percent"},
+		"charge held, but not told now":  {-1, -1, Course{Charge: new(0.1)}, nil, false, false, ""},
+		"falls faster than told": {0.6, 2400, Course{Runtime: s(2400), Seen: s(180)}, nil, true, true,
+			"the charge falls by 20 percent a minute, so the battery lasts for 3 min and the shutdown needs 5 min"},
+		"falls, but for long enough":       {0.6, 2400, Course{Runtime: s(2400), Seen: s(300)}, nil, false, false, ""},
+		"falls slower than told":           {0.6, 60, Course{Runtime: s(60), Seen: s(2000)}, nil, true, true, "the battery lasts for 60 s and"},
+		"falls, and no runtime is told":    {0.6, -1, Course{Seen: s(120)}, nil, true, true, "falls by 30 percent a minute"},
+		"has fallen to nothing":            {0, -1, Course{Seen: s(0)}, nil, true, true, "falls by 0 percent a minute, so the battery lasts for 0 s"},
+		"falls, but the charge is not now": {-1, 2400, Course{Runtime: s(2400), Seen: s(120)}, nil, false, false, ""},
+	} {
+		r := Reading{Supply: Battery, For: 30, LowFor: c.low, Course: &c.course}
+		if c.charge >= 0 {
+			r.Charge = &c.charge
+		}
+		if c.runtime >= 0 {
+			r.Runtime = s(c.runtime)
+		}
+		v := patient.Decide(r, need)
+		if v.Start != c.start || v.Urgent != c.urgent || !strings.Contains(v.Reason, c.reason) || (v.Reason == "") == c.start {
+			t.Errorf("%s: %+v", name, v)
+		}
+		r.For = Seconds(3600)
+		if v := patient.Decide(r, need); !v.Start || v.Urgent != c.urgent || !strings.Contains(v.Reason, "out for 1 h") {
+			t.Errorf("%s, ridden through: %+v", name, v)
+		}
+		r.For, r.LostFor = 30, s(2)
+		if v := patient.Decide(r, need); v.Urgent {
+			t.Errorf("%s, not heard for 2 s: %+v", name, v)
+		}
 	}
 }
 

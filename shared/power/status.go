@@ -35,7 +35,9 @@ func (f Flags) Has(want Flags) bool { return f&want == want }
 type Seconds float64
 
 // Duration converts to a time.Duration.
-func (s Seconds) Duration() time.Duration { return time.Duration(float64(s) * float64(time.Second)) }
+func (s Seconds) Duration() time.Duration {
+	return time.Duration(math.Round(float64(s) * float64(time.Second)))
+}
 
 // InSeconds converts a time.Duration for the wire.
 func InSeconds(d time.Duration) Seconds { return Seconds(d.Seconds()) }
@@ -114,4 +116,25 @@ func (s Status) Validate() error {
 		return fmt.Errorf("transfers: %d cannot be negative", *s.Transfers)
 	}
 	return nil
+}
+
+// Possible is the status without the numbers that cannot be. Garbage from the unit passes
+// apcupsd unchanged, and one bad number must not cost the others.
+func (s Status) Possible() Status {
+	keep(&s.Charge, func(v *float64) Status { return Status{Charge: v} })
+	keep(&s.Runtime, func(v *Seconds) Status { return Status{Runtime: v} })
+	keep(&s.Load, func(v *float64) Status { return Status{Load: v} })
+	keep(&s.LineVolts, func(v *float64) Status { return Status{LineVolts: v} })
+	keep(&s.Transfers, func(v *int) Status { return Status{Transfers: v} })
+	keep(&s.Stale, func(v *Seconds) Status { return Status{Stale: v} })
+	keep(&s.LimitCharge, func(v *float64) Status { return Status{LimitCharge: v} })
+	keep(&s.LimitRuntime, func(v *Seconds) Status { return Status{LimitRuntime: v} })
+	keep(&s.LimitBattery, func(v *Seconds) Status { return Status{LimitBattery: v} })
+	return s
+}
+
+func keep[T any](v **T, in func(*T) Status) {
+	if in(*v).Validate() != nil {
+		*v = nil
+	}
 }

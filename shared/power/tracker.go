@@ -27,7 +27,8 @@ type Reading struct {
 	Status
 	Supply Supply `json:"supply"`
 	// For is how long the supply has been this one; for Battery it counts from
-	// the first answer that said so, also if that was first taken for a self-test.
+	// the first answer that said so, also if that was first taken for a self-test,
+	// but not from a calibration's start.
 	For Seconds `json:"for_s"`
 	// LowFor is how long the UPS has called its battery low while running on it.
 	LowFor *Seconds `json:"low_for_s,omitempty"`
@@ -35,6 +36,9 @@ type Reading struct {
 	// not answer, or has itself lost the UPS, or answers without saying which
 	// supply it is. Supply and For then say what was last known.
 	LostFor *Seconds `json:"lost_for_s,omitempty"`
+	// Course is what the answers say together. A reading without it, as of a Pi of before
+	// there was one, has its numbers taken as they are. Brains of then refuse one with it.
+	Course *Course `json:"course,omitempty"`
 }
 
 // Aged is the reading as it stands d later if nothing else was heard since.
@@ -80,6 +84,11 @@ func (r Reading) Validate() error {
 			return errFor
 		}
 	}
+	if r.Course != nil {
+		if err := r.Course.Validate(); err != nil {
+			return err
+		}
+	}
 	return r.Status.Validate()
 }
 
@@ -95,6 +104,7 @@ type Tracker struct {
 	mainsXfer *int   // NUMXFERS while last on mains
 	mainsXOn  string // XONBATT while last on mains
 	before    *outage
+	course    course
 }
 
 // outage is a time on battery that an earlier process saw the beginning of.
@@ -107,8 +117,9 @@ type outage struct {
 // of the same transfer still, the time on battery counts from since.
 func (t *Tracker) Resume(since time.Time, of Transfer) { t.before = &outage{since, of} }
 
-// Observe takes an answer that arrived at now.
+// Observe takes an answer that arrived at now. Numbers in it that cannot be are left out.
 func (t *Tracker) Observe(now time.Time, s Status) Reading {
+	s = s.Possible()
 	certain := s.Flags&(Online|OnBattery) != 0 && !s.Flags.Has(CommLost)
 	if !certain {
 		if s.Flags.Has(CommLost) {
@@ -118,6 +129,10 @@ func (t *Tracker) Observe(now time.Time, s Status) Reading {
 	}
 	t.last = s
 	t.lostSince = time.Time{}
+	if t.supply == Calibrates && !s.Flags.Has(Calibration) { // its end may look like an outage for an answer
+		t.battSince, t.course = time.Time{}, course{}
+	}
+	t.course.add(now, s)
 	before := t.before
 	t.before = nil
 	if before != nil && s.Flags.Has(OnBattery) && before.of.Same(s.Transfer()) && before.since.Before(now) {
@@ -186,7 +201,7 @@ func (t *Tracker) become(now time.Time, s Supply) {
 }
 
 func (t *Tracker) reading(now time.Time) Reading {
-	r := Reading{Status: t.last, Supply: t.supply}
+	r := Reading{Status: t.last, Supply: t.supply, Course: t.course.at(now)}
 	if t.supply == "" {
 		r.Supply = Unknown
 	} else {

@@ -268,3 +268,23 @@ func TestU2_TimeOnBatteryOutlivesTheProcess(t *testing.T) {
 		t.Errorf("after mains it counts from %v ago", r.For.Duration())
 	}
 }
+
+// TestS2_ARestartedPiBelievesNoSingleAnswer: the time on battery goes on, but what the UPS
+// told before is not known any more.
+func TestS2_ARestartedPiBelievesNoSingleAnswer(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	patient := DefaultPolicy()
+	patient.RideThrough = time.Hour
+	at := "2026-11-21 19:02:11 +0000"
+	var tr Tracker
+	tr.Resume(now.Add(-time.Minute), Transfer{nil, at})
+	odd := Status{Flags: OnBattery, OnBatteryAt: at, Charge: new(0.9), Runtime: new(Seconds(10))}
+	r := tr.Observe(now, odd)
+	if v := patient.Decide(r, time.Minute); v.Start || r.For.Duration() != time.Minute {
+		t.Errorf("%+v after %s on battery", v, r.For.Duration())
+	}
+	tr.Observe(now.Add(time.Second), odd)
+	if v := patient.Decide(tr.Observe(now.Add(2*time.Second), odd), time.Minute); !v.Start {
+		t.Errorf("%+v though it holds", v)
+	}
+}

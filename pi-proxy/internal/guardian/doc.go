@@ -18,7 +18,8 @@
 // What counts is not that the brain lives but that it acts: its word "advancing" means
 // that a machine accepted a command within the last 10 s. Its words "ended" and
 // "stopped" hold until the mains are back, as does what the Pi itself has begun: no
-// outage has two runs. A disarmed plan is never begun.
+// outage has two runs. Of a run that was begun before the mains were last there they say
+// nothing: a brain that missed them goes on with it. A disarmed plan is never begun.
 // Whoever begins raises the epoch's counter, and the holder of a lower one only watches.
 //
 // After a restart the UPS must be heard before anything is sent. If it was on battery and

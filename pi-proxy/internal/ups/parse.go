@@ -48,7 +48,7 @@ func (a answer) status() (power.Status, error) {
 	s.OnBatteryAt = text(f["XONBATT"])
 	s.SelfTest = text(f["SELFTEST"])
 	s.Model = text(f["MODEL"])
-	return possible(s), nil
+	return s.Possible(), nil
 }
 
 // unread recognises the answers of an apcupsd that has just started: for up to two
@@ -175,27 +175,6 @@ func span(v string) *power.Seconds {
 		return nil
 	}
 	return new(power.Seconds(*n))
-}
-
-// possible drops the numbers that cannot be: garbage from the unit passes apcupsd
-// unchanged, and one bad number must not cost the others.
-func possible(s power.Status) power.Status {
-	keep(&s.Charge, func(v *float64) power.Status { return power.Status{Charge: v} })
-	keep(&s.Runtime, func(v *power.Seconds) power.Status { return power.Status{Runtime: v} })
-	keep(&s.Load, func(v *float64) power.Status { return power.Status{Load: v} })
-	keep(&s.LineVolts, func(v *float64) power.Status { return power.Status{LineVolts: v} })
-	keep(&s.Transfers, func(v *int) power.Status { return power.Status{Transfers: v} })
-	keep(&s.Stale, func(v *power.Seconds) power.Status { return power.Status{Stale: v} })
-	keep(&s.LimitCharge, func(v *float64) power.Status { return power.Status{LimitCharge: v} })
-	keep(&s.LimitRuntime, func(v *power.Seconds) power.Status { return power.Status{LimitRuntime: v} })
-	keep(&s.LimitBattery, func(v *power.Seconds) power.Status { return power.Status{LimitBattery: v} })
-	return s
-}
-
-func keep[T any](v **T, in func(*T) power.Status) {
-	if in(*v).Validate() != nil {
-		*v = nil
-	}
 }
 
 // text keeps what can be shown. apcupsd writes N/A for what it does not know.
