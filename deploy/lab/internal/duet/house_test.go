@@ -2,6 +2,7 @@ package duet_test
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,7 +14,6 @@ import (
 type ups struct {
 	out      bool // the mains are gone
 	test     bool // it runs on its battery by its own wish
-	testAt   time.Duration
 	low      bool
 	runtime  power.Seconds
 	charge   float64
@@ -73,10 +73,10 @@ type manner string
 const (
 	obeys     manner = "obeys"
 	refuses   manner = "refuses"
-	hangs     manner = "hangs"     // takes none and says nothing
-	mute      manner = "is mute"   // does it and says nothing
-	stubborn  manner = "stays up"  // says yes and stays up
-	cut       manner = "is cut"    // nobody reaches its API, though it lives
+	hangs     manner = "hangs"    // takes none and says nothing
+	mute      manner = "is mute"  // does it and says nothing
+	stubborn  manner = "stays up" // says yes and stays up
+	cut       manner = "is cut"   // nobody reaches its API, though it lives
 	busyFor          = 2500 * time.Millisecond
 	takesDown        = 4 * time.Second
 	tcpWithin        = 3 * time.Second
@@ -94,6 +94,8 @@ type node struct {
 	on    bool
 	guest bool          // runs
 	off   time.Duration // since when it is not on
+
+	booted time.Duration
 }
 
 func (n *node) boot() { n.on, n.guest, n.manner, n.busy, n.slow = true, n.vmid != 0, obeys, false, 0 }
@@ -107,13 +109,14 @@ func (d *duet) node(name string) *node {
 	return nil
 }
 
-// running reports whether a target still is.
-func (d *duet) running(t shutdown.Target) bool {
-	n := d.node(t.Node)
-	if t.Kind == shutdown.Guest {
-		return n.on && n.guest
-	}
-	return n.on
+// obedient reports whether every machine that is on obeys at once.
+func (d *duet) obedient() bool {
+	return !slices.ContainsFunc(d.nodes, func(n *node) bool { return n.on && (n.manner != obeys || n.busy || n.slow > 0) })
+}
+
+// allOn reports whether every machine is on.
+func (d *duet) allOn() bool {
+	return !slices.ContainsFunc(d.nodes, func(n *node) bool { return !n.on })
 }
 
 var (
@@ -128,14 +131,16 @@ type command struct {
 	actor, run string
 	epoch      shutdown.Epoch
 	target     shutdown.Target
-	alive      func() bool  // what performs the run still does
-	may        func() error // the last look
+	at         time.Duration // when it was decided
+	alive      func() bool   // what performs the run still does
+	may        func() error  // the last look
 	reach      func() (time.Duration, error)
 	answer     func(found []shutdown.Target, err error)
 }
 
 // send performs a command as the executor does.
 func (d *duet) send(c command) {
+	c.at = d.now
 	n := d.node(c.target.Node)
 	if !n.busy {
 		d.leave(c, n)
@@ -200,12 +205,13 @@ func (d *duet) arrive(c command, n *node, answer func([]shutdown.Target, error))
 }
 
 func (d *duet) obey(t shutdown.Target, n *node) {
+	told := d.now
 	if t.Kind == shutdown.Guest {
-		d.after(takesDown/2, func() { n.guest = false })
+		d.after(takesDown/2, func() { n.guest = n.guest && n.booted > told })
 		return
 	}
 	d.after(takesDown, func() {
-		if n.on {
+		if n.on && n.booted <= told {
 			n.on, n.guest, n.off = false, false, d.now
 			d.tell("%s is off", n.name)
 		}

@@ -1,0 +1,119 @@
+package duet_test
+
+import (
+	"flag"
+	"math/rand/v2"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	histories = flag.Int("histories", 1500, "how many random histories TestHistories lives through")
+	seed      = flag.Uint64("seed", 0, "the first of them; 0: another one each time")
+)
+
+// TestHistories lives through random histories of brain and Pi together. The shortest that
+// breaks something is printed as a script.
+//
+// They are not drawn by rapid: its numbers favour small ones, which makes the first lines of
+// a list most of a history, and it takes half a minute to shorten one.
+func TestHistories(t *testing.T) {
+	first := *seed
+	if first == 0 {
+		first = rand.Uint64N(1 << 40)
+	}
+	t.Logf("-seed=%d", first)
+	defer debug.SetGCPercent(debug.SetGCPercent(800)) // a history leaves little behind
+	all, waits := weighted(lines()), waits()
+	begun := time.Now()
+	for i := range uint64(*histories) {
+		s, deeds := draw(rand.New(rand.NewPCG(first+i, 0)), all, waits)
+		if d := live(s, deeds, false); d.wrong != "" {
+			deeds = shorten(s, deeds, d.wrong)
+			d = live(s, deeds, true)
+			t.Fatalf("-seed=%d: %s. A script that shows it:\n%s\n%s", first+i, d.wrong, script(s, deeds), d.text())
+		}
+	}
+	took := time.Since(begun)
+	t.Logf("%d histories in %s, %.0f a second, of %d processors", *histories, took.Round(time.Millisecond), float64(*histories)/took.Seconds(), runtime.GOMAXPROCS(0))
+}
+
+// weighted has each line as often as it is to come.
+func weighted(all []line) []line {
+	var out []line
+	for _, l := range all {
+		for range l.weight {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// draw makes a history. Most begin with an armed plan.
+func draw(r *rand.Rand, all []line, waits []time.Duration) (setting, []deed) {
+	pick := func(of []time.Duration) time.Duration { return of[r.IntN(len(of))] }
+	s := setting{ride: pick([]time.Duration{10 * time.Second, 10 * time.Second, 3 * time.Second, 0}), direct: r.IntN(2) == 0, slow: r.IntN(2) == 0, plan: r.IntN(3)}
+	var deeds []deed
+	if r.IntN(8) > 0 {
+		for _, l := range all {
+			if l.text == "arm" {
+				deeds = append(deeds, deed{0, l})
+				break
+			}
+		}
+	}
+	for range 3 + r.IntN(28) {
+		deeds = append(deeds, deed{pick(waits), all[r.IntN(len(all))]})
+	}
+	return s, deeds
+}
+
+// shorten leaves out all that is not needed for the same to go wrong.
+func shorten(s setting, deeds []deed, wrong string) []deed {
+	rule, _, _ := strings.Cut(wrong, ":")
+	breaks := func(ds []deed) bool {
+		again, _, _ := strings.Cut(live(s, ds, false).wrong, ":")
+		return again == rule
+	}
+	for before := -1; before != len(deeds); {
+		before = len(deeds)
+		for n := max(len(deeds)/2, 1); n >= 1; n /= 2 {
+			for i := 0; i+n <= len(deeds); {
+				if less := without(deeds, i, n, false); breaks(less) {
+					deeds = less
+				} else if less = without(deeds, i, n, true); breaks(less) {
+					deeds = less
+				} else {
+					i++
+				}
+			}
+		}
+	}
+	for i := range deeds {
+		for _, w := range waits() {
+			if w >= deeds[i].wait {
+				break
+			}
+			less := append([]deed{}, deeds...)
+			if less[i].wait = w; breaks(less) {
+				deeds = less
+				break
+			}
+		}
+	}
+	return deeds
+}
+
+// without leaves n deeds out, and their time too or not.
+func without(deeds []deed, i, n int, keepTime bool) []deed {
+	less := append(append([]deed{}, deeds[:i]...), deeds[i+n:]...)
+	if keepTime && i < len(less) {
+		for _, d := range deeds[i : i+n] {
+			less[i].wait += d.wait
+		}
+	}
+	return less
+}

@@ -1,0 +1,495 @@
+package duet_test
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	brains "sentinel.home.arpa/cloud/sentineltest"
+	pis "sentinel.home.arpa/pi-proxy/guardiantest"
+	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// held is a run and who holds it.
+type held struct {
+	actor, id string
+	epoch     shutdown.Epoch
+	plan      shutdown.Plan
+	dry       bool
+	began     time.Duration
+	outage    int
+	over      bool
+	yielded   bool
+	stages    map[int]time.Time // when each began, by its holder's clock: over a reboot only the wall clock tells
+}
+
+// word is what one actor was told of the other's run.
+type word struct {
+	at    time.Duration
+	id    string
+	epoch shutdown.Epoch
+	state shutdown.State
+}
+
+// knows is what an actor has heard of the UPS.
+type knows struct {
+	battery, mains bool
+	at             time.Duration // when it was true
+	heard          int           // in which process it was heard
+}
+
+// truth is the UPS's, as far as the Pi has polled it.
+type truth struct {
+	outage    int           // how many there were
+	since     time.Duration // when this one was first polled; 0: the mains are there
+	from      time.Duration // when it began, whatever was not heard of since
+	before    time.Duration // what since was in the one before
+	backAt    time.Duration // when that was over
+	last      string        // the transfer that was last polled
+	testSince time.Duration // a self-test that the Pi can tell from an outage
+	lowSince  time.Duration
+	lowBefore time.Duration // what that was the last time
+	lowEnd    time.Duration // when that was over
+	shortAt   time.Duration // when the battery was last seen to be short
+	pi        knows
+}
+
+// judge says what must not be, by what the edges saw.
+type judge struct {
+	d *duet
+
+	truth
+	brain      knows
+	piFrom     time.Duration // since when the Pi's process listens
+	piOut      bool          // what it had on its disk then: that the UPS is on battery
+	brainFrom  time.Duration
+	brainMains time.Duration // when it last heard of mains
+	piHolds    time.Duration // since when the Pi's process has had a reason by its policy; 0: it has none
+	told       word          // the brain, of the Pi's run
+	mandate    word          // the Pi, of the brain's
+	sent       message
+
+	armed     bool
+	confirmed bool // the Pi has said that it is disarmed
+	person    int  // in which outage one last armed or disarmed
+
+	runs      []*held
+	commanded time.Duration            // when a machine was last told
+	late      map[string]int           // in which outage a target was last named as late
+	disturbed map[string]time.Duration // when something last was out of order, by what
+}
+
+const (
+	patience  = 10 * time.Second
+	commanded = 20 * time.Second // invariant 2, after the ride-through
+	mayLose   = 30 * time.Second // the policy's
+	slack     = 200 * time.Millisecond
+	testMost  = 40 * time.Second
+	settles   = 20 * time.Second // what it takes until nothing remains of what was wrong
+	lowFor    = 10 * time.Second
+)
+
+// disturb notes that something is out of order, or just was.
+func (j *judge) disturb(what string) {
+	j.disturbed[what] = j.d.now
+}
+
+func (j *judge) calmSince(at time.Duration, whats ...string) bool {
+	for _, w := range whats {
+		if t, ok := j.disturbed[w]; ok && t >= at {
+			return false
+		}
+	}
+	return true
+}
+
+// polled is what the Pi has just read.
+func (j *judge) polled(s power.Status, ok bool) {
+	if !ok || s.Flags&(power.Online|power.OnBattery) == 0 || s.Flags.Has(power.CommLost) {
+		return
+	}
+	now, first := j.d.now, j.pi.heard != j.d.pi.process
+	on := s.Flags.Has(power.OnBattery)
+	j.pi = knows{battery: on, mains: !on, at: now, heard: j.d.pi.process}
+	if !on {
+		if j.since != 0 {
+			j.before, j.backAt = j.since, now
+		}
+		j.since, j.testSince, j.lowSince, j.last = 0, 0, 0, s.OnBatteryAt
+		return
+	}
+	u := &j.d.ups
+	unheard := j.since != 0 && first && s.OnBatteryAt != j.last // that the mains were back for a moment
+	if j.since == 0 || unheard {
+		if !unheard {
+			j.begins(now)
+		}
+		j.since, j.testSince = now, 0
+		if u.test && !u.out && !first {
+			j.testSince = now
+		}
+	}
+	j.last = s.OnBatteryAt
+	switch {
+	case u.out, first:
+		j.testSince = 0
+	}
+	if !u.low {
+		if j.lowSince != 0 {
+			j.lowBefore, j.lowEnd = j.lowSince, now
+		}
+		j.lowSince = 0
+	} else if j.lowSince == 0 {
+		j.lowSince = now
+	}
+	if u.charge < 0.2 || u.runtime < 120 {
+		j.shortAt = now
+	}
+}
+
+// read is what the Pi has made of it.
+func (j *judge) read(r power.Reading) {
+	need := time.Duration(0)
+	if b := j.d.pi.bundle; b != nil {
+		need = b.plan.Need()
+	}
+	switch v := j.d.policy().Decide(r, need); {
+	case v.Start && j.piHolds == 0:
+		j.piHolds = j.d.now
+	case !v.Start && !r.OnBattery():
+		j.piHolds = 0
+	}
+}
+
+// begins is an outage's first poll.
+func (j *judge) begins(now time.Duration) {
+	j.outage++
+	j.from = now
+	outage, d := j.outage, j.d
+	well := d.pi.up && !d.pi.paused && !d.pi.cut && d.pi.dies == "" && d.pi.disk.bundle != nil && d.pi.disk.bundle == d.pi.bundle && d.pi.bundle.armed && j.armed && d.ups.out
+	if !well || !d.allOn() || !d.obedient() {
+		return
+	}
+	quiet := func(whats ...string) bool {
+		return j.outage == outage && j.since != 0 && d.ups.out && j.calmSince(now, append(whats, "ups", "nodes", "person")...)
+	}
+	d.after(d.ride+commanded+2*time.Second, func() {
+		if quiet("pi") && j.commanded < now {
+			d.fail("2: the power has been out for %s, the Pi could act, and nobody was told", d.now-now)
+		}
+	})
+	b := d.brain
+	if !b.up || b.paused > 0 || !b.token || !b.online || d.link.up != fine || d.link.down != fine || b.dies != "" || !j.calmSince(now-settles, "brain", "link", "pi", "ups", "person") {
+		return
+	}
+	d.after(d.ride+3*time.Second, func() {
+		if !quiet("pi", "brain", "link") {
+			return
+		}
+		if j.commanded < now {
+			d.fail("2: the power has been out for %s, all is well, and nobody was told", d.now-now)
+		}
+		for _, r := range j.runs {
+			if r.actor == "pi" && r.began >= now {
+				d.fail("G1: the Pi has begun although the brain acts")
+			}
+		}
+	})
+}
+
+// piDied proves that the brain acts if the Pi is gone in an outage of which it told (U5).
+func (j *judge) piDied(away time.Duration) {
+	d, outage, now := j.d, j.outage, j.d.now
+	j.disturb("pi")
+	b := d.brain
+	if !d.direct || j.since == 0 || !d.ups.out || away < 40*time.Second || !j.armed || !b.up || b.paused > 0 || !b.token || !b.online || b.dies != "" ||
+		!j.brain.battery || j.brain.at < j.since || !j.calmSince(j.since-settles, "brain", "person", "nodes", "plan") || j.runsIn(outage) {
+		return
+	}
+	if !d.allOn() || !d.obedient() {
+		return
+	}
+	begun := j.since
+	d.after(mayLose+6*time.Second, func() {
+		if j.outage == outage && !d.pi.up && j.calmSince(now, "brain", "person", "nodes") && j.commanded < begun {
+			d.fail("2: the Pi died in an outage %s ago, and the brain told nobody", d.now-now)
+		}
+	})
+}
+
+func (j *judge) runsIn(outage int) bool {
+	return slices.ContainsFunc(j.runs, func(r *held) bool { return r.outage == outage })
+}
+
+// reported is a report of the Pi's own that the brain takes.
+func (j *judge) reported(m message) {
+	at := m.sent
+	if l := m.reading.LostFor; l != nil {
+		at -= l.Duration()
+	}
+	if m.reading.Supply == power.Unknown || m.sent < j.brainFrom { // under way while the brain watched nothing
+		return
+	}
+	if j.brain.heard = j.d.brain.process; at < j.brain.at {
+		return
+	}
+	if m.reading.Supply == power.Mains {
+		j.brainMains = j.d.now
+	}
+	j.brain = knows{battery: m.reading.Supply != power.Mains, mains: m.reading.Supply == power.Mains, at: at, heard: j.d.brain.process}
+}
+
+// reason reports whether S2's holds in truth for an actor.
+func (j *judge) reason(k knows) bool {
+	now := j.d.now
+	if !k.battery {
+		return false
+	}
+	lately := func(at time.Duration) bool { return at != 0 && now-at <= power.Fresh+time.Second } // which it may not have heard yet
+	short := j.shortAt != 0 && now-j.shortAt <= power.Fresh+patience
+	switch {
+	case now-k.at >= mayLose-slack, j.lowSince != 0 && now-j.lowSince >= lowFor-slack:
+		return true
+	case k.heard != j.d.pi.process && j.d.pi.process > 1 && now-k.at >= 2*patience-slack && k == j.pi:
+		return true // of an earlier process it is known to the minute only when it last listened
+	case k == j.brain && now-j.brainFrom >= mayLose-slack && now-j.brainFrom < mayLose+patience:
+		return true // after a start it is lost from then on, until two reports agree
+	case k == j.brain && lately(j.backAt) && (now-j.before >= j.d.ride-slack || short), k == j.brain && lately(j.lowEnd) && now-j.lowBefore >= lowFor-slack:
+		return true
+	case j.testSince != 0 && now-j.testSince < testMost, j.since == 0:
+		return false
+	}
+	return now-j.since >= j.d.ride-slack || short
+}
+
+func (j *judge) knows(actor string) (knows, time.Duration, int) {
+	if actor == "pi" {
+		return j.pi, j.piFrom, j.d.pi.process
+	}
+	return j.brain, j.brainFrom, j.d.brain.process
+}
+
+// fact sees each of the brain's.
+func (j *judge) fact(f brains.Fact) {
+	switch f.FactName() {
+	case "brain_started", "brain_paused", "blind_ended":
+		j.brainFrom = j.d.now
+	}
+	switch f := f.(type) {
+	case *brains.PlanArmed:
+		j.armed, j.confirmed, j.person = true, false, j.outage
+		j.disturb("person")
+	case *brains.PlanDisarmed:
+		j.armed, j.confirmed, j.person = false, false, j.outage
+		j.disturb("person")
+	case *brains.RunStepped:
+		if f.Event.Type == shutdown.Began {
+			j.began(&held{actor: "brain", id: f.Event.Run.ID, epoch: f.Epoch, plan: f.Event.Run.Plan, dry: f.Event.Run.DryRun})
+		}
+		j.stepped("brain", f.Event)
+	}
+}
+
+// event sees each of the Pi's.
+func (j *judge) event(e pis.Event) {
+	if e.Event.Type == shutdown.Began {
+		j.began(&held{actor: "pi", id: e.Event.Run.ID, epoch: e.Epoch, plan: e.Event.Run.Plan})
+	}
+	j.stepped("pi", e.Event)
+}
+
+func (j *judge) latest(actor string) *held {
+	for _, r := range slices.Backward(j.runs) {
+		if r.actor == actor {
+			return r
+		}
+	}
+	return nil
+}
+
+func (j *judge) stepped(actor string, e shutdown.Event) {
+	r := j.latest(actor)
+	switch {
+	case r == nil:
+	case e.Type == shutdown.StageBegan:
+		r.stages[e.Stage] = j.clock(actor)
+	case e.Type == shutdown.Late:
+		j.late[e.Target] = j.outage
+	case e.Type == shutdown.Ended, e.Type == shutdown.Aborted:
+		r.over = true
+		r.yielded = r.yielded || strings.Contains(e.Why, "a later epoch")
+	}
+}
+
+func (j *judge) clock(actor string) time.Time {
+	if actor == "pi" {
+		return j.d.pi.time()
+	}
+	return j.d.brain.time()
+}
+
+func other(actor string) string {
+	if actor == "pi" {
+		return "brain"
+	}
+	return "pi"
+}
+
+// heardOf is what an actor was told of the other's run.
+func (j *judge) heardOf(actor string) word {
+	if actor == "pi" {
+		return j.mandate
+	}
+	return j.told
+}
+
+func (j *judge) began(r *held) {
+	r.began, r.outage, r.stages = j.d.now, j.outage, map[int]time.Time{}
+	before := j.latest(r.actor)
+	j.runs = append(j.runs, r)
+	if r.dry {
+		return
+	}
+	k, _, _ := j.knows(r.actor)
+	w, o := j.heardOf(r.actor), j.latest(other(r.actor))
+	d := j.d
+	switch {
+	case !j.reason(k):
+		d.fail("1: the %s began without a reason that holds", r.actor)
+	case before != nil && !before.over:
+		d.fail("G2: the %s began while its own run goes on", r.actor)
+	case before != nil && !before.yielded && !before.dry && before.outage == j.outage && (r.actor == "pi" || j.brainMains < before.began):
+		d.fail("G2: the %s began a second time in one outage", r.actor)
+	case before != nil && r.epoch.Compare(before.epoch) <= 0, r.epoch.Compare(w.epoch) <= 0:
+		d.fail("G5: the %s began under %v after %v", r.actor, r.epoch, w.epoch)
+	case o == nil || o.dry || o.outage != j.outage || w.at < o.began || w.epoch != o.epoch:
+	case r.actor == "pi" && j.piFrom > j.from && !j.piOut: // it was not known yet to be more than a self-test
+	case r.actor == "pi" && (j.piHolds == 0 || w.at < j.piHolds): // words from before the reason count for nothing
+	case w.state == shutdown.Advancing && d.now-w.at < patience-slack:
+		d.fail("G2: the %s began %s after it was told that the %s's run advances", r.actor, d.now-w.at, o.actor)
+	case r.actor == "brain" && (j.piFrom > j.from || !j.calmSince(o.began, "clock")): // by the Pi's own word or its own clock the outage began after that run
+	case (w.state == shutdown.HasEnded || w.state == shutdown.Stopped) && !o.yielded:
+		d.fail("G2: the %s began after it was told that the %s's run is over", r.actor, o.actor)
+	}
+}
+
+// leaves is a command that goes out.
+func (j *judge) leaves(c command) {
+	d := j.d
+	r := j.latest(c.actor)
+	if r == nil || r.id != c.run {
+		d.fail("3: the %s told %s in no run", c.actor, c.target.ID())
+		return
+	}
+	k, from, process := j.knows(c.actor)
+	w := j.heardOf(c.actor)
+	switch {
+	case r.dry:
+		d.fail("S7: the %s told %s in a dry run", c.actor, c.target.ID())
+	case r.over:
+		d.fail("3: the %s told %s in a run that is over", c.actor, c.target.ID())
+	case c.actor == "brain" && !j.armed:
+		d.fail("3: the brain told %s though it was disarmed", c.target.ID())
+	case c.actor == "pi" && (d.pi.bundle == nil || !d.pi.bundle.armed):
+		d.fail("3: the Pi told %s though it is not armed", c.target.ID())
+	case c.actor == "pi" && j.confirmed:
+		d.fail("S10: the Pi told %s though it has confirmed that it is disarmed", c.target.ID())
+	case k.mains:
+		d.fail("3: the %s told %s though it knows that the mains are back", c.actor, c.target.ID())
+	case c.actor == "brain" && k.heard != process && !j.calmSince(k.at, "clock"):
+		d.fail("S5: the brain told %s by what it knew an hour ago", c.target.ID())
+	case !k.battery, k.heard != process && (c.actor == "brain" && d.now-k.at < mayLose-slack || d.now-from < patience-slack):
+		d.fail("S5: the %s told %s before it heard the UPS", c.actor, c.target.ID())
+	case w.at >= r.began && w.epoch.Compare(r.epoch) > 0 && w.state == shutdown.Advancing && w.at < c.at && c.at-w.at < patience-slack:
+		d.fail("G2: the %s told %s under %v though it was told of %v", c.actor, c.target.ID(), r.epoch, w.epoch)
+	}
+	j.inStage(c, r)
+	d.tell("%s tells %s", c.actor, c.target.ID())
+}
+
+// inStage proves that a target is one of the run's plan, and its turn has come.
+func (j *judge) inStage(c command, r *held) {
+	stage := slices.IndexFunc(r.plan.Stages, func(s shutdown.Stage) bool {
+		return c.target.Kind == shutdown.Guest && s.AllGuests || c.target.Kind == shutdown.ProxmoxNode && slices.Contains(s.Nodes, c.target.Node)
+	})
+	if stage < 0 {
+		j.d.fail("S10: the %s told %s, which is not in the plan that its run began with", c.actor, c.target.ID())
+		return
+	}
+	if stage == 0 {
+		return
+	}
+	before := r.plan.Stages[stage-1]
+	if from, ok := r.stages[stage-1]; ok && j.clock(c.actor).Sub(from) >= before.Deadline-slack {
+		return // it has had its time
+	}
+	for _, n := range j.d.nodes {
+		if n.booted > r.began {
+			continue // it may have been seen down before
+		}
+		inPlan := slices.ContainsFunc(r.plan.Nodes, func(p shutdown.Node) bool { return p.Name == n.name })
+		if inPlan && before.AllGuests && n.on && n.guest && n.manner != cut && n.manner != hangs || slices.Contains(before.Nodes, n.name) && n.on {
+			j.d.fail("3: the %s told %s while %s of the stage before still runs", c.actor, c.target.ID(), n.name)
+		}
+	}
+}
+
+// arrives is a command that a machine takes.
+func (j *judge) arrives(c command) {
+	j.commanded = j.d.now
+}
+
+func (j *judge) ordered(b *bundle) {
+	j.disturb("plan")
+}
+
+// named is the brain's knowledge of the bundle on the Pi's disk.
+func (j *judge) named(b *brain) {
+	if own := b.own(); b.has == own.hash && !own.armed && !j.armed {
+		j.confirmed = true
+	}
+}
+
+func (j *judge) brainHears(s *shutdown.Status) {
+	j.told = word{j.d.now, s.ID, s.Epoch, s.State}
+}
+
+func (j *judge) piHears(a answer) {
+	j.mandate = word{j.d.now, "", a.epoch, a.run}
+}
+
+// replayed proves that the facts give what the brain knows of its runs.
+func (j *judge) replayed(b *brain) {
+	is, again := b.site(), b.replayed().Sites["home"]
+	same := is.Armed == again.Armed && is.Epoch == again.Epoch && sameRun(is.Run, again.Run) && len(is.UPSes) == len(again.UPSes)
+	for name, u := range is.UPSes {
+		v := again.UPSes[name]
+		same = same && v != nil && u.Supply == v.Supply && u.Since.Equal(v.Since) && u.Lost == v.Lost && u.Stale == v.Stale
+	}
+	if !same {
+		j.d.fail("7: the facts do not give the brain's state")
+	}
+}
+
+// restored proves that the ledger gives what the Pi knows.
+func (j *judge) restored(p *pi) {
+	again := pis.New("pi")
+	for _, e := range p.disk.events {
+		again.Restore(e)
+	}
+	if again.Epoch != p.core.Epoch || !sameRun(again.Run, p.core.Run) || !slices.Equal(again.Out(), p.core.Out()) {
+		j.d.fail("7: the ledger does not give the Pi's state")
+	}
+}
+
+func sameRun(a, b *shutdown.Run) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.ID == b.ID && a.Stage == b.Stage && a.StageAt.Equal(b.StageAt) && a.Past == b.Past && a.Finished == b.Finished && a.Stopped == b.Stopped &&
+		a.LastStep.Equal(b.LastStep) && slices.EqualFunc(a.Targets, b.Targets, func(x, y *shutdown.Progress) bool {
+		return x.Target == y.Target && x.Tries == y.Tries && x.Waiting == y.Waiting && x.Accepted == y.Accepted && x.Down == y.Down &&
+			x.Skipped == y.Skipped && x.Late == y.Late && x.Why == y.Why && x.RetryAt.Equal(y.RetryAt)
+	})
+}

@@ -1,0 +1,120 @@
+package duet_test
+
+import "testing"
+
+// stories are histories in which something was wrong once, as short as they could be made.
+func stories() map[string]string {
+	return map[string]string{
+		"G2: the brain only watches while the Pi's later run advances": `
+			ride=3s plan=0, directly, hooked
+			+0s     arm
+			+0s     mains off
+			+0s     brain dies at its next step, after the disk, for 3s
+			+2s     link is cut
+			+8s     mains off`,
+		"G1: a brain that may ask and not act is taken over in time": `
+			ride=3s plan=0, through the Pi, hooked
+			+0s     arm
+			+900ms  brain offline
+			+0s     mains off
+			+2s     brain token revoked
+			+2s     link fine
+			+31s    mains off`,
+		"G2: a self-test that becomes an outage is one outage, though the Pi was restarted in it": `
+			ride=3s plan=0, directly, hooked
+			+0s     arm
+			+0s     self-test 8s
+			+200ms  ups lost
+			+31s    mains off
+			+0s     pi dies at its next step, before the disk, for 3s
+			+8s     ups found`,
+		"G2: a run of the Pi's that goes on is of this outage, whenever that began": `
+			ride=3s plan=0, directly, hooked
+			+0s     arm
+			+900ms  link is cut
+			+0s     self-test 8s
+			+200ms  ups lost
+			+31s    mains off
+			+10.5s  pi dies at its next step, after the disk, for 3s
+			+8s     link up is stale
+			+14s    ups found`,
+		"S5: a restarted Pi tells nobody again before it hears the UPS": `
+			ride=3s plan=0, directly, hooked
+			+0s     arm
+			+0s     mains off
+			+200ms  apcupsd dies
+			+0s     brain token revoked
+			+41s    pi reboots, an hour later, for 1s
+			+0s     machines boot`,
+		"S5: a restarted brain tells nobody again before it hears the UPS": `
+			ride=3s plan=1, directly, polled
+			+0s     arm
+			+0s     mains off
+			+0s     pve1 stays up
+			+5s     brain reboots, an hour later, for 45s
+			+0s     link is late
+			+2m1.4s mains on`,
+		"S5: a brain that was away for long goes on with no run before it hears the UPS": `
+			ride=3s plan=1, directly, hooked
+			+0s     arm
+			+0s     pve1 hangs
+			+0s     mains off
+			+5s     brain reboots, an hour later, for 45s
+			+0s     link is cut
+			+14s    mains on
+			+31s    machines boot
+			+31s    machines boot
+			+5s     machines boot`,
+		"G2: a run of the outage before says nothing about this one": `
+			ride=3s plan=2, through the Pi, polled
+			+0s     arm
+			+0s     mains off
+			+10.5s  machines boot
+			+0s     brain offline
+			+0s     mains on
+			+8s     mains off`,
+		"G2: nor after a restart of the Pi": `
+			ride=0s plan=2, through the Pi, polled
+			+0s     arm
+			+11.4s  mains off
+			+31s    machines boot
+			+0s     brain reboots, an hour later, for 45s
+			+0s     mains on
+			+200ms  pi crashes for 45s
+			+0s     mains off
+			+1m30.4s link up mixes it all`,
+		"G2: a run of the brain's in this outage counts, also under a lower epoch than the Pi's last": `
+			ride=10s plan=0, through the Pi, polled
+			+0s     arm
+			+900ms  link up is stale
+			+0s     mains off
+			+2s     pi crashes for 8s
+			+0s     brain offline
+			+22s    mains on
+			+2s     mains off
+			+3.1s   ups found`,
+	}
+}
+
+func TestG2_StoriesThatWentWrongOnce(t *testing.T) {
+	for name, text := range stories() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, deeds := read(t, text)
+			if d := live(s, deeds, true); d.wrong != "" {
+				t.Errorf("%s:\n%s", d.wrong, d.text())
+			}
+		})
+	}
+}
+
+// TestAHistoryIsAScript: what is printed of a history plays again.
+func TestAHistoryIsAScript(t *testing.T) {
+	for name, text := range stories() {
+		s, deeds := read(t, text)
+		s2, deeds2 := read(t, script(s, deeds))
+		if script(s, deeds) != script(s2, deeds2) {
+			t.Errorf("%s: written as\n%s", name, script(s2, deeds2))
+		}
+	}
+}
