@@ -91,7 +91,6 @@ func TestS2_TheFallOfTheChargeIsAnEstimate(t *testing.T) {
 		"60 s of it":     {fall(0, 60, steady(20)), 70 * 3},
 		"four minutes":   {fall(0, 240, steady(6)), 66 * 10},
 		"too slow":       {fall(0, 240, steady(2)), -1},
-		"just enough":    {[]heard{{at: 0, charge: 5.9}, {at: 30, charge: 2.95}, {at: 60, charge: 0}}, 0},
 		"charging":       {fall(0, 240, steady(-2)), -1},
 		"stuck":          {fall(0, 240, func(float64) float64 { return 100 }), -1},
 		"stuck, then":    {fall(0, 240, func(s float64) float64 { return 100 - max(s-180, 0)/3 }), -1},
