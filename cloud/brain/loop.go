@@ -101,7 +101,7 @@ func (b *Brain) loop(ctx context.Context) error {
 			for _, p := range b.performers {
 				p.hold()
 			}
-			b.table.Restart(now, b.wereUp())
+			b.table.Resume(now, stood, b.wereUp())
 			b.turnAt(ctx, now, []submission{{in: sentinel.Paused{For: stood}}})
 			now = b.clock.Now()
 		}
@@ -304,8 +304,10 @@ func (b *Brain) keep(entries []journal.Entry) {
 }
 
 // wereUp are the sources that are up as far as was decided; their silence counts from now.
-// Of two machines under one name both are among them, as they stand.
+// Of two machines under one name both are among them, as they stand. Whoever is heard by a brain
+// that was offline is news, or it would never know that it no longer is (rule N3).
 func (b *Brain) wereUp() []liveness.Beat {
+	blind := !b.state.Blind.IsZero()
 	var beats []liveness.Beat
 	for _, site := range b.state.Sites {
 		two := map[string]bool{}
@@ -317,7 +319,7 @@ func (b *Brain) wereUp() []liveness.Beat {
 		for _, src := range site.Sources {
 			if src.Condition == sentinel.Up || two[src.Name] {
 				beats = append(beats, liveness.Beat{Key: liveness.Key{Site: site.Name, Name: src.Name}, Pi: src.Role == sentinel.Pi, Boot: src.Boot,
-					WasDirect: src.Via == "" && src.OnlyBy == "", Indirect: src.OnlyBy != "", Silent: src.Condition != sentinel.Up, CloneOf: src.CloneOf})
+					WasDirect: src.Via == "" && src.OnlyBy == "", Indirect: src.OnlyBy != "", Silent: src.Condition != sentinel.Up || blind, CloneOf: src.CloneOf})
 			}
 		}
 	}

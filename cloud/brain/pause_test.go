@@ -279,6 +279,25 @@ func TestH8_StoppedAgainAndAgain(t *testing.T) {
 	})
 }
 
+// TestH2_DiedBetweenStops: a process that stands still for 4 s each 15 s misses who died, and
+// nobody else.
+func TestH2_DiedBetweenStops(t *testing.T) {
+	in(t, (*home).stoppable, func(h *home) {
+		h.nodes["pve2"].kill()
+		last := h.nodes["pve2"].lastWord()
+		for range 10 {
+			rest(15 * time.Second)
+			h.process.freeze(4100 * time.Millisecond)
+		}
+		if late := h.calls(1)[0].Created.Sub(last); late > 50*time.Second {
+			h.Errorf("called after %s", late)
+		}
+		if v := h.view(); len(v.Incidents) != 1 || len(v.Incidents[0].Nodes) != 1 {
+			h.Errorf("incidents %+v", v.Incidents)
+		}
+	})
+}
+
 // TestH8_ShortStops now and then are no pause.
 func TestH8_ShortStops(t *testing.T) {
 	in(t, (*home).stoppable, func(h *home) {

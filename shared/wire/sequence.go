@@ -23,20 +23,24 @@ func (c *Counter) Next(sinceBoot time.Duration) int64 {
 	}
 }
 
-// bootsKept is how many boots of a node are remembered. An envelope of an older boot
-// passes for new; it explains the silence of that boot alone, so nothing comes of it.
+// bootsKept is how many boots of a node are remembered. An envelope of one that is forgotten
+// passes for new, as if the node had booted.
 const bootsKept = 16
+
+// restoredHeard is how often a boot of an earlier process counts as heard: for an hour.
+const restoredHeard = 3600
 
 // Sequence remembers the highest seq of each node, boot and kind. It is safe for
 // concurrent use; the zero value is ready.
 type Sequence struct {
 	mu    sync.Mutex
-	nodes map[string][]bootSeqs // by node, the oldest boot first
+	nodes map[string][]bootSeqs // by node, the last heard last
 }
 
 type bootSeqs struct {
-	boot string
-	high map[Kind]int64
+	boot  string
+	heard int // messages
+	high  map[Kind]int64
 }
 
 // Mark is the highest seq of one node, boot and kind, as it is written down.
@@ -55,7 +59,7 @@ func (s *Sequence) Fresh(h Header, kind Kind) bool {
 	if !s.newer(h, kind) {
 		return false
 	}
-	s.raise(Mark{h.Node, h.Boot, kind, h.Seq})
+	s.raise(Mark{h.Node, h.Boot, kind, h.Seq}, 1)
 	return true
 }
 
@@ -75,24 +79,33 @@ func (s *Sequence) newer(h Header, kind Kind) bool {
 	return true
 }
 
-func (s *Sequence) raise(m Mark) {
+// raise makes a boot its node's last heard. The one that was heard least makes room for
+// another, of several the one heard least recently, and never the last heard: who sends a
+// word each of many old boots pushes those out, not the one that a node was known by.
+func (s *Sequence) raise(m Mark, heard int) {
 	if s.nodes == nil {
 		s.nodes = map[string][]bootSeqs{}
 	}
 	boots := s.nodes[m.Node]
-	for _, b := range boots {
-		if b.boot == m.Boot {
-			b.high[m.Kind] = max(b.high[m.Kind], m.Seq)
-			return
+	b, least := bootSeqs{boot: m.Boot, high: map[Kind]int64{}}, 0
+	for i := range boots {
+		if boots[i].boot == m.Boot {
+			b, least = boots[i], i
+			break
+		}
+		if i < len(boots)-1 && boots[i].heard < boots[least].heard {
+			least = i
 		}
 	}
-	if len(boots) == bootsKept {
-		boots = append(boots[:0:0], boots[1:]...)
+	if b.heard > 0 || len(boots) == bootsKept {
+		boots = append(boots[:least], boots[least+1:]...)
 	}
-	s.nodes[m.Node] = append(boots, bootSeqs{m.Boot, map[Kind]int64{m.Kind: m.Seq}})
+	b.heard += heard
+	b.high[m.Kind] = max(b.high[m.Kind], m.Seq)
+	s.nodes[m.Node] = append(boots, b)
 }
 
-// Marks are all that is remembered, the oldest boot of a node first, for Restore after a
+// Marks are all that is remembered, the last heard boot of a node last, for Restore after a
 // restart.
 func (s *Sequence) Marks() (all []Mark) {
 	s.mu.Lock()
@@ -112,6 +125,6 @@ func (s *Sequence) Restore(marks []Mark) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range marks {
-		s.raise(m)
+		s.raise(m, restoredHeard)
 	}
 }

@@ -49,6 +49,50 @@ func TestSequenceForgetsOnlyTheOldestBoots(t *testing.T) {
 	}
 }
 
+// TestA7_AWordOfManyOldBootsPushesOutNoneThatWasHeardForLong, so that nothing of it can come
+// again, also over a restart.
+func TestA7_AWordOfManyOldBootsPushesOutNoneThatWasHeardForLong(t *testing.T) {
+	of := func(boot string, seq int64) wire.Header { return wire.Header{Node: "a", Boot: boot, Seq: seq} }
+	var s, after wire.Sequence
+	s.Fresh(of("present", 1), wire.KindAnnouncement)
+	for seq := range int64(60) {
+		s.Fresh(of("present", seq+1), wire.KindHeartbeat)
+	}
+	after.Restore(s.Marks())
+	for name, s := range map[string]*wire.Sequence{"before": &s, "after": &after} {
+		for boot := range 40 {
+			for seq := range int64(3) {
+				s.Fresh(of(fmt.Sprint("old", boot), seq+1), wire.KindHeartbeat)
+			}
+		}
+		if s.Newer(of("present", 60), wire.KindHeartbeat) || s.Newer(of("present", 1), wire.KindAnnouncement) {
+			t.Errorf("%s the restart the boot that was heard for long is forgotten", name)
+		}
+	}
+}
+
+// TestSequenceNeverForgetsWhoWasHeardLast, however seldom that was, nor of those that were
+// heard equally often who was heard more lately.
+func TestSequenceNeverForgetsWhoWasHeardLast(t *testing.T) {
+	of := func(boot string, seq int64) wire.Header { return wire.Header{Node: "a", Boot: boot, Seq: seq} }
+	var s wire.Sequence
+	for boot := range 16 {
+		for seq := range int64(10) {
+			s.Fresh(of(fmt.Sprint(boot), seq+1), wire.KindHeartbeat)
+		}
+	}
+	s.Fresh(of("0", 11), wire.KindHeartbeat)
+	for seq := range int64(9) {
+		s.Fresh(of("new", seq+1), wire.KindHeartbeat) // for 1
+	}
+	s.Fresh(of("newer", 1), wire.KindHeartbeat) // for 2, not for who was heard just before
+	for boot, kept := range map[string]bool{"0": true, "1": false, "2": false, "3": true, "15": true, "new": true, "newer": true} {
+		if s.Newer(of(boot, 1), wire.KindHeartbeat) == kept {
+			t.Errorf("boot %s is kept: %v", boot, !kept)
+		}
+	}
+}
+
 func TestSequenceTakesEachOnce(t *testing.T) {
 	var s wire.Sequence
 	var mu sync.Mutex

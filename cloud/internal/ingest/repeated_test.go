@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -54,4 +55,32 @@ func TestH2_AWordThatIsRefusedIsNotHeard(t *testing.T) {
 	b.send(courier.PathHeartbeat, b.seal(wire.KindHeartbeat, wire.Heartbeat{Header: h, State: "running"}, "pve1"))
 	b.wants(sentinel.Heard{Site: "home", Name: "pve1", Role: sentinel.Node, Boot: boot2},
 		sentinel.SystemState{Site: "home", Name: "pve1", Boot: boot2, State: "running"})
+}
+
+// TestA7_ADeadNodeIsNotKeptAliveByItsOldWords: also after a word each of more boots than are
+// remembered, its last ones that come again change nothing.
+func TestA7_ADeadNodeIsNotKeptAliveByItsOldWords(t *testing.T) {
+	b := newBench(t)
+	var words [][]byte
+	for range 30 {
+		words = append(words, b.beatOf(boot1, 0))
+		b.send(courier.PathHeartbeat, words[len(words)-1])
+		b.pass(time.Second)
+	}
+	for n := range 20 {
+		b.send(courier.PathHeartbeat, b.beatOf(fmt.Sprintf("33333333-3333-4333-8333-3333333333%02d", n), 0))
+		b.pass(time.Second)
+	}
+	b.counted()
+	before := b.world()
+	for _, w := range words {
+		b.send(courier.PathHeartbeat, w)
+	}
+	if got := b.counted()["repeated"]; got != len(words) || b.world() != before {
+		t.Errorf("%d of %d old words were refused, the world is\n%s\nand was\n%s", got, len(words), b.world(), before)
+	}
+	b.pass(21 * time.Second)
+	if gone := b.table.Expire(b.time()); len(gone) != 1 || gone[0].Name != "pve1" {
+		t.Errorf("silent are %v", gone)
+	}
 }

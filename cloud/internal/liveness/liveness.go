@@ -22,6 +22,9 @@ const directFor = 5 * time.Second
 // own way to the brain to be gone.
 const indirectAfter = 60 * time.Second
 
+// heardWithin is how long who was silent before a pause has after it to be heard, at least.
+const heardWithin = 5 * time.Second
+
 // Key names a source.
 type Key struct{ Site, Name string }
 
@@ -67,6 +70,7 @@ type entry struct {
 	seq              int64         // of the boot's last message
 	pi, silent       bool
 	wasDirect        bool
+	anew             bool   // its silence was begun anew, and it was not heard since
 	indirect         bool   // which was told
 	rival            *rival // the boot before; nil: none is known
 	twin             *entry // a second machine under the name
@@ -144,6 +148,7 @@ func (t *Table) Beat(now time.Time, b Beat) News {
 	if b.Via != "" && e.wasDirect && !e.indirect {
 		t.onlyHeardBy(e, last, &news)
 	}
+	e.anew = false
 	t.spoke(e, last)
 	return news
 }
@@ -331,6 +336,19 @@ func (t *Table) Last(k Key) (time.Time, string, bool) {
 func (t *Table) Restart(now time.Time, known []Beat) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.resume(now, t.silence, known)
+}
+
+// Resume is Restart after the process stood still for a while. Who was not heard since an
+// earlier restart is silent for the time in which somebody listened: else a process that is
+// stopped again and again would miss nobody. After a long stop all starts again.
+func (t *Table) Resume(now time.Time, stood time.Duration, known []Beat) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.resume(now, stood, known)
+}
+
+func (t *Table) resume(now time.Time, stood time.Duration, known []Beat) {
 	at := t.since(now)
 	var speaking []*entry
 	for _, slot := range slices.Sorted(maps.Keys(t.slots)) {
@@ -340,7 +358,12 @@ func (t *Table) Restart(now time.Time, known []Beat) {
 	}
 	slices.SortStableFunc(speaking, func(a, b *entry) int { return cmp.Compare(a.last, b.last) })
 	for _, e := range speaking {
-		t.spoke(e, at)
+		from := at
+		if e.anew && stood < t.silence {
+			from = min(at, max(e.last+stood, at-t.silence+heardWithin))
+		}
+		e.anew = true
+		t.spoke(e, from)
 	}
 	for _, b := range known {
 		e := t.entries[b.Key]
@@ -350,6 +373,7 @@ func (t *Table) Restart(now time.Time, known []Beat) {
 			e.wasDirect, e.indirect = b.WasDirect || b.Indirect, b.Indirect
 		}
 		if e.silent && !b.Silent {
+			e.anew = true
 			t.spoke(e, at)
 		}
 	}

@@ -271,6 +271,40 @@ func TestH8_NobodyIsSilentBeforeARestartIsOld(t *testing.T) {
 	}
 }
 
+// TestH8_PausedAgainAndAgain: after the first pause a silence is counted anew; after the next
+// it goes on, but for the pause, and leaves 5 s to be heard in. A word, a restart or a long
+// pause begins it anew.
+func TestH8_PausedAgainAndAgain(t *testing.T) {
+	const first, again = 15.0, 34.0
+	for name, tt := range map[string]struct {
+		then func(table *liveness.Table)
+		want float64
+	}{
+		"not a word":            {func(table *liveness.Table) { table.Resume(at(again), 9*time.Second, nil) }, 45},
+		"5 s at least":          {func(table *liveness.Table) { table.Resume(at(again), time.Second, nil) }, 39},
+		"a long pause":          {func(table *liveness.Table) { table.Resume(at(again), silence, nil) }, 54},
+		"a restart":             {func(table *liveness.Table) { table.Restart(at(again), nil) }, 54},
+		"longer than there was": {func(table *liveness.Table) { table.Resume(at(again), 19500*time.Millisecond, nil) }, 54},
+		"a word": {func(table *liveness.Table) {
+			table.Beat(at(16), beat("pve1"))
+			table.Resume(at(again), 9*time.Second, nil)
+		}, 54},
+	} {
+		t.Run(name, func(t *testing.T) {
+			table := liveness.New(silence)
+			table.Beat(at(0), beat("pve1"))
+			table.Resume(at(first), 4*time.Second, nil)
+			if got := table.Next(); !got.Equal(at(first + 20)) {
+				t.Errorf("after the first pause Next = %s", got.Sub(begin))
+			}
+			tt.then(table)
+			if got := table.Next(); !got.Equal(at(tt.want)) {
+				t.Errorf("Next = %s, want %v s", got.Sub(begin), tt.want)
+			}
+		})
+	}
+}
+
 func TestConcurrentUse(t *testing.T) {
 	table := liveness.New(silence)
 	var wg sync.WaitGroup

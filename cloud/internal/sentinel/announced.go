@@ -128,7 +128,7 @@ func (d *decider) left(site *Site, src *Source, last time.Time) {
 	if a := src.Announced; a != nil {
 		f.Why = "it had announced its " + a.Kind
 		if a.Returns {
-			f.BackBy = later(last.Add(d.cfg.Times.Return), d.now.Add(d.cfg.Times.Silence)) // who is back is heard by then
+			f.BackBy = later(later(last, a.At).Add(d.cfg.Times.Return), d.now.Add(d.cfg.Times.Silence)) // who is back is heard by then
 		}
 	}
 	if until := site.maintained(src); !until.IsZero() {

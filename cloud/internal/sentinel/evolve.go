@@ -71,6 +71,7 @@ func (s *State) Evolve(at time.Time, f Fact) {
 		s.evolveRun(f)
 	case *PiRunSeen:
 		site, run := s.site(f.Site), f.Run
+		site.toldByPi(run)
 		if site.PiRun == nil || site.PiRun.ID != run.ID {
 			site.PiRunAt = at
 		}
@@ -259,9 +260,42 @@ func (s *State) evolveRun(f *RunStepped) {
 		site.Run, site.RunIncident, site.Epoch = shutdown.Start(f.Event), f.Incident, f.Epoch
 		return
 	}
-	if site.Run != nil {
-		site.Run.Apply(f.Event)
+	if site.Run == nil {
+		return
 	}
+	site.Run.Apply(f.Event)
+	if f.Event.Type != shutdown.Sent && f.Event.Type != shutdown.Accepted {
+		return
+	}
+	for _, p := range site.Run.Current() {
+		if p.Target.ID() == f.Event.Target && p.Target.Kind == shutdown.ProxmoxNode {
+			site.toldToGo(p.Target.Node)
+		}
+	}
+}
+
+// toldByPi notes whom a Pi's run has told since it was last heard of.
+func (s *Site) toldByPi(run shutdown.Status) {
+	for _, o := range run.Targets {
+		before := s.PiRun != nil && s.PiRun.ID == run.ID && slices.ContainsFunc(s.PiRun.Targets, func(b shutdown.Outcome) bool {
+			return b.Kind == o.Kind && b.Name == o.Name && wasTold(b)
+		})
+		if !run.DryRun && wasTold(o) && !before {
+			s.toldToGo(o.Name)
+		}
+	}
+}
+
+// toldToGo notes in which of its boots a node was told to go down.
+func (s *Site) toldToGo(node string) {
+	if src := s.Sources[node]; src != nil {
+		src.ToldBoot = src.Boot
+	}
+}
+
+// wasTold reports whether a Pi's run told a node to go down.
+func wasTold(o shutdown.Outcome) bool {
+	return o.Kind == shutdown.ProxmoxNode && slices.Contains([]string{"told", "late", "down"}, o.State)
 }
 
 func (s *State) ups(site, name string) *UPS {

@@ -119,8 +119,8 @@ func (d *decider) settleCalls(i *Incident) {
 	if !ok {
 		return
 	}
-	if wait := d.unconfirmed(d.site(i.Site)); i.Kind == PowerOutage && wait > 0 {
-		d.due(d.now.Add(wait)) // no restart causes a call by itself (rule H8)
+	if wait := d.awaitsUPS(i); wait > 0 {
+		d.due(d.now.Add(wait))
 		return
 	}
 	calls := i.lastCalls()
@@ -140,6 +140,17 @@ func (d *decider) settleCalls(i *Incident) {
 		why = i.Alarm
 	}
 	d.emit(&CallRequested{Call: fmt.Sprintf("%s/%d", i.ID, n), Incident: i.ID, Contact: next.Contact, Attempt: n, Why: why})
+}
+
+// awaitsUPS is how long a call about a power outage known from before waits for its UPS: no
+// restart causes a call by itself (rule H8). Where nobody is heard there is none to wait for.
+func (d *decider) awaitsUPS(i *Incident) time.Duration {
+	site := d.site(i.Site)
+	alarm := later(later(i.Opened, i.Reopened), i.Alarmed)
+	if i.Kind != PowerOutage || !alarm.Before(d.watching) || site.livesSince().IsZero() {
+		return 0
+	}
+	return d.unconfirmed(site)
 }
 
 // mayBeOver reports whether a call fell due while nobody watched about something that may be

@@ -3,8 +3,30 @@ package sentinel
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
+
+	"sentinel.home.arpa/shared/power"
 )
+
+// So many starts, pauses and times offline within so long are one too many.
+const (
+	oftenTimes  = 5
+	oftenWithin = 10 * time.Minute
+)
+
+// startedOften says, once in the window, that the brain is started again and again: who falls
+// silent meanwhile is counted anew each time, and might never be missed (rule H8).
+func (d *decider) startedOften() {
+	times := len(slices.DeleteFunc(slices.Clone(d.Deaf), func(g Gap) bool { return d.now.Sub(g.To) > oftenWithin }))
+	n := &Noticed{About: "starts of the brain"}
+	if at, told := d.ToldAt[n.About]; times < oftenTimes || told && d.now.Sub(at) < d.cfg.Times.Window {
+		return
+	}
+	n.Text = fmt.Sprintf("the brain was started, paused or offline %d times within %s; every silence is counted anew each time, so who fails meanwhile may be overlooked",
+		times, power.Spell(oftenWithin))
+	d.emit(n)
+}
 
 // keyExpiring says once that a machine's way into the tailnet ends soon, and once that it
 // has ended (rule N10). A key that was renewed expires at another time, and is a new one.

@@ -221,6 +221,13 @@ func (w *world) doSource(verb string, a args) error {
 		return err
 	case "ups":
 		return w.doUPS(a)
+	case "unlist": // a UPS that its Pi no longer lists
+		w.units = slices.DeleteFunc(w.units, func(u *unit) bool { return u.name == a.name() })
+	case "says": // one report of a Pi's: says PI UPS SUPPLY for=D
+		d, err := a.duration("for")
+		w.step(sentinel.UPSReported{Site: w.siteOf(a.name()), Pi: a.name(), UPS: a.names[1],
+			Reading: power.Reading{Supply: power.Supply(a.names[2]), For: power.InSeconds(d)}})
+		return err
 	case "held-back": // a report of an outage that somebody kept, or one of two
 		d, err := a.duration("for")
 		w.step(sentinel.UPSReported{Site: "home", Pi: "pi1", UPS: "apc1", Reading: power.Reading{Supply: power.Battery, For: power.InSeconds(d)}})

@@ -51,8 +51,15 @@ func (d *decider) silent(in Silent) {
 	}
 	why := cause.Explain(self, up)
 	if why.Reach == cause.Whole || why.Reach == cause.Alone {
-		d.doubts(site, why, in)
-		return
+		lives, byPi := d.livesStill(site, in.Up)
+		if !lives {
+			d.doubts(site, why, in)
+			return
+		}
+		why.Reach = cause.Some
+		if byPi && len(why.Names) > 1 {
+			why.Reach = cause.AllNodes
+		}
 	}
 	rest := d.lostPower(site, why, up, last)
 	d.fail(site, rest, last, d.whatFailed(why))
@@ -170,4 +177,15 @@ func list(names []string) string {
 		text += ", " + n
 	}
 	return text + " and " + names[len(names)-1]
+}
+
+// livesStill reports whether somebody at the site is heard, of those too that do not count
+// (rule N1): it is in reach then, whatever else is silent. By a Pi all nodes are (rule N4).
+func (d *decider) livesStill(site *Site, heard []cause.Source) (lives, byPi bool) {
+	for _, o := range heard {
+		if src := site.Sources[o.Name]; src != nil && src.Condition == Up && d.now.Sub(o.Last) <= heardLately {
+			lives, byPi = true, byPi || o.Pi
+		}
+	}
+	return lives, byPi
 }

@@ -87,6 +87,7 @@ type Source struct {
 	Announced *Announcement
 	Ahead     *Announcement // of a boot that no heartbeat has told of yet
 	Left      []string      // the last boots that are over, the newest last
+	ToldBoot  string        // the boot in which a plan last told it to go down; empty: in none that is known
 	Said      []Said        // by its last boots, the newest last
 	Failures  []Failure
 
@@ -348,8 +349,8 @@ func (s *State) Mandate(name string, now time.Time) (shutdown.Epoch, shutdown.St
 	if !site.Armed {
 		return epoch, shutdown.Disarmed, ""
 	}
-	if r := site.Run; r == nil || r.Over() && !s.ranFor(site, r) {
-		return epoch, shutdown.None, ""
+	if r := site.Run; r == nil || r.DryRun || r.Over() && !s.ranFor(site, r) {
+		return epoch, shutdown.None, "" // nothing was told in a dry run
 	}
 	return epoch, site.Run.State(now), site.Run.ID
 }

@@ -103,9 +103,7 @@ func (s *State) Step(now time.Time, in Input) []Fact {
 	case Configured:
 		d.configured(in)
 	case Arm:
-		if !d.site(in.Site).Armed {
-			d.emit(&PlanArmed{Site: in.Site, By: in.By})
-		}
+		d.arm(in)
 	case Disarm:
 		d.disarm(in)
 	case RunAnswered:
@@ -156,6 +154,7 @@ func (d *decider) started(in Started) {
 	for _, text := range in.Notices {
 		d.emit(&Noticed{Text: text})
 	}
+	d.startedOften()
 	d.reconcile()
 	d.restartClocks()
 	for _, site := range d.Sites { // what was under way is sent again
@@ -184,6 +183,16 @@ func (d *decider) restartClocks() {
 	}
 	for _, i := range d.Incidents {
 		i.calmSince = time.Time{}
+	}
+}
+
+func (d *decider) arm(in Arm) {
+	site := d.site(in.Site)
+	if !site.Armed {
+		d.emit(&PlanArmed{Site: in.Site, By: in.By})
+	}
+	if r := site.Run; r != nil && r.DryRun {
+		d.stepRun(in.Site, r.Abort(d.now, "the plan was armed by "+in.By))
 	}
 }
 

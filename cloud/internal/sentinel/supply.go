@@ -239,9 +239,10 @@ func (d *decider) anotherUPS(site *Site, u *UPS, r power.Reading, p power.Policy
 	d.emit(&IncidentWorse{ID: i.ID, What: what, Why: why})
 }
 
-// mayBegin holds a plan back that brain or Pi has begun already in this outage (rule G2).
+// mayBegin holds a plan back that brain or Pi has begun already in this outage (rule G2). What
+// was tried before the plan was armed is no run of it (rule S7).
 func (d *decider) mayBegin(site *Site, u *UPS) bool {
-	if site.Run != nil && (!site.Run.Over() || !site.Run.Begun.Before(u.Since)) {
+	if r := site.Run; r != nil && (!r.Over() || !r.Begun.Before(u.Since) && !(r.DryRun && site.Armed)) {
 		return false
 	}
 	since, on := site.OnBattery()
@@ -300,6 +301,9 @@ func (d *decider) onlyWatches(site *Site) bool {
 	if site.piActs() && !d.due(site.piAdvanced.Add(piPatience)) {
 		return true
 	}
+	if !site.Run.Begun.Before(d.watching) {
+		return false // its reason was heard when it began
+	}
 	wait := d.unconfirmed(site)
 	return wait > 0 && !d.due(d.now.Add(wait))
 }
@@ -317,12 +321,20 @@ func (d *decider) unconfirmed(site *Site) time.Duration {
 	if sc == nil {
 		return 0
 	}
+	wait := time.Duration(0)
 	for _, u := range site.UPSes {
-		if wait := u.unconfirmed(d.now, d.cfg.Times.ReportFresh, sc.Policy); wait > 0 {
-			return wait
+		switch u.Supply {
+		case power.Mains, power.Unknown: // that is no reason
+		case power.Battery:
+			if !u.assumed && !u.at.IsZero() {
+				return 0 // one that was heard is reason enough
+			}
+			fallthrough
+		default:
+			wait = max(wait, u.unconfirmed(d.now, d.cfg.Times.ReportFresh, sc.Policy))
 		}
 	}
-	return 0
+	return wait
 }
 
 // unconfirmed is the same for one UPS.
@@ -354,10 +366,13 @@ func (d *decider) toldByPlan(site *Site, node string) bool {
 }
 
 // toldIn reports whether the run of an outage, the brain's or a Pi's, told a node to go down.
+// One that has started since was told nothing in the boot it is in now.
 func (s *Site) toldIn(i *Incident, node string) bool {
-	if r := s.PiRun; r != nil && !r.DryRun && !s.PiRunAt.Before(i.Since) && slices.ContainsFunc(r.Targets, func(o shutdown.Outcome) bool {
-		return o.Kind == shutdown.ProxmoxNode && o.Name == node && slices.Contains([]string{"told", "late", "down"}, o.State)
-	}) {
+	if src := s.Sources[node]; src != nil && src.ToldBoot != "" && src.ToldBoot != src.Boot {
+		return false
+	}
+	if r := s.PiRun; r != nil && !r.DryRun && !s.PiRunAt.Before(i.Since) &&
+		slices.ContainsFunc(r.Targets, func(o shutdown.Outcome) bool { return o.Name == node && wasTold(o) }) {
 		return true
 	}
 	return s.Run != nil && s.RunIncident == i.ID && slices.ContainsFunc(s.Run.Targets, func(p *shutdown.Progress) bool {

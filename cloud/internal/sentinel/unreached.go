@@ -169,7 +169,16 @@ func (d *decider) settleUnreached(i *Incident) {
 
 // stillAway tells what is silent at a site although an outage is over.
 func (d *decider) stillAway(site *Site, i *Incident, away []*Source) {
-	away = slices.DeleteFunc(slices.Clone(away), func(src *Source) bool { return site.Sources[src.Name] != src })
+	away = slices.DeleteFunc(slices.Clone(away), func(src *Source) bool {
+		if site.Sources[src.Name] != src {
+			return true
+		}
+		if !site.toldIn(i, src.Name) { // rule U8, whatever the incident was taken for
+			return false
+		}
+		d.emit(&SourceLeft{Site: site.Name, Name: src.Name, Last: src.Last, Why: "the plan shut it down"})
+		return true
+	})
 	if len(away) == 0 {
 		return
 	}

@@ -256,7 +256,7 @@ func (w *world) wereUp() []liveness.Beat {
 	for _, site := range w.state.Sites {
 		for _, src := range site.Sources {
 			if src.Condition == sentinel.Up {
-				beats = append(beats, liveness.Beat{Key: liveness.Key{Site: site.Name, Name: src.Name}, Pi: src.Role == sentinel.Pi, Boot: src.Boot})
+				beats = append(beats, liveness.Beat{Key: liveness.Key{Site: site.Name, Name: src.Name}, Pi: src.Role == sentinel.Pi, Boot: src.Boot, Silent: !w.state.Blind.IsZero()})
 			}
 		}
 	}
@@ -276,7 +276,7 @@ func (w *world) restart(away time.Duration) {
 // pause stops the brain for a while, as a live migration does.
 func (w *world) pause(d time.Duration) {
 	w.now = w.now.Add(d)
-	w.table.Restart(w.now, w.wereUp())
+	w.table.Resume(w.now, d, w.wereUp())
 	w.step(sentinel.Paused{For: d})
 }
 
