@@ -261,6 +261,32 @@ func TestN3_TheBrainIsOffline(t *testing.T) {
 	})
 }
 
+// TestN3_BlindOverAStop: a brain that is offline sees again with the first heartbeat, also if it
+// was restarted or stood still meanwhile, and whatever becomes of its anchors.
+func TestN3_BlindOverAStop(t *testing.T) {
+	for name, stop := range map[string]func(h *home){
+		"restart": func(h *home) { h.crash(3 * time.Second) },
+		"pause":   func(h *home) { h.pause(4 * time.Second) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, nil, func(h *home) {
+				h.offline()
+				h.net.cut(anchors...)
+				rest(40 * time.Second)
+				stop(h)
+				rest(3 * time.Second)
+				h.online()
+				rest(time.Minute)
+				h.mustTell("the brain is online again")
+				h.calls(0)
+				h.nodes["pve3"].kill()
+				rest(30 * time.Second)
+				h.calls(1)
+			})
+		})
+	}
+}
+
 // TestN4_AllNodes are silent while the Pi lives: that is no internet outage.
 func TestN4_AllNodes(t *testing.T) {
 	in(t, nil, func(h *home) {

@@ -280,7 +280,7 @@ func TestH8_PausedAgainAndAgain(t *testing.T) {
 		then func(table *liveness.Table)
 		want float64
 	}{
-		"not a word":            {func(table *liveness.Table) { table.Resume(at(again), 9*time.Second, nil) }, 45},
+		"not a word":            {func(table *liveness.Table) { table.Resume(at(again), 9*time.Second, nil) }, 44},
 		"5 s at least":          {func(table *liveness.Table) { table.Resume(at(again), time.Second, nil) }, 39},
 		"a long pause":          {func(table *liveness.Table) { table.Resume(at(again), silence, nil) }, 54},
 		"a restart":             {func(table *liveness.Table) { table.Restart(at(again), nil) }, 54},

@@ -51,7 +51,7 @@ func (s *State) Evolve(at time.Time, f Fact) {
 		u := s.ups(f.Site, f.UPS)
 		u.Supply, u.Since, u.Stale, u.Listed = f.Supply, f.Since, false, f.Listed
 		if f.Seq != 0 {
-			u.Shown[f.Pi] = said(u.Shown[f.Pi], f.Boot, f.Seq)
+			u.Shown[f.Pi] = said(u.Shown[f.Pi], f.Boot, f.Seq, f.Boot)
 		}
 	case *RecordTaken:
 		s.evolveRecord(f)
@@ -139,7 +139,7 @@ func (s *State) evolveSource(at time.Time, f Fact) {
 	case *ShutdownAnnounced:
 		site := s.site(f.Site)
 		src := site.source(f.Name)
-		src.Said = said(src.Said, f.Boot, f.Seq)
+		src.Said = said(src.Said, f.Boot, f.Seq, src.Boot)
 		src.Failures = slices.DeleteFunc(src.Failures, func(x Failure) bool { return x.explainedBy(f.Boot, at.Add(-f.Age)) })
 		if src.Boot == "" {
 			src.Boot = f.Boot
@@ -155,7 +155,7 @@ func (s *State) evolveSource(at time.Time, f Fact) {
 		}
 	case *ShutdownCancelled:
 		src := s.site(f.Site).source(f.Name)
-		src.Said = said(src.Said, f.Boot, f.Seq)
+		src.Said = said(src.Said, f.Boot, f.Seq, src.Boot)
 		if src.Ahead != nil && src.Ahead.Boot == f.Boot {
 			src.Ahead = nil
 			return
@@ -171,11 +171,11 @@ func (s *State) evolveSource(at time.Time, f Fact) {
 			if site.Gone == nil {
 				site.Gone = map[string][]Said{}
 			}
-			site.Gone[f.Name] = said(site.Gone[f.Name], f.Boot, f.Seq)
+			site.Gone[f.Name] = said(site.Gone[f.Name], f.Boot, f.Seq, "")
 			return
 		}
 		src := site.source(f.Name)
-		src.Said = said(src.Said, f.Boot, f.Seq)
+		src.Said = said(src.Said, f.Boot, f.Seq, src.Boot)
 	}
 }
 
@@ -201,8 +201,9 @@ func (src *Source) bootsSoon(now time.Time) bool {
 	return src.Ahead != nil && now.Sub(src.Ahead.At) <= aheadAtMost
 }
 
-// said is the list with a message noted: the highest seq of each of the last boots.
-func said(list []Said, boot string, seq int64) []Said {
+// said is the list with a message noted: the highest seq of each of the last boots, and always
+// of the present one.
+func said(list []Said, boot string, seq int64, present string) []Said {
 	if seq == 0 {
 		return list
 	}
@@ -212,8 +213,13 @@ func said(list []Said, boot string, seq int64) []Said {
 			return list
 		}
 	}
-	if over := len(list) + 1 - bootsKept; over > 0 {
-		list = append(list[:0:0], list[over:]...)
+	list = slices.Clone(list)
+	if len(list) >= bootsKept {
+		oldest := 0
+		if list[0].Boot == present {
+			oldest = 1
+		}
+		list = slices.Delete(list, oldest, oldest+1)
 	}
 	return append(list, Said{boot, seq})
 }
@@ -264,7 +270,7 @@ func (s *State) evolveRun(f *RunStepped) {
 		return
 	}
 	site.Run.Apply(f.Event)
-	if f.Event.Type != shutdown.Sent && f.Event.Type != shutdown.Accepted {
+	if f.Event.Type != shutdown.Accepted {
 		return
 	}
 	for _, p := range site.Run.Current() {

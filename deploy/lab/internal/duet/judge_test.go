@@ -72,7 +72,7 @@ type judge struct {
 
 	armed     bool
 	confirmed bool // the Pi has said that it is disarmed
-	person    int  // in which outage one last armed or disarmed
+	person    int  // in which outage one last disarmed
 
 	runs      []*held
 	commanded time.Duration            // when a machine was last told
@@ -198,6 +198,23 @@ func (j *judge) begins(now time.Duration) {
 	})
 }
 
+// armedMidway proves that a plan which is armed in an outage begins, whatever was tried before
+// (rule S7).
+func (j *judge) armedMidway() {
+	d, b, outage, now := j.d, j.d.brain, j.outage, j.d.now
+	well := b.up && b.paused == 0 && b.token && b.online && b.dies == "" && d.link.up == fine && d.link.down == fine && d.pi.up && !d.pi.paused
+	if j.since == 0 || !d.ups.out || j.person == outage || j.commanded >= j.from || !well || !d.allOn() || !d.obedient() ||
+		!j.calmSince(now-settles, "brain", "link", "pi", "ups") {
+		return
+	}
+	d.after(max(j.since+d.ride-now, 0)+3*time.Second, func() {
+		calm := j.calmSince(now, "brain", "link", "pi", "ups", "nodes", "disarmed", "plan changes")
+		if calm && j.outage == outage && j.since != 0 && d.ups.out && j.commanded < now {
+			d.fail("2: the plan was armed %s ago in an outage, all is well, and nobody was told", d.now-now)
+		}
+	})
+}
+
 // piDied proves that the brain acts if the Pi is gone in an outage of which it told (U5).
 func (j *judge) piDied(away time.Duration) {
 	d, outage, now := j.d, j.outage, j.d.now
@@ -278,11 +295,13 @@ func (j *judge) fact(f brains.Fact) {
 	}
 	switch f := f.(type) {
 	case *brains.PlanArmed:
-		j.armed, j.confirmed, j.person = true, false, j.outage
+		j.armed, j.confirmed = true, false
 		j.disturb("person")
+		j.armedMidway()
 	case *brains.PlanDisarmed:
 		j.armed, j.confirmed, j.person = false, false, j.outage
 		j.disturb("person")
+		j.disturb("disarmed")
 	case *brains.RunStepped:
 		if f.Event.Type == shutdown.Began {
 			j.began(&held{actor: "brain", id: f.Event.Run.ID, epoch: f.Epoch, plan: f.Event.Run.Plan, dry: f.Event.Run.DryRun})

@@ -49,7 +49,7 @@ func lines() []line {
 		{"brain online", 2, func(d *duet) { d.uplink(true) }},
 		{"arm", 4, func(d *duet) { d.brain.person(core.Arm{Site: "home", By: "alice"}) }},
 		{"disarm", 4, func(d *duet) { d.brain.person(core.Disarm{Site: "home", By: "alice"}) }},
-		{"plan changes", 3, func(d *duet) { d.judge.disturb("person"); d.brain.reconfigure() }},
+		{"plan changes", 3, func(d *duet) { d.judge.disturb("person"); d.judge.disturb("plan changes"); d.brain.reconfigure() }},
 		{"an old report again", 2, func(d *duet) {
 			m := d.judge.sent
 			m.forged = true
@@ -222,7 +222,7 @@ func (d *duet) well() {
 // actors in it (rule S9): every machine of the plan is down, or was named as late.
 func (d *duet) goesOn() {
 	j := &d.judge
-	if j.since == 0 || !d.ups.out || !j.armed || j.person == j.outage || !j.calmSince(j.from, "nodes", "person") || !d.obedient() {
+	if j.since == 0 || !d.ups.out || !j.armed || j.person == j.outage || !j.calmSince(j.from, "nodes", "disarmed", "plan changes") || !d.obedient() {
 		return
 	}
 	d.tell("all is well but the power")
