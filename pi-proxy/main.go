@@ -25,7 +25,7 @@ type commands struct {
 	Config string `default:"${config}" type:"path" help:"The configuration file; the default one may be missing."`
 	Socket string `default:"${socket}" type:"path" help:"The running Pi's control socket."`
 
-	Run         struct{} `cmd:"" default:"1" help:"Run the Pi."`
+	Run         struct{} `cmd:"" help:"Run the Pi."`
 	CheckConfig struct{} `cmd:"" help:"Check the configuration and say what is wrong with it."`
 	Event       struct {
 		Name string `arg:"" enum:"${events}" help:"apcupsd's name of the event: ${enum}."`

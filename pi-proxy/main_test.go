@@ -104,11 +104,12 @@ func TestCommands(t *testing.T) {
 		said(t, 1, "", bad+`:2:7: lan.listen: "x" is no address; write <host>:<port>`, "check-config", "--config", bad)
 	})
 	t.Run("run a bad configuration", func(t *testing.T) {
-		said(t, 1, "", bad+`:2:7: lan.listen: "x" is no address`, "--config", bad)
+		said(t, 1, "", bad+`:2:7: lan.listen: "x" is no address`, "run", "--config", bad)
 	})
 	t.Run("no configuration", func(t *testing.T) {
 		said(t, 1, "", "no such file", "check-config", "--config", good+".none")
 	})
+	t.Run("no command", func(t *testing.T) { said(t, 2, "check-config", `expected one of "run"`) })
 	t.Run("an unknown command", func(t *testing.T) { said(t, 2, "", "unexpected argument", "explode") })
 	t.Run("an unknown flag", func(t *testing.T) { said(t, 2, "", "unknown flag", "--explode") })
 	t.Run("an event without a name", func(t *testing.T) { said(t, 2, "", "<name>", "event") })
@@ -126,7 +127,7 @@ func TestCommands(t *testing.T) {
 func TestR3_TheProgramEndsWellAndIsSafeToKill(t *testing.T) {
 	path, socket := pi(t)
 	start := func() (*exec.Cmd, *bytes.Buffer) {
-		cmd, log := program(t, "--config", path), &bytes.Buffer{}
+		cmd, log := program(t, "run", "--config", path), &bytes.Buffer{}
 		cmd.Stdout, cmd.Stderr = log, log
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

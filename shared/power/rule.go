@@ -71,9 +71,23 @@ func (p Policy) turns(r Reading) []time.Duration {
 		at = append(at, p.LowFor-r.LowFor.Duration())
 	}
 	if r.LostFor != nil {
-		at = append(at, p.LostFor-r.LostFor.Duration(), Fresh+1-r.LostFor.Duration())
+		at = append(at, p.LostFor-r.LostFor.Duration(), Fresh+1-r.LostFor.Duration(), p.longestTest(r)-r.For.Duration())
 	}
 	return at
+}
+
+// longestTest is how long a self-test may last before it was an outage from its start. The
+// end of one of which nothing is heard any more may have come: it lasts for LostFor longer.
+func (p Policy) longestTest(r Reading) time.Duration {
+	if r.LostFor == nil {
+		return selfTestLongest
+	}
+	return selfTestLongest + p.LostFor
+}
+
+// TooLong reports whether a reading is of a self-test that is too long to be one.
+func (p Policy) TooLong(r Reading) bool {
+	return r.Supply == SelfTest && r.For.Duration() >= p.longestTest(r)
 }
 
 // foresee is the verdict of now, with when it turns to Start at one of the given times.
@@ -96,14 +110,15 @@ func (p Policy) foresee(turns []time.Duration, judge func(time.Duration) Verdict
 // judge is the verdict on a reading if nothing else is heard for d; it leaves In alone.
 func (p Policy) judge(r Reading, d time.Duration, need time.Duration) (v Verdict) {
 	out := r.For.Duration() + d
-	// A self-test that lasts too long to be one was an outage from its start.
-	battery := r.Supply == Battery || r.Supply == SelfTest && out >= selfTestLongest
+	battery := r.Supply == Battery || r.Supply == SelfTest && out >= p.longestTest(r)
 	low := r.LowFor != nil && r.Supply != Mains
 	if !low && !battery {
 		return v
 	}
 	if r.LostFor != nil {
 		switch lost := r.LostFor.Duration() + d; {
+		case r.Supply == SelfTest && battery && lost >= p.LostFor:
+			return Verdict{Start: true, Reason: fmt.Sprintf("the UPS was in a self-test when it fell silent %s ago", Spell(lost))}
 		case lost >= p.LostFor:
 			return Verdict{Start: true, Reason: fmt.Sprintf("the UPS was on battery when it fell silent %s ago", Spell(p.LostFor))}
 		case lost > Fresh: // what is not fresh starts nothing but this

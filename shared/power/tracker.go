@@ -45,8 +45,8 @@ type Reading struct {
 func (r Reading) Aged(d time.Duration) Reading {
 	s := InSeconds(max(d, 0))
 	r.For += s
-	if r.Supply == SelfTest && r.For.Duration() >= selfTestLongest {
-		r.Supply = Battery
+	if r.Supply == SelfTest && r.LostFor == nil && r.For.Duration() >= selfTestLongest {
+		r.Supply = Battery // that of a lost UPS may have ended (Policy.TooLong)
 	}
 	if r.LowFor != nil {
 		v := *r.LowFor + s
@@ -61,12 +61,10 @@ func (r Reading) Aged(d time.Duration) Reading {
 
 // Lost is the reading once its reports have stopped for d.
 func (r Reading) Lost(d time.Duration) Reading {
-	aged := r.Aged(d)
-	if aged.LostFor == nil {
-		s := InSeconds(max(d, 0))
-		aged.LostFor = &s
+	if r.LostFor == nil {
+		r.LostFor = new(Seconds)
 	}
-	return aged
+	return r.Aged(d)
 }
 
 // OnBattery reports whether the load runs on the battery because the mains are gone.
@@ -153,9 +151,6 @@ func (t *Tracker) Observe(now time.Time, s Status) Reading {
 func (t *Tracker) Silent(now time.Time) Reading {
 	if t.lostSince.IsZero() {
 		t.lostSince = now
-	}
-	if t.supply == SelfTest && now.Sub(t.battSince) > selfTestLongest {
-		t.supply, t.since = Battery, t.battSince
 	}
 	return t.reading(now)
 }

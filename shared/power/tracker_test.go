@@ -126,12 +126,13 @@ func TestU3_SelfTestLastsFortySeconds(t *testing.T) {
 		{at: 41, answer: "selftest_onbatt", supply: SelfTest, for_: 40, low: not, lost: not},
 		{at: 41.5, answer: "selftest_onbatt", supply: Battery, for_: 40.5, low: not, lost: not},
 	})
-	runSteps(t, []step{ // also if nothing is heard of its end
+	runSteps(t, []step{ // one of whose end nothing is heard stays one: the policy tells how long
 		{at: 0, answer: "online", supply: Mains, for_: 0, low: not, lost: not},
 		{at: 1, answer: "selftest_onbatt", supply: SelfTest, for_: 0, low: not, lost: not},
 		{at: 21, answer: "", supply: SelfTest, for_: 20, low: not, lost: 0},
 		{at: 41, answer: "", supply: SelfTest, for_: 40, low: not, lost: 20},
-		{at: 42, answer: "", supply: Battery, for_: 41, low: not, lost: 21},
+		{at: 42, answer: "", supply: SelfTest, for_: 41, low: not, lost: 21},
+		{at: 43, answer: "selftest_onbatt", supply: Battery, for_: 42, low: not, lost: not},
 	})
 	// Nor if no report comes at all: it is one when the rule said that it would be.
 	r := Reading{Supply: SelfTest, For: 30}

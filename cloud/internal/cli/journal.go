@@ -51,13 +51,20 @@ func (o Operator) Journal(w io.Writer, s Search, asJSON bool) error {
 	out := bufio.NewWriter(w)
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, maxFact)
+	found := false
 	for lines.Scan() {
+		found = true
 		if err := writeFact(out, lines.Bytes(), asJSON); err != nil {
 			return err
 		}
 	}
 	if err := lines.Err(); err != nil {
 		return errors.Join(out.Flush(), fmt.Errorf("the brain's answer broke off: %w", err))
+	}
+	if !found && !asJSON {
+		if _, err := fmt.Fprintln(out, "The journal holds nothing like that; `sentinel-cloud status` and `incidents` list what there is."); err != nil {
+			return err
+		}
 	}
 	return out.Flush()
 }

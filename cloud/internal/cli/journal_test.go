@@ -34,6 +34,11 @@ func TestR6_Journal(t *testing.T) {
 	if err := o.Journal(io.Discard, Search{}, false); err != nil || query != "" {
 		t.Errorf("%v, asked with %q", err, query)
 	}
+	nothing, _ := brain(t, func(http.ResponseWriter, *http.Request) {})
+	var said strings.Builder
+	if err := nothing.Journal(&said, Search{Node: "pve9"}, false); err != nil || !strings.HasPrefix(said.String(), "The journal holds nothing like that") {
+		t.Errorf("%v, %q of nothing", err, said.String())
+	}
 	for _, bad := range []struct {
 		answer http.HandlerFunc
 		want   string

@@ -97,7 +97,7 @@ func (h *Handler) entries(r *request, m *wire.Record) []sentinel.Record {
 	for _, n := range m.Entries {
 		ago := time.Duration(n.AgeMS)*time.Millisecond + r.lag
 		if n.UPS != "" {
-			out = append(out, sentinel.Record{Ago: ago, UPS: n.UPS, Reading: *n.Reading})
+			out = append(out, sentinel.Record{Ago: ago, AtLeast: n.AtLeast, UPS: n.UPS, Reading: *n.Reading})
 			continue
 		}
 		k, ok := h.Identities.Lookup(n.Node)
@@ -105,7 +105,7 @@ func (h *Handler) entries(r *request, m *wire.Record) []sentinel.Record {
 			strange++
 			continue
 		}
-		out = append(out, sentinel.Record{Ago: ago, Node: n.Node, Heard: n.Heard})
+		out = append(out, sentinel.Record{Ago: ago, AtLeast: n.AtLeast, Node: n.Node, Heard: n.Heard})
 	}
 	if strange > 0 {
 		h.Refused("recorded")

@@ -36,7 +36,7 @@ func lowOnBattery() *power.Reading {
 func TestN7_ARecordReachesTheLoopAsHistory(t *testing.T) {
 	b := newBench(t)
 	b.trusts("pi")
-	envelope := b.record("pi", 7, wire.Noted{AgeMS: 90_000, UPS: "ups", Reading: lowOnBattery()}, wire.Noted{AgeMS: 80_000, Node: "pve1"},
+	envelope := b.record("pi", 7, wire.Noted{AgeMS: 90_000, AtLeast: true, UPS: "ups", Reading: lowOnBattery()}, wire.Noted{AgeMS: 80_000, AtLeast: true, Node: "pve1"},
 		wire.Noted{AgeMS: 60_000, Node: "pi", Heard: true})
 	b.taken()
 	b.bundles = nil
@@ -51,7 +51,7 @@ func TestN7_ARecordReachesTheLoopAsHistory(t *testing.T) {
 		got.Entries[i].Ago = got.Entries[i].Ago.Round(10 * time.Millisecond)
 	}
 	want := sentinel.Recorded{Site: "home", Pi: "pi", Left: 7, Entries: []sentinel.Record{
-		{Ago: 93 * time.Second, UPS: "ups", Reading: *lowOnBattery()}, {Ago: 83 * time.Second, Node: "pve1"}, {Ago: 63 * time.Second, Node: "pi", Heard: true}}}
+		{Ago: 93 * time.Second, AtLeast: true, UPS: "ups", Reading: *lowOnBattery()}, {Ago: 83 * time.Second, AtLeast: true, Node: "pve1"}, {Ago: 63 * time.Second, Node: "pi", Heard: true}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -68,6 +68,17 @@ func (q *doubt) has(name string) bool {
 	return found
 }
 
+// fell is when the first of them said its last word.
+func (q *doubt) fell() time.Time {
+	first := q.since
+	for _, n := range q.names {
+		if last := q.last[n]; last.Before(first) {
+			first = last
+		}
+	}
+	return first
+}
+
 // inDoubt are the sites in doubt, in order.
 func (d *decider) inDoubt() []*Site {
 	var sites []*Site
@@ -155,7 +166,7 @@ func (d *decider) blame(sites []*Site, tailnetGone bool) {
 	tailnet := d.open("", TailnetDown) // takes the later ones with it, and who is not back for good
 	var unreached []*Site
 	for _, s := range sites {
-		onBattery := d.open(s.Name, PowerOutage) != nil
+		onBattery := d.outageAt(s, s.doubt.fell()) != nil
 		out := d.open(s.Name, InternetOutage) != nil
 		again := tailnet != nil && (tailnet.calmSince.IsZero() || slices.ContainsFunc(s.doubt.names, func(n string) bool { return slices.Contains(tailnet.Nodes, n) }))
 		if (tailnetGone || again || s.doubt.shared && shared > 1) && !onBattery && !out {
@@ -195,7 +206,7 @@ func (d *decider) dark(site *Site) {
 		return
 	}
 	why := "everything there fell silent within " + power.Spell(cause.Together)
-	i := d.open(site.Name, PowerOutage)
+	i := d.outageAt(site, since)
 	if i != nil {
 		why = "the site went dark while on battery"
 		d.emit(&Noticed{Site: site.Name, Incident: i.ID, Text: site.Name + " went dark: the last word was that it is on battery"})

@@ -50,6 +50,7 @@ func (s *State) Evolve(at time.Time, f Fact) {
 	case *SupplyChanged:
 		u := s.ups(f.Site, f.UPS)
 		u.Supply, u.Since, u.Stale, u.Listed = f.Supply, f.Since, false, f.Listed
+		u.Pi = cmp.Or(f.Pi, u.Pi)
 		if f.Seq != 0 {
 			u.Shown[f.Pi] = said(u.Shown[f.Pi], f.Boot, f.Seq, f.Boot)
 		}

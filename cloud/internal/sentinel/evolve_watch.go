@@ -138,6 +138,7 @@ const (
 	aboutMuted    = "failure of the muted "
 	aboutStopping = "long shutdown of "
 	aboutSilentPi = "silence of "
+	aboutOffPis   = "Pis that are off at "
 )
 
 // toldOf are the names that a notice about several has told of.

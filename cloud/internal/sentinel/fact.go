@@ -168,6 +168,7 @@ type (
 	RecordTaken struct {
 		Site, Pi string
 		At       time.Time // when the Pi saw it, by the brain's time
+		AtLatest bool      // it may have been earlier
 		UPS      string    // empty: it is about a node
 		Reading  power.Reading
 		Node     string

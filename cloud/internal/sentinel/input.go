@@ -153,6 +153,7 @@ type (
 // Record is one entry of a Pi's record: a change of a UPS, or of whether the Pi hears a node.
 type Record struct {
 	Ago     time.Duration // before Step's time
+	AtLeast bool          // it may have been longer ago
 	UPS     string        // empty: it is about a node
 	Reading power.Reading
 	Node    string

@@ -54,6 +54,9 @@ func (d *decider) passed(site *Site, last time.Time) *Incident {
 func (d *decider) notOf(site *Site, i *Incident, src *Source, last time.Time) string {
 	sc := d.cfg.site(site.Name)
 	if sc == nil || sc.Feeds == nil || src.Role == Pi {
+		if ups, stale := d.stale(site, i, last); stale {
+			return "; the power outage is that of " + ups + ", of which nothing was heard for long before"
+		}
 		return ""
 	}
 	by := cause.Feeders(src.Name, sc.Feeds)
@@ -73,6 +76,41 @@ func (d *decider) notOf(site *Site, i *Incident, src *Source, last time.Time) st
 		return "; " + ups + ", which feeds it too, is not on battery"
 	}
 	return ""
+}
+
+// stale reports whether a power outage says nothing of what falls silent at a moment: contact
+// with all that is on battery was lost long before, which may as well be unplugged, and another
+// UPS was on mains then. With feeds that are known notOf needs not ask.
+func (d *decider) stale(site *Site, i *Incident, last time.Time) (ups string, is bool) {
+	if r := site.Run; !i.Open() || r != nil && !r.Over() && site.RunIncident == i.ID {
+		return "", false
+	}
+	mains := false
+	for _, name := range site.upsesOf(i) {
+		u := site.UPSes[name]
+		switch {
+		case d.onBattery(site, i, name):
+			if u == nil || !u.Lost || !u.LostAt.Before(last.Add(-rememberedFor)) {
+				return "", false
+			}
+			ups = name
+		case u != nil && u.Supply == power.Mains && !u.assumed && !u.at.IsZero():
+			mains = mains || !u.certain().Before(last.Add(-reportTooOld))
+		}
+	}
+	return ups, ups != "" && mains
+}
+
+// outageAt is the power outage that a site was in at a moment, as far as was heard; nil: none.
+func (d *decider) outageAt(site *Site, at time.Time) *Incident {
+	i := d.open(site.Name, PowerOutage)
+	if i == nil {
+		return nil
+	}
+	if _, stale := d.stale(site, i, at); stale {
+		return nil
+	}
+	return i
 }
 
 // wentWithTheSwitch reports whether a last word was near enough to a switch to battery.

@@ -152,6 +152,7 @@ func (w *world) note(b *beater, a args) error {
 	default:
 		return fmt.Errorf("%s is nothing that a Pi notes", a.name())
 	}
+	n.AtLeast = a.has("at-least")
 	b.notes = append(b.notes, n)
 	return nil
 }

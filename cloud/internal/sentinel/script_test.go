@@ -223,10 +223,17 @@ func (w *world) doSource(verb string, a args) error {
 		return w.doUPS(a)
 	case "unlist": // a UPS that its Pi no longer lists
 		w.units = slices.DeleteFunc(w.units, func(u *unit) bool { return u.name == a.name() })
-	case "says": // one report of a Pi's: says PI UPS SUPPLY for=D
+	case "says": // one report of a Pi's: says PI UPS SUPPLY for=D lost=D
 		d, err := a.duration("for")
-		w.step(sentinel.UPSReported{Site: w.siteOf(a.name()), Pi: a.name(), UPS: a.names[1],
-			Reading: power.Reading{Supply: power.Supply(a.names[2]), For: power.InSeconds(d)}})
+		r := power.Reading{Supply: power.Supply(a.names[2]), For: power.InSeconds(d)}
+		if a.set["lost"] != "" {
+			lost, err := a.duration("lost")
+			if err != nil {
+				return err
+			}
+			r.LostFor = new(power.InSeconds(lost))
+		}
+		w.step(sentinel.UPSReported{Site: w.siteOf(a.name()), Pi: a.name(), UPS: a.names[1], Reading: r})
 		return err
 	case "held-back": // a report of an outage that somebody kept, or one of two
 		d, err := a.duration("for")

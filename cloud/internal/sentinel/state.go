@@ -137,6 +137,7 @@ type UPS struct {
 	Stale  bool              // nobody watched for so long that the supply may be another by now
 	Shown  map[string][]Said // by Pi: its reports that changed the supply
 	Listed bool              // the configuration named it then
+	Pi     string            // whose it is; empty: not known
 
 	reading power.Reading
 	at      time.Time        // when the reading was true; zero: none ever
@@ -335,8 +336,19 @@ func (s *Site) heardOnBattery() (time.Time, bool) {
 	return since, true
 }
 
+// hearsBattery reports whether a UPS that is in reach is on battery.
+func (s *Site) hearsBattery() bool {
+	for _, u := range s.UPSes {
+		if u.Supply == power.Battery && !u.Lost {
+			return true
+		}
+	}
+	return false
+}
+
 // Mandate is what the site's Pis are told: who acts, and how far the brain has come.
-// A run of an earlier outage says nothing about this one.
+// A run of an earlier outage says nothing about this one, nor does a dry run once the plan is
+// armed; but a UPS that is out of reach for long is no reason to begin, so there it holds back.
 func (s *State) Mandate(name string, now time.Time) (shutdown.Epoch, shutdown.State, string) {
 	site := s.Sites[name]
 	if site == nil {
@@ -349,8 +361,8 @@ func (s *State) Mandate(name string, now time.Time) (shutdown.Epoch, shutdown.St
 	if !site.Armed {
 		return epoch, shutdown.Disarmed, ""
 	}
-	if r := site.Run; r == nil || r.DryRun || r.Over() && !s.ranFor(site, r) {
-		return epoch, shutdown.None, "" // nothing was told in a dry run
+	if r := site.Run; r == nil || r.DryRun && site.hearsBattery() || r.Over() && !s.ranFor(site, r) {
+		return epoch, shutdown.None, ""
 	}
 	return epoch, site.Run.State(now), site.Run.ID
 }

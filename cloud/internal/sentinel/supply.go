@@ -33,12 +33,15 @@ func (u *UPS) assume(now time.Time) {
 }
 
 func (d *decider) upsReported(in UPSReported) {
-	u := d.ups(in.Site, in.UPS)
-	at := d.now.Add(-in.Lag)
-	if in.Lag > reportTooOld || !at.After(u.at) || u.overtaken(in) {
+	if in.Lag > reportTooOld {
 		return
 	}
-	if u.remembers(in.Reading, at) {
+	u := d.ups(in.Site, in.UPS)
+	at := d.now.Add(-in.Lag)
+	if !at.After(u.at) || u.overtaken(in) || d.ofAnother(u, in) {
+		return
+	}
+	if u.remembers(in.Reading, at) || u.knowsBetter(in.Reading, at) {
 		in.Reading = power.Reading{Supply: power.Unknown, LostFor: in.Reading.LostFor}
 	}
 	if in.Reading.Supply == power.Unknown {
@@ -49,11 +52,14 @@ func (d *decider) upsReported(in UPSReported) {
 		return // the next report will say so too, within a second
 	}
 	u.reading, u.at, u.assumed = in.Reading, at, false
-	if in.Reading.Supply == u.Supply {
+	was := u.Supply
+	if in.Reading.Supply == was && (u.Pi == "" || u.Pi == in.Pi) {
 		return
 	}
-	was := u.Supply
 	since := at.Add(-in.Reading.For.Duration())
+	if in.Reading.Supply == was { // another Pi took over
+		since = u.Since
+	}
 	if in.Reading.OnBattery() && (was == power.SelfTest || was == power.Calibrates) && u.Since.Before(since) {
 		since = u.Since // it is one time on battery, also if its Pi was restarted in it
 	}
@@ -220,8 +226,11 @@ func (d *decider) outage(site *Site, u *UPS, r power.Reading) {
 	if d.becomePower(site, u, since) {
 		return
 	}
-	d.openIncident(&IncidentOpened{Site: site.Name, Kind: PowerOutage, Since: since, UPS: u.Name,
-		Why: fmt.Sprintf("the UPS has been on battery for %s", power.Spell(r.For.Duration()))}, "power")
+	why := "the UPS has been on battery for " + power.Spell(r.For.Duration())
+	if r.Supply == power.SelfTest && r.LostFor != nil {
+		why = "the UPS was in a self-test when it fell silent " + power.Spell(r.LostFor.Duration()) + " ago"
+	}
+	d.openIncident(&IncidentOpened{Site: site.Name, Kind: PowerOutage, Since: since, UPS: u.Name, Why: why}, "power")
 }
 
 // anotherUPS calls once more about a power outage in which a UPS goes on battery later than the

@@ -69,3 +69,14 @@ func TestH8_RememberedOutage(t *testing.T) {
 		}
 	}
 }
+
+// TestU6_ARefusedReportMakesNoUPS: of one that is only named in a report that comes too late,
+// nothing is known.
+func TestU6_ARefusedReportMakesNoUPS(t *testing.T) {
+	w := newWorld(t, home())
+	w.step(sentinel.UPSReported{Site: "home", Pi: "pi1", UPS: "old", Lag: time.Minute, Reading: power.Reading{Supply: power.Mains}})
+	if w.state.Sites["home"].UPSes["old"] != nil {
+		t.Error("the UPS is known")
+	}
+	w.checkReplay()
+}

@@ -70,6 +70,9 @@ func saidRecord(f *RecordTaken) string {
 	case f.UPS == "":
 		what = f.Node + " fell silent"
 	}
+	if f.AtLatest {
+		what += ", then or before" // how long its Pi was off since, no clock tells
+	}
 	return what + " (as " + f.Pi + " noted while the brain could not hear it)"
 }
 

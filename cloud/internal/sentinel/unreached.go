@@ -81,7 +81,7 @@ func (d *decider) unreachedCallAt(i *Incident) (at time.Time, why string, ok boo
 		return at, "Tailscale is out of reach, for " + lasts + " now; the houses may be fine", true
 	}
 	if site := d.Sites[i.Site]; site != nil {
-		if _, on := site.OnBattery(); on {
+		if _, on := site.OnBattery(); on && (d.open(site.Name, PowerOutage) == nil || d.outageAt(site, i.Since) != nil) {
 			return i.Opened, "the last word of the site was that it is on battery", true
 		}
 	}

@@ -15,8 +15,8 @@ func (d *decider) settlePis(site *Site) {
 	if site.doubt != nil {
 		return
 	}
-	var silent []*Source
-	watched := false
+	var silent, off []*Source
+	watched, returns := false, false
 	for name := range site.watched {
 		src := site.Sources[name]
 		if src == nil || src.Role != Pi {
@@ -25,6 +25,10 @@ func (d *decider) settlePis(site *Site) {
 		watched = watched || src.Condition == Up
 		if src.Condition == Failed && !src.Muted() && !d.explained(src) {
 			silent = append(silent, src)
+		}
+		returns = returns || src.Condition == Off && !src.BackBy.IsZero()
+		if src.Condition == Off && src.BackBy.IsZero() && !src.Muted() {
+			off = append(off, src)
 		}
 	}
 	if d.elsewhere(site) || len(silent) > 0 && d.calledAbout(site, silent) {
@@ -41,12 +45,39 @@ func (d *decider) settlePis(site *Site) {
 	for _, src := range silent {
 		d.settlePi(site, src, watched)
 	}
+	if len(silent) == 0 && len(off) > 0 && !watched && !returns {
+		d.settleOffPis(site, off)
+	}
+}
+
+// settleOffPis says once that nobody watches the power where the last Pi was switched off as
+// announced and is not back by when one that is restarted would have to be (rule N5).
+func (d *decider) settleOffPis(site *Site, off []*Source) {
+	slices.SortFunc(off, func(a, b *Source) int { return strings.Compare(a.Name, b.Name) })
+	last, since := lastOf(off), time.Time{}
+	for _, src := range off {
+		since = later(since, d.silentSince(site, src))
+	}
+	n := &Noticed{Site: site.Name, About: aboutOffPis + site.Name, As: last.UTC().Format(time.RFC3339)}
+	if d.Told[n.About] == n.As || !site.lives() || !d.due(since.Add(d.cfg.Times.Return)) {
+		return
+	}
+	was := " was switched off, as it had announced, and is"
+	if len(off) > 1 {
+		was = " were switched off, as they had announced, and are"
+	}
+	n.Text = fmt.Sprintf("%s%s not back after %s; nobody watches the power at %s meanwhile", list(namesOf(off)), was, power.Spell(d.now.Sub(last)), site.Name)
+	d.emit(n)
 }
 
 // settleUnwatched calls once no Pi was heard for long. On battery a lost UPS is danger, and
 // begins the plan (rule U5).
 func (d *decider) settleUnwatched(site *Site, silent []*Source) {
-	if _, on := site.OnBattery(); on || d.cfg.Times.PiCall <= 0 {
+	_, on := site.OnBattery()
+	if on && d.open(site.Name, PowerOutage) != nil {
+		on = d.outageAt(site, lastOf(silent)) != nil
+	}
+	if on || d.cfg.Times.PiCall <= 0 {
 		return
 	}
 	since := time.Time{}

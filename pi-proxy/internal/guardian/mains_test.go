@@ -134,6 +134,22 @@ func TestU3_TheLoopIsWokenWhenASelfTestTooLongIsAnOutage(t *testing.T) {
 	}
 }
 
+// TestU3_LostInASelfTest: a UPS falls silent in a self-test, which stays one for 40 s and LostFor.
+// From then on the UPS was on battery, also for the next process.
+func TestU3_LostInASelfTest(t *testing.T) {
+	h := newHouse(t, orders())
+	h.out = h.now
+	for s := range 81 {
+		h.now = h.out.Add(time.Duration(s) * time.Second)
+		if got := len(h.g.Out()) > 0; got != (s > 70) {
+			t.Errorf("after %d s it was on battery: %t", s, got)
+		}
+		r := power.Reading{Supply: power.SelfTest, For: power.Seconds(s), LostFor: new(power.Seconds(max(s-5, 0)))}
+		h.report(r)
+	}
+	h.beganAt(80 * time.Second)
+}
+
 func TestU3_AReasonThatPassesStartsPatienceAnew(t *testing.T) {
 	h := newHouse(t, orders())
 	low := power.Seconds(10)

@@ -57,13 +57,14 @@ func (g *Guardian) listen(now time.Time) {
 func (g *Guardian) mark(now time.Time, ups string, r power.Reading) []Event {
 	before, was := g.out[ups]
 	o := Outage{now, r.Transfer()}
-	if r.OnBattery() {
+	tooLong := g.orders.Policy.TooLong(r)
+	if r.OnBattery() || tooLong {
 		o.Since = now.Add(-r.For.Duration())
 	}
 	switch {
 	case r.Supply == power.Mains && was:
 		return g.note(g.Epoch, shutdown.Event{Type: OnMains, Target: ups, At: now})
-	case (r.OnBattery() || r.LowFor != nil && r.Supply != power.Mains) && !was:
+	case (r.OnBattery() || tooLong || r.LowFor != nil && r.Supply != power.Mains) && !was:
 		return g.onBattery(g.Epoch, ups, o)
 	case r.OnBattery() && r.LostFor == nil && o.Transfer.At != "" && !o.Transfer.Same(before.Transfer): // only now named, or another one
 		return g.onBattery(g.Epoch, ups, o)

@@ -204,7 +204,7 @@ func (j *judge) armedMidway() {
 	d, b, outage, now := j.d, j.d.brain, j.outage, j.d.now
 	well := b.up && b.paused == 0 && b.token && b.online && b.dies == "" && d.link.up == fine && d.link.down == fine && d.pi.up && !d.pi.paused
 	if j.since == 0 || !d.ups.out || j.person == outage || j.commanded >= j.from || !well || !d.allOn() || !d.obedient() ||
-		!j.calmSince(now-settles, "brain", "link", "pi", "ups") {
+		!j.calmSince(now-settles, "brain", "link", "pi") || !j.calmSince(j.since+1, "ups") {
 		return
 	}
 	d.after(max(j.since+d.ride-now, 0)+3*time.Second, func() {

@@ -93,6 +93,10 @@ func stories() map[string]string {
 			+22s    mains on
 			+2s     mains off
 			+3.1s   ups found`,
+		"S7: a plan that is armed in an outage begins, though it was tried in it": `
+			ride=10s plan=1, directly, hooked
+			+0s     mains off
+			+10.5s  arm`,
 	}
 }
 
