@@ -60,6 +60,19 @@ func (h *home) metric(want ...string) {
 	}
 }
 
+// TestH9_DownInMaintenance: who is put into maintenance because it failed is down, and not
+// rebooting; nobody planned that.
+func TestH9_DownInMaintenance(t *testing.T) {
+	in(t, nil, func(h *home) {
+		h.nodes["pve2"].kill()
+		rest(30 * time.Second)
+		h.press("/api/v1/nodes/pve2/maintain?for=1h")
+		if got := h.shows("pve2").State; !strings.HasPrefix(got, "down, awaited until ") || !strings.Contains(got, ", maintenance until ") {
+			h.Errorf("it says %q", got)
+		}
+	})
+}
+
 // TestH9_ButtonsThatCannotBe get one error each, with a way out, and change nothing.
 func TestH9_ButtonsThatCannotBe(t *testing.T) {
 	in(t, nil, func(h *home) {

@@ -218,6 +218,22 @@ func TestN8_RouterReconnects(t *testing.T) {
 	})
 }
 
+// TestN9_HeardAgain: until it is over for good, the page says that the site is heard again.
+func TestN9_HeardAgain(t *testing.T) {
+	in(t, nil, func(h *home) {
+		h.offline()
+		rest(50 * time.Second)
+		if v := h.verdict(); !strings.HasPrefix(v, "home has been out of reach for ") {
+			h.Errorf("verdict %q", v)
+		}
+		h.online()
+		rest(30 * time.Second)
+		if v := h.verdict(); !strings.HasPrefix(v, "home has been heard again for ") || !strings.Contains(v, "; it was out of reach for ") {
+			h.Errorf("verdict %q", v)
+		}
+	})
+}
+
 // TestN2_DarkOnBattery: the power outage goes dark, and the call does not wait.
 func TestN2_DarkOnBattery(t *testing.T) {
 	in(t, nil, func(h *home) {

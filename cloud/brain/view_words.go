@@ -59,6 +59,8 @@ func (b *Brain) condition(w web.Source, src *sentinel.Source) string {
 			return "hidden behind: " + kindWords(i.Kind)
 		}
 		return "down"
+	case src.Condition == sentinel.Off && src.Maintained: // nobody planned that it is off
+		return "down, awaited until " + web.Until(w.BackBy, b.machine.wall())
 	case src.Condition == sentinel.Off && !w.BackBy.IsZero():
 		return "rebooting (" + w.Note + ")"
 	case src.Condition == sentinel.Off:
@@ -100,10 +102,8 @@ func (b *Brain) verdict(now time.Time) (text string, well bool) {
 	switch i.Kind {
 	case sentinel.PowerOutage:
 		text = fmt.Sprintf("On battery at %s for %s.", i.Site, lasts)
-	case sentinel.InternetOutage:
-		text = fmt.Sprintf("%s has been out of reach for %s.", i.Site, lasts)
-	case sentinel.TailnetDown:
-		text = fmt.Sprintf("Tailscale has been out of reach for %s; the houses may be fine.", lasts)
+	case sentinel.InternetOutage, sentinel.TailnetDown:
+		text = b.unreachedNow(i, now)
 	case sentinel.Unwatched:
 		text = fmt.Sprintf("Nobody watches the power at %s: its Pi has not been heard for %s.", i.Site, lasts)
 	default:
@@ -116,9 +116,34 @@ func (b *Brain) verdict(now time.Time) (text string, well bool) {
 		text += " You were called, not yet answered."
 	}
 	if len(open) > 1 {
-		text += fmt.Sprintf(" And %d more.", len(open)-1)
+		text += fmt.Sprintf(" In all %d incidents are open.", len(open))
 	}
 	return text, false
+}
+
+// unreachedNow says for how long a site or the tailnet has been out of reach; once something of
+// it is heard again, for how long it was.
+func (b *Brain) unreachedNow(i *sentinel.Incident, now time.Time) string {
+	back := time.Time{}
+	for _, site := range b.state.Sites {
+		for _, n := range i.Nodes {
+			src := site.Sources[n]
+			if src == nil || i.Site != "" && i.Site != site.Name || src.Condition != sentinel.Up || src.Since.Before(i.Since) {
+				continue
+			}
+			if back.IsZero() || src.Since.Before(back) {
+				back = src.Since
+			}
+		}
+	}
+	what := cmp.Or(i.Site, "Tailscale")
+	switch {
+	case !back.IsZero():
+		return fmt.Sprintf("%s has been heard again for %s; it was out of reach for %s.", what, power.Spell(now.Sub(back)), power.Spell(back.Sub(i.Since)))
+	case i.Kind == sentinel.TailnetDown:
+		return fmt.Sprintf("%s has been out of reach for %s; the houses may be fine.", what, power.Spell(now.Sub(i.Since)))
+	}
+	return fmt.Sprintf("%s has been out of reach for %s.", what, power.Spell(now.Sub(i.Since)))
 }
 
 // failedNow says which nodes of a failure are away, and since when; once none is, which were.

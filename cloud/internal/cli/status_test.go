@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-const house = `{"at":"2026-11-21T19:02:31Z","verdict":"pve2 at home failed 29 s ago. And 1 more.","well":false,"warnings":["The journal cannot be written."],
+const house = `{"at":"2026-11-21T19:02:31Z","verdict":"pve2 at home failed 29 s ago. In all 2 incidents are open.","well":false,"warnings":["The journal cannot be written."],
 "sites":[{"name":"home","armed":true,"has_plan":true,"unconfirmed_by":["pi"],"maintenance_until":"2026-11-22T07:00:00Z",
 	"upses":[{"name":"ups","supply":"battery","for_ns":20000000000,"charge_ratio":0.96,"runtime_ns":1860000000000,"load_ratio":0.31,"age_ns":1000000000},{"name":"old","supply":"mains","for_ns":93600000000000,"age_ns":180000000000}],
 	"sources":[{"name":"pi","state":"up","heard":true,"age_ns":400000000},{"name":"pve2 (2)","state":"down, muted until 21:14","heard":true,"age_ns":7200000000000,"muted_until":"2026-11-21T21:14:00Z"},{"name":"pve3","state":"pending"}],
@@ -29,7 +29,7 @@ func TestStatus(t *testing.T) {
 		name, status, want string
 		bad                bool
 	}{
-		{"trouble", house, `pve2 at home failed 29 s ago. And 1 more.
+		{"trouble", house, `pve2 at home failed 29 s ago. In all 2 incidents are open.
 ! The journal cannot be written.
 
 home: the plan is armed, but pi has not confirmed; in maintenance until Sun 22 Nov 07:00
