@@ -128,7 +128,11 @@ func (d *decider) left(site *Site, src *Source, last time.Time) {
 	if a := src.Announced; a != nil {
 		f.Why = "it had announced its " + a.Kind
 		if a.Returns {
-			f.BackBy = later(later(last, a.At).Add(d.cfg.Times.Return), d.now.Add(d.cfg.Times.Silence)) // who is back is heard by then
+			from := last
+			if a.At.Sub(last) > d.cfg.Times.Silence { // it was taken for dead, and lived
+				from = a.At
+			}
+			f.BackBy = later(from.Add(d.cfg.Times.Return), d.now.Add(d.cfg.Times.Silence)) // who is back is heard by then
 		}
 	}
 	if until := site.maintained(src); !until.IsZero() {

@@ -18,6 +18,9 @@ func (s *State) evolveIncident(at time.Time, f Fact) {
 			if len(f.Nodes) > 0 {
 				i.Nodes = slices.Clone(f.Nodes)
 			}
+			if !f.Since.IsZero() {
+				i.Since = f.Since
+			}
 			s.tell(i.Site, i.Kind, i.Nodes)
 		}
 	case *IncidentJoined:

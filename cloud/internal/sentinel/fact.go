@@ -190,8 +190,9 @@ type (
 	}
 	IncidentReopened struct {
 		ID, Why string
-		Worse   []string // what it is again of what it got worse by before
-		Nodes   []string // what it is about now; empty: what it was about before
+		Worse   []string  // what it is again of what it got worse by before
+		Nodes   []string  // what it is about now; empty: what it was about before
+		Since   time.Time // when it began again; zero: it counts from where it did before
 	}
 	IncidentJoined    struct{ ID, Node, Why string }
 	IncidentLeft      struct{ ID, Node, Why string }

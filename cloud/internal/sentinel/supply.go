@@ -226,11 +226,32 @@ func (d *decider) outage(site *Site, u *UPS, r power.Reading) {
 	if d.becomePower(site, u, since) {
 		return
 	}
+	if i := d.outAgain(site, u); i != nil {
+		d.emit(&IncidentReopened{ID: i.ID, Since: since, Worse: d.stillWorse(i, nil),
+			Why: "the UPS is on battery again, within " + power.Spell(d.cfg.Times.Continue) + "; " + i.Answered + " knows of it"})
+		return
+	}
 	why := "the UPS has been on battery for " + power.Spell(r.For.Duration())
 	if r.Supply == power.SelfTest && r.LostFor != nil {
 		why = "the UPS was in a self-test when it fell silent " + power.Spell(r.LostFor.Duration()) + " ago"
 	}
 	d.openIncident(&IncidentOpened{Site: site.Name, Kind: PowerOutage, Since: since, UPS: u.Name, Why: why}, "power")
+}
+
+// outAgain is the power outage of which somebody knows and that goes on as another: its UPS is on
+// battery again so soon that nobody is called for it (rule H6); nil: there is none.
+func (d *decider) outAgain(site *Site, u *UPS) *Incident {
+	var latest *Incident
+	for _, i := range d.Incidents {
+		lately := !i.Open() && d.now.Sub(i.Resolved) <= d.cfg.Times.Continue
+		if i.Site == site.Name && i.Kind == PowerOutage && lately && (latest == nil || i.Resolved.After(latest.Resolved)) {
+			latest = i
+		}
+	}
+	if latest == nil || latest.Answered == "" || latest.UPS != u.Name {
+		return nil
+	}
+	return latest
 }
 
 // anotherUPS calls once more about a power outage in which a UPS goes on battery later than the
@@ -283,6 +304,9 @@ func (d *decider) beginRun(site *Site, plan shutdown.Plan, v power.Verdict) {
 		Type: shutdown.Began, At: d.now,
 		Run: &shutdown.Header{ID: fmt.Sprintf("%s/%d", i.ID, epoch.Counter), Plan: plan, Reason: v.Reason, DryRun: !site.Armed},
 	}})
+	if i.Answered != "" && !i.Reopened.IsZero() && !slices.Contains(i.Worse, planBegins) { // that is always a call (rule U2)
+		d.emit(&IncidentWorse{ID: i.ID, What: planBegins, Why: "the plan begins: " + v.Reason + "; " + i.Answered + " knew of the outage before"})
+	}
 }
 
 // settleRun lets the site's run advance. Nothing is sent on a reason that the journal

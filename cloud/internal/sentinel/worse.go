@@ -15,6 +15,7 @@ const (
 	lowCharge  = "charge"
 	lowRuntime = "runtime"
 	lateTarget = "late"
+	planBegins = "plan" // in an outage of which somebody knew before
 )
 
 func worsenings() []string { return []string{allNodes, lowCharge, lowRuntime, lateTarget} }
@@ -46,12 +47,17 @@ func (d *decider) worsen(i *Incident, what string) {
 // reopen has an incident go on that was over. It may get worse anew, but not by what it was
 // before and is again: those who know of it are not called for that (rules H5, H6).
 func (d *decider) reopen(i *Incident, why string, again ...string) {
+	d.emit(&IncidentReopened{ID: i.ID, Why: why, Worse: d.stillWorse(i, again)})
+}
+
+// stillWorse is what an incident is again of what it got worse by before, beside what is known.
+func (d *decider) stillWorse(i *Incident, again []string) []string {
 	for _, what := range i.Worse {
 		if _, is := d.worse(i, what); is && !slices.Contains(again, what) {
 			again = append(again, what)
 		}
 	}
-	d.emit(&IncidentReopened{ID: i.ID, Why: why, Worse: again})
+	return again
 }
 
 // worse reports whether an incident is so bad, and how to say it.
