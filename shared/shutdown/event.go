@@ -31,8 +31,10 @@ type Event struct {
 	Why     string    `json:"why,omitempty"`
 	// Again is of what was sent before, of a refusal as the last one, and of what was accepted
 	// after a refusal.
-	Again bool    `json:"again,omitempty"`
-	Run   *Header `json:"run,omitempty"` // of Began
+	Again bool `json:"again,omitempty"`
+	// Undone is of a refusal after a yes: the machine took the command, and it came to nothing.
+	Undone bool    `json:"undone,omitempty"`
+	Run    *Header `json:"run,omitempty"` // of Began
 	// Of StageBegan: how many there are, and how long this one may take.
 	Stages   int           `json:"stages,omitempty"`
 	Deadline time.Duration `json:"deadline,omitempty"`

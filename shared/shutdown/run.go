@@ -33,6 +33,7 @@ type Progress struct {
 	Late     bool      `json:"late,omitempty"`
 	Why      string    `json:"why,omitempty"`     // of the last refusal, or how it was seen down
 	Last     string    `json:"last,omitempty"`    // why it was refused before it was accepted
+	Undone   bool      `json:"undone,omitempty"`  // the last refusal came after a yes
 	RetryAt  time.Time `json:"retry_at,omitzero"` // not before, after a refusal
 	closed   time.Time // since when its API was seen closed
 }
@@ -46,7 +47,7 @@ func (p *Progress) event(t EventType, at time.Time, why string) Event {
 
 func (p *Progress) refused(at time.Time, why string) Event {
 	e := p.event(Refused, at, why)
-	e.Again = p.Why == why
+	e.Again = p.Why == why || p.Accepted && p.Last == why
 	return e
 }
 
@@ -108,7 +109,7 @@ func (r *Run) Apply(e Event) {
 		}
 	case Refused:
 		if t != nil {
-			t.Waiting, t.Accepted, t.Why, t.RetryAt = false, false, e.Why, e.At.Add(retryAfter)
+			t.Waiting, t.Accepted, t.Undone, t.Why, t.RetryAt = false, false, e.Undone, e.Why, e.At.Add(retryAfter)
 		}
 	case WentDown:
 		r.LastStep = e.At
@@ -307,7 +308,7 @@ func (r *Run) Answered(now time.Time, id string, found []Target, err error) []Ev
 		return []Event{e}
 	default:
 		e := p.event(Accepted, now, "")
-		e.Again = p.Why != ""
+		e.Again = p.Why != "" && !p.Undone
 		return []Event{e}
 	}
 }
@@ -340,7 +341,9 @@ func (r *Run) Seen(now time.Time, id string, s Sight) []Event {
 		case !s.Running:
 			return down("it is stopped")
 		case s.Failed != "" && p.Accepted:
-			return []Event{p.event(Refused, now, s.Failed)}
+			e := p.refused(now, s.Failed)
+			e.Undone = true
+			return []Event{e}
 		}
 	}
 	if !s.Closed {

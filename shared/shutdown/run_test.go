@@ -526,4 +526,12 @@ func TestS4_AFailedShutdownIsToldAgain(t *testing.T) {
 	if got := apply(r.Next(now.Add(3 * time.Second))); len(got) != 1 || got[0] != shutdown.Sent {
 		t.Fatalf("2 s later: %v", got)
 	}
+	es = r.Answered(now.Add(3*time.Second), "guest/100", nil, nil)
+	if got := apply(es); len(got) != 1 || got[0] != shutdown.Accepted || es[0].Again {
+		t.Fatalf("a yes that came to nothing before is told as news: %+v", es)
+	}
+	es = r.Seen(now.Add(4*time.Second), "guest/100", locked)
+	if got := apply(es); len(got) != 1 || got[0] != shutdown.Refused || !es[0].Again || !es[0].Undone {
+		t.Fatalf("the same failure of the second try is told as another: %+v", es)
+	}
 }

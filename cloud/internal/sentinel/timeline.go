@@ -162,8 +162,11 @@ func sentenceOfRun(e shutdown.Event) string {
 		if e.Again {
 			return "" // said once
 		}
-		if listing {
+		switch {
+		case listing:
 			return "which guests run on " + e.Name + " is not known yet: " + e.Why
+		case e.Undone:
+			return e.Name + " took the command, and " + e.Why
 		}
 		return e.Name + " did not accept: " + e.Why
 	case shutdown.Accepted:
