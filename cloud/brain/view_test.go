@@ -144,3 +144,20 @@ func TestR6_ThePisRun(t *testing.T) {
 		})
 	}
 }
+
+// TestR6_AnOutagesStoryTellsItsEnd: what ended it, and who came back just after.
+func TestR6_AnOutagesStoryTellsItsEnd(t *testing.T) {
+	in(t, nil, func(h *home) {
+		h.ups.set(true)
+		h.nodes["pve3"].kill()
+		rest(30*time.Second + 300*time.Millisecond)
+		h.ups.set(false)
+		rest(2 * time.Second)
+		h.nodes["pve3"].wake()
+		rest(5 * time.Second)
+		lines := h.tells(h.view().Incidents[0].ID)
+		if n := len(lines); n < 3 || !strings.HasPrefix(lines[n-3], "ups: on mains") || !strings.HasPrefix(lines[n-1], "pve3 is back") {
+			h.Errorf("told\n%s", strings.Join(lines, "\n"))
+		}
+	})
+}

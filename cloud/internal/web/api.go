@@ -71,13 +71,20 @@ func incident(v *View, r *http.Request) (any, *fault) {
 	}{v.At, i, part}, nil
 }
 
+// The wall clocks of two facts may differ by skew. Who comes back with the power is heard just
+// after it, which is part of its story.
+const (
+	skew      = 100 * time.Millisecond
+	justAfter = 5 * time.Second
+)
+
 // concerns reports whether an entry tells of an incident: it says so itself, or it is
 // about one of its nodes, or in an outage about the site's UPSes, while it lasted.
 func (i *Incident) concerns(e Entry) bool {
 	switch {
 	case e.Incident != "":
 		return e.Incident == i.ID
-	case i.Site != "" && e.Site != i.Site, e.At.Before(i.Since), !i.Ended.IsZero() && e.At.After(i.Ended):
+	case i.Site != "" && e.Site != i.Site, e.At.Before(i.Since.Add(-skew)), !i.Ended.IsZero() && e.At.After(i.Ended.Add(justAfter)):
 		return false
 	case e.UPS != "":
 		return i.Kind == "power_outage" || i.Kind == "internet_outage"
