@@ -70,6 +70,7 @@ type Guardian struct {
 	listens  time.Time         // since when this process hears whoever speaks
 	turned   time.Time         // the last Tick
 	holds    time.Time         // since when S2's reason has held; zero: it does not
+	held     bool              // it held before Resumed, in an outage that may go on
 	brain    time.Time         // the brain's last word that it acts; good if not earlier than holds
 	done     bool              // a run of this outage was begun here, or is over at the brain's
 	wake     time.Time
@@ -132,6 +133,7 @@ func (g *Guardian) NextDeadline() time.Time { return g.wake }
 // Resumed forgets what only holds while the process runs: after a restart or a pause the
 // UPS must be heard again, and the brain has its patience anew.
 func (g *Guardian) Resumed(now time.Time) []Event {
+	g.held = g.held || !g.holds.IsZero()
 	g.holds, g.listens = time.Time{}, now
 	clear(g.readings)
 	g.listen(now)
@@ -178,7 +180,8 @@ func (g *Guardian) mandated(now time.Time, epoch shutdown.Epoch, run shutdown.St
 	if g.open() && run == shutdown.Disarmed { // the bundle that says so may not be on disk
 		return g.apply(g.Run.Abort(now, "the plan was disarmed"))
 	}
-	if g.holds.IsZero() {
+	over := run == shutdown.HasEnded || run == shutdown.Stopped
+	if g.holds.IsZero() && !(over && g.held) {
 		return nil
 	}
 	var es []Event
@@ -209,7 +212,7 @@ func (g *Guardian) Reported(now time.Time, ups string, r power.Reading) []Event 
 
 // powerBack ends what an outage began.
 func (g *Guardian) powerBack(now time.Time, why string) (es []Event) {
-	g.holds, g.wake, g.fresh = time.Time{}, time.Time{}, g.unused()
+	g.holds, g.held, g.wake, g.fresh = time.Time{}, false, time.Time{}, g.unused()
 	if g.open() {
 		es = g.apply(g.Run.Abort(now, why))
 	}
@@ -260,7 +263,7 @@ func (g *Guardian) tick(now time.Time) []Event {
 	v, onBattery := g.decide(now)
 	if !v.Start {
 		if !onBattery {
-			g.holds = time.Time{}
+			g.holds, g.held = time.Time{}, g.held && len(g.readings) == 0
 		}
 		if v.In != power.Never {
 			g.wake = now.Add(v.In)

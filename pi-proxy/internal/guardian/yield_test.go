@@ -107,3 +107,17 @@ func TestG2_ARunThatMissedTheMainsSaysNothingOfTheNextOutage(t *testing.T) {
 		h.beganAt(20 * time.Second)
 	}
 }
+
+// TestG2_EndedAfterAPause: a Pi that stood still while the brain's run came to its end, and hears
+// of that before it hears its UPS, begins no second run.
+func TestG2_EndedAfterAPause(t *testing.T) {
+	h := newHouse(t, orders())
+	h.cut()
+	h.pass(40, shutdown.Advancing)
+	h.now = h.now.Add(8 * time.Second)
+	h.note(h.g.Resumed(h.now))
+	h.note(h.g.Tick(h.now))
+	h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 4, Holder: "brain"}, shutdown.HasEnded))
+	h.pass(60)
+	h.beganAt()
+}
