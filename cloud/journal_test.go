@@ -57,7 +57,7 @@ func TestR3_BackupAndRestore(t *testing.T) {
 	if code, _, errs := does(t, "restore", path, "--config", path); code != 1 || !strings.Contains(errs, path) {
 		t.Errorf("a text: exit %d %q", code, errs)
 	}
-	if code, _, errs := does(t, "backup", copied, "--socket", socket); code != 1 || !strings.Contains(errs, "reach the brain") {
+	if code, _, errs := does(t, "backup", copied, "--socket", socket); code != 1 || !strings.Contains(errs, "the brain cannot be reached") {
 		t.Errorf("no brain: exit %d %q", code, errs)
 	}
 }

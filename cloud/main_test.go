@@ -78,21 +78,21 @@ func TestCommands(t *testing.T) {
 		{"no such command", []string{"dance"}, 2, "", "unexpected argument dance"},
 		{"half a command", []string{"plan"}, 2, "", `expected one of "arm", "disarm"`},
 		{"no incident", []string{"ack"}, 2, "", `expected "<id>"`},
-		{"no brain", []string{"plan", "arm", "--socket", nobody}, 1, "", "reach the brain; does it run, and are you root?"},
-		{"no brain to stop", []string{"plan", "disarm", "--socket", nobody}, 1, "", "reach the brain"},
-		{"no brain to ask", []string{"approve", "--socket", nobody}, 1, "", "reach the brain"},
-		{"no brain to approve", []string{"approve", "pve9", "--key", "ed25519:x", "--site", "home", "--socket", nobody}, 1, "", "reach the brain"},
+		{"no brain", []string{"plan", "arm", "--socket", nobody}, 1, "", "the brain cannot be reached; does it run, and are you root?"},
+		{"no brain to stop", []string{"plan", "disarm", "--socket", nobody}, 1, "", "the brain cannot be reached"},
+		{"no brain to ask", []string{"approve", "--socket", nobody}, 1, "", "the brain cannot be reached"},
+		{"no brain to approve", []string{"approve", "pve9", "--key", "ed25519:x", "--site", "home", "--socket", nobody}, 1, "", "the brain cannot be reached"},
 		{"no node", []string{"mute"}, 2, "", `expected "<node>"`},
 		{"for how long, and its end", []string{"maintain", "pve1", "--for", "2h", "--end"}, 2, "", "--for and --end can't be used together"},
 		{"again and again, in JSON", []string{"status", "--watch", "--json"}, 2, "", "--watch and --json can't be used together"},
-		{"no brain to look at", []string{"status", "--socket", nobody}, 1, "", "reach the brain"},
-		{"no brain to list", []string{"incidents", "--json", "--socket", nobody}, 1, "", "reach the brain"},
-		{"no brain that remembers", []string{"timeline", "x", "--socket", nobody}, 1, "", "reach the brain"},
-		{"no brain to mute", []string{"mute", "pve1", "--socket", nobody}, 1, "", "reach the brain"},
-		{"no brain to unmute", []string{"unmute", "pve1", "--socket", nobody}, 1, "", "reach the brain"},
-		{"no brain to maintain", []string{"maintain", "home", "--site", "--socket", nobody}, 1, "", "reach the brain"},
-		{"no brain to forget", []string{"delete", "pve1", "--socket", nobody}, 1, "", "reach the brain"},
-		{"no brain to tell", []string{"ack", "home-power-x", "--socket", nobody}, 1, "", "reach the brain"},
+		{"no brain to look at", []string{"status", "--socket", nobody}, 1, "", "the brain cannot be reached"},
+		{"no brain to list", []string{"incidents", "--json", "--socket", nobody}, 1, "", "the brain cannot be reached"},
+		{"no brain that remembers", []string{"timeline", "x", "--socket", nobody}, 1, "", "the brain cannot be reached"},
+		{"no brain to mute", []string{"mute", "pve1", "--socket", nobody}, 1, "", "the brain cannot be reached"},
+		{"no brain to unmute", []string{"unmute", "pve1", "--socket", nobody}, 1, "", "the brain cannot be reached"},
+		{"no brain to maintain", []string{"maintain", "home", "--site", "--socket", nobody}, 1, "", "the brain cannot be reached"},
+		{"no brain to forget", []string{"delete", "pve1", "--socket", nobody}, 1, "", "the brain cannot be reached"},
+		{"no brain to tell", []string{"ack", "home-power-x", "--socket", nobody}, 1, "", "the brain cannot be reached"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			code, out, errs := does(t, tt.args...)
@@ -126,13 +126,13 @@ func TestRun(t *testing.T) {
 		if code, _, errs := does(t, "plan", "arm", "--socket", socket); code != 1 || errs != "there is no plan; add plan: to cloud.yaml\n" {
 			t.Errorf("plan arm: exit %d %q", code, errs)
 		}
-		if code, _, errs := does(t, "ack", "home/../x y", "--socket", socket); code != 1 || errs != "no incident \"home/../x y\" is open\n" {
+		if code, _, errs := does(t, "ack", "home/../x y", "--socket", socket); code != 1 || errs != "no incident \"home/../x y\" is open; none is; `sentinel-cloud incidents` lists those of the last 24 h\n" {
 			t.Errorf("ack: exit %d %q", code, errs)
 		}
 		if code, out, errs := does(t, "approve", "--socket", socket); code != 0 || out != "Nobody waits to be approved.\n" {
 			t.Errorf("approve: exit %d %q %q", code, out, errs)
 		}
-		if code, _, errs := does(t, "approve", "pve9", "--socket", socket); code != 1 || !strings.HasPrefix(errs, `no such "pve9" waits to be approved; `) {
+		if code, _, errs := does(t, "approve", "pve9", "--socket", socket); code != 1 || !strings.HasPrefix(errs, `no machine "pve9" waits to be approved; `) {
 			t.Errorf("approve: exit %d %q", code, errs)
 		}
 		if err := cmd.Process.Signal(end); err != nil {

@@ -119,7 +119,7 @@ func TestR8_ApprovalsFromElsewhere(t *testing.T) {
 			want       string
 		}{
 			{"another site's page", "/api/v1/nodes/nas/approve", http.Header{"Sec-Fetch-Site": {"cross-site"}}, 403, "only be pressed on the sentinel's own page"},
-			{"who does not wait", "/api/v1/nodes/nobody/approve", nil, 404, `no such \"nobody\" waits`},
+			{"who does not wait", "/api/v1/nodes/nobody/approve", nil, 404, `no machine \"nobody\" waits`},
 			{"another key", "/api/v1/nodes/nas/approve?key=ed25519:x", nil, 404, "say which: --key " + string(s.key.PublicKey())},
 			{"another site", "/api/v1/nodes/nas/approve?site=office", nil, 409, `nas is at home, not at \"office\"`},
 		} {

@@ -104,6 +104,7 @@ func (b *Brain) acknowledge(ctx context.Context, r *http.Request) error {
 		for i := range v.open {
 			open = append(open, i)
 		}
+		no.Hint = "none is; `sentinel-cloud incidents` lists those of the last 24 h"
 		if len(open) > 0 {
 			no.Hint = hint(id, open)
 		}

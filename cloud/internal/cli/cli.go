@@ -132,7 +132,7 @@ func (o Operator) askWithin(d time.Duration, method, path string) (*http.Respons
 		if request := (*url.Error)(nil); errors.As(err, &request) { // whose address says nothing: the socket counts
 			err = request.Err
 		}
-		return nil, fmt.Errorf("reach the brain; does it run, and are you root? %w", err)
+		return nil, fmt.Errorf("the brain cannot be reached; does it run, and are you root? %w", err)
 	}
 	resp.Body = &body{resp.Body, cancel}
 	if resp.StatusCode < 300 {

@@ -130,14 +130,14 @@ func TestR8_Waiting(t *testing.T) {
 func TestPress_NoBrain(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "none")
 	err := Operator{Socket: socket}.Press("/x")
-	if err == nil || err.Error() != "reach the brain; does it run, and are you root? dial unix "+socket+": connect: no such file or directory" {
+	if err == nil || err.Error() != "the brain cannot be reached; does it run, and are you root? dial unix "+socket+": connect: no such file or directory" {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestPress_BrainDies(t *testing.T) {
 	o, _ := brain(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-	if err := o.Press("/x"); err == nil || !strings.Contains(err.Error(), "reach the brain") {
+	if err := o.Press("/x"); err == nil || !strings.Contains(err.Error(), "the brain cannot be reached") {
 		t.Errorf("got %v", err)
 	}
 }

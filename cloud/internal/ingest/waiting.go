@@ -161,7 +161,7 @@ func (ids *Identities) awaited(a Approval) (Stranger, error) {
 		if len(named) > 0 {
 			hint = which(named)
 		}
-		return Stranger{}, &courier.Fault{Status: http.StatusNotFound, Reason: "unknown", Err: fmt.Errorf("no such %.80q waits to be approved", a.Name), Hint: hint}
+		return Stranger{}, &courier.Fault{Status: http.StatusNotFound, Reason: "unknown", Err: fmt.Errorf("no machine %.80q waits to be approved", a.Name), Hint: hint}
 	}
 	keys, machines := map[wire.PublicKey]bool{}, map[string]bool{}
 	best := found[0]

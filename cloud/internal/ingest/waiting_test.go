@@ -130,7 +130,7 @@ func TestR8_ApprovalsThatCannotBe(t *testing.T) {
 		want   string // of error and hint
 	}{
 		{"nobody waits", func(o *onTailnet) {}, Approval{Name: "pve1"}, 404, "`sentinel-cloud approve` lists those that do"},
-		{"another waits", func(o *onTailnet) { o.refusedPost("pve2", "pve2") }, Approval{Name: "pve1"}, 404, `no such "pve1" waits`},
+		{"another waits", func(o *onTailnet) { o.refusedPost("pve2", "pve2") }, Approval{Name: "pve1"}, 404, `no machine "pve1" waits`},
 		{"another key waits", func(o *onTailnet) { o.refusedPost("pve1", "pve1") }, Approval{Name: "pve1", Key: "ed25519:none"}, 404, "say which: --key ed25519:"},
 		{"two keys wait", func(o *onTailnet) { o.refusedPost("pve1", "pve1"); o.refusedPost("pve1", "pve2") }, Approval{Name: "pve1"}, 409,
 			"several keys wait as pve1"},
