@@ -125,6 +125,12 @@ func (g *Guardian) unheard() (all []string) {
 	return all
 }
 
+// tooLong reports whether contact was lost so long ago that it begins nothing any more, such as
+// when somebody arms the plan an hour after a UPS was unplugged.
+func (g *Guardian) tooLong(lost time.Duration) bool {
+	return lost >= g.orders.Policy.LostFor+awayAtMost
+}
+
 // lostIn is when the silence of those is danger (rule U5).
 func (g *Guardian) lostIn(now time.Time) time.Duration {
 	return g.orders.Policy.LostFor - now.Sub(g.silent)
@@ -150,12 +156,18 @@ func (g *Guardian) decide(now time.Time) (v power.Verdict, onBattery bool) {
 			r = h.Lost(old)
 		}
 		onBattery = onBattery || r.OnBattery()
+		if r.LostFor != nil && g.tooLong(r.LostFor.Duration()) {
+			continue
+		}
 		weigh(g.orders.Policy.Decide(r, need))
 	}
 	for _, ups := range g.unheard() {
 		onBattery = true
 		if in := g.lostIn(now); in > 0 {
 			weigh(power.Verdict{In: in})
+			continue
+		}
+		if g.tooLong(now.Sub(g.silent)) {
 			continue
 		}
 		r := power.Reading{Supply: power.Battery, For: power.InSeconds(now.Sub(g.out[ups].Since))}

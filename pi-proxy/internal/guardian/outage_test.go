@@ -305,3 +305,29 @@ func TestS9_ARunsRecordSaysWhatIsOnBattery(t *testing.T) {
 		t.Error("not over on mains")
 	}
 }
+
+// TestU5_ArmedLongAfterAUPSWasUnplugged: what was lost on battery long ago is no danger now, and
+// begins nothing when somebody arms the plan. The brain goes by the same.
+func TestU5_ArmedLongAfterAUPSWasUnplugged(t *testing.T) {
+	for after, want := range map[time.Duration]int{2 * time.Minute: 1, 50 * time.Minute: 0} {
+		o := orders()
+		o.Armed = false
+		h := newHouse(t, o)
+		h.cut()
+		h.pass(5)
+		lost := h.now
+		for h.now.Sub(lost) < after {
+			h.now = h.now.Add(time.Second)
+			h.note(h.g.Tick(h.now))
+		}
+		o.Armed = true
+		h.note(h.g.Order(h.now, o))
+		for range 60 {
+			h.now = h.now.Add(time.Second)
+			h.note(h.g.Tick(h.now))
+		}
+		if got := len(h.began()); got != want {
+			t.Errorf("armed %s after contact was lost: %d runs, want %d", after, got, want)
+		}
+	}
+}

@@ -67,16 +67,16 @@ func (k knob) misnamed() []shape {
 	var out []shape
 	for what, name := range map[string]string{"nobody": "moon", "a path": "%2e%2e%2f%2e%2e%2fetc", "control characters": "%0a%1b%5b31m%00", "invalid UTF-8": "%ff%fe",
 		"a name of 10 KB": strings.Repeat("x", 10<<10)} {
-		out = append(out, shape{name: what, make: k.pressed(name), status: []int{404}, says: says})
+		out = append(out, shape{name: what, make: k.pressed(name), status: []int{404}, says: says, reason: "unknown"})
 	}
 	out = append(out, shape{name: "10 MB, for nobody", make: func(*house) []byte {
 		return []byte(strings.Replace(string(post(k.of("moon"), make([]byte, tenMB))), "POST", k.method, 1))
-	}, status: []int{404}, says: says})
+	}, status: []int{400}, says: "takes no body", reason: "malformed"})
 	for what, q := range map[string]struct{ query, says string }{
 		"an unknown parameter": {"sudo=1", "is not known here"}, "a parameter twice": {"site=home&site=home", "site"},
 		"a broken parameter": {"site=%zz", "cannot be read"}, "a parameter of 10 KB": {strings.Repeat("x", 10<<10) + "=1", "is not known here"},
 	} {
-		out = append(out, shape{name: what, make: k.pressed(k.name + "?" + q.query), status: []int{400}, says: q.says})
+		out = append(out, shape{name: what, make: k.pressed(k.name + "?" + q.query), status: []int{400}, says: q.says, reason: "malformed"})
 	}
 	return append(out, shape{name: "no name", make: k.pressed(""), status: []int{301, 307, 404, 405}, plain: true})
 }
@@ -85,7 +85,7 @@ func (k knob) misnamed() []shape {
 func (k knob) lasting() []shape {
 	var out []shape
 	for _, d := range []string{"0", "5", "-1h", "59s", "31d", "1e400h", "NaN", "9999999999999h", "99999d", "soon", "%0a%1b%5b31m", strings.Repeat("9", 10<<10) + "h"} {
-		out = append(out, shape{name: short("for "+d, 30), make: k.pressed(k.name + "?for=" + d), status: []int{400}, says: "from 1 minute to 30 days"})
+		out = append(out, shape{name: short("for "+d, 30), make: k.pressed(k.name + "?for=" + d), status: []int{400}, says: "from 1 minute to 30 days", reason: "malformed"})
 	}
 	return out
 }
@@ -111,9 +111,9 @@ func surface() []shape {
 			add(onBrain, what, k.lasting()...)
 		}
 	}
-	add(onBrain, "", shape{name: "DELETE of another site's node", make: line("DELETE /api/v1/nodes/pve1?site=moon"), status: []int{404}, says: "there is no node"},
-		shape{name: "arm for a while", make: line("POST /api/v1/plan/arm?for=2h", "Content-Length: 0"), status: []int{400}, says: "is not known here"},
-		shape{name: "approve by a key that is none", make: line("POST /api/v1/nodes/stranger/approve?key=../x", "Content-Length: 0"), status: []int{404}, says: "waits to be approved"})
+	add(onBrain, "", shape{name: "DELETE of another site's node", make: line("DELETE /api/v1/nodes/pve1?site=moon"), status: []int{404}, says: "there is no node", reason: "unknown"},
+		shape{name: "arm for a while", make: line("POST /api/v1/plan/arm?for=2h", "Content-Length: 0"), status: []int{400}, says: "is not known here", reason: "malformed"},
+		shape{name: "approve by a key that is none", make: line("POST /api/v1/nodes/stranger/approve?key=../x", "Content-Length: 0"), status: []int{404}, says: "waits to be approved", reason: "unknown"})
 	for _, route := range []string{"status", "incidents", "incidents/x", "nodes", "calls", "journal", "backup"} {
 		add(onBrain, "/api/v1/"+route, shape{name: "by PUT", make: line("PUT /api/v1/"+route, "Content-Length: 0"), status: []int{405}})
 	}

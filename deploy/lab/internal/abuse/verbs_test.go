@@ -51,8 +51,8 @@ var verbs = []verb{
 	{"the timeline of nothing", []string{"timeline", "x"}, 1, "is remembered"},
 	{"approve nobody", []string{"approve", "moon"}, 1, "waits to be approved"},
 	{"approve a key that is none", []string{"approve", "moon", "--key=&site=home"}, 1, "waits to be approved"},
-	{"a backup to nowhere", []string{"backup", "/nowhere/x.db"}, 1, "no such file or directory"},
-	{"a backup onto a directory", []string{"backup", "DIR"}, 1, "write the copy"},
+	{"a backup to nowhere", []string{"backup", "/nowhere/x.db"}, 1, "there is no directory /nowhere"},
+	{"a backup onto a directory", []string{"backup", "DIR"}, 1, "the copy was not written"},
 	{"a backup onto the journal", []string{"backup", "DIR/journal.db"}, 1, "is in use"},
 	{"restore while the brain runs", []string{"restore", "DIR/../copy.db"}, 1, "another brain runs"},
 	{"a verb that is none", []string{"explode"}, 2, "explode"},
@@ -156,9 +156,9 @@ func (h *house) restores(copied string) {
 	h.Helper()
 	here := func(*testing.T, string, string) {}
 	for _, b := range []broken{
-		{name: "missing", spoil: missing, says: []string{"no such file"}},
+		{name: "missing", spoil: missing, says: []string{"there is no file"}},
 		{name: "empty", spoil: text(""), says: []string{"bad.db"}},
-		{name: "10 MB of garbage", spoil: huge, says: []string{"not a database"}},
+		{name: "10 MB of garbage", spoil: huge, says: []string{"is no copy of a journal"}},
 		{name: "cut in half", spoil: cutFile, says: []string{"bad.db"}},
 		{name: "a garbled page", spoil: garbled, says: []string{"bad.db"}},
 		{name: "a directory", spoil: directoryInPlace, says: []string{"bad.db"}},
