@@ -93,6 +93,7 @@ func (s *shelf) search(w http.ResponseWriter, r *http.Request) {
 	begun := false
 	out, way := json.NewEncoder(w), http.NewResponseController(w)
 	out.SetEscapeHTML(false)
+	_ = way.SetWriteDeadline(time.Now().Add(searchWithin + factWithin)) // the first may be long in coming
 	err = s.journal.Find(ctx, filter, func(f journal.Found) error {
 		if !begun {
 			w.Header().Set("Content-Type", "application/x-ndjson")
@@ -106,6 +107,7 @@ func (s *shelf) search(w http.ResponseWriter, r *http.Request) {
 		}
 		return out.Encode(factLine{f.N, f.Wall.In(s.zone(site)), f.Name, f.Sentence(), f.Body})
 	})
+	_ = way.SetWriteDeadline(time.Now().Add(factWithin))
 	switch {
 	case err == nil && !begun:
 		w.Header().Set("Content-Type", "application/x-ndjson")

@@ -90,7 +90,7 @@ func TestR6_TheVerdictNamesWhoIsAway(t *testing.T) {
 		}
 		h.nodes["pve3"].wake()
 		rest(5 * time.Second)
-		if v := h.verdict(); v != "pve2, pve3 at home had failed; nothing is missing there any more. Alex knows." {
+		if v := h.verdict(); v != "pve2, pve3 at home had failed; none of it is down any more. Alex knows." {
 			h.Errorf("both are back: %q", v)
 		}
 	})

@@ -159,7 +159,7 @@ func (b *Brain) failedNow(i *sentinel.Incident, now time.Time) string {
 		}
 	}
 	if len(away) == 0 {
-		return fmt.Sprintf("%s at %s had failed; nothing is missing there any more.", cmp.Or(strings.Join(i.Nodes, ", "), "Something"), i.Site)
+		return fmt.Sprintf("%s at %s had failed; none of it is down any more.", cmp.Or(strings.Join(i.Nodes, ", "), "Something"), i.Site)
 	}
 	return fmt.Sprintf("%s at %s failed %s ago.", strings.Join(away, ", "), i.Site, power.Spell(now.Sub(since)))
 }

@@ -19,7 +19,7 @@ import (
 
 // searchWithin and copyWithin are how long the brain takes at most for its journal.
 const (
-	searchWithin = 30 * time.Second
+	searchWithin = 5*time.Minute + 10*time.Second
 	copyWithin   = 10 * time.Minute
 	maxFact      = 16 << 20
 )

@@ -143,14 +143,16 @@ func (d *decider) settleCalls(i *Incident) {
 }
 
 // awaitsUPS is how long a call about a power outage known from before waits for its UPS: no
-// restart causes a call by itself (rule H8). Where nobody is heard there is none to wait for.
+// restart causes a call by itself (rule H8), and none is lost by one that says nothing any more.
+// Where nobody is heard there is none to wait for.
 func (d *decider) awaitsUPS(i *Incident) time.Duration {
 	site := d.site(i.Site)
 	alarm := later(later(i.Opened, i.Reopened), i.Alarmed)
-	if i.Kind != PowerOutage || !alarm.Before(d.watching) || site.livesSince().IsZero() {
+	if i.Kind != PowerOutage || !alarm.Before(d.watching) || site.livesSince().IsZero() || d.cfg.site(site.Name) == nil {
 		return 0
 	}
-	return d.unconfirmed(site)
+	atMost := d.watching.Add(d.cfg.site(site.Name).Policy.LostFor).Sub(d.now)
+	return min(d.unconfirmed(site), atMost)
 }
 
 // mayBeOver reports whether a call fell due while nobody watched about something that may be

@@ -53,11 +53,12 @@ func (d *decider) upsReported(in UPSReported) {
 	}
 	u.reading, u.at, u.assumed = in.Reading, at, false
 	was := u.Supply
-	if in.Reading.Supply == was && (u.Pi == "" || u.Pi == in.Pi) {
+	confirms := u.Stale && was == power.Battery // it was for so long unheard that it was unsure
+	if in.Reading.Supply == was && !confirms && (u.Pi == "" || u.Pi == in.Pi) {
 		return
 	}
 	since := at.Add(-in.Reading.For.Duration())
-	if in.Reading.Supply == was { // another Pi took over
+	if in.Reading.Supply == was { // or another Pi took over
 		since = u.Since
 	}
 	if in.Reading.OnBattery() && (was == power.SelfTest || was == power.Calibrates) && u.Since.Before(since) {
@@ -259,7 +260,7 @@ func (d *decider) outAgain(site *Site, u *UPS) *Incident {
 func (d *decider) anotherUPS(site *Site, u *UPS, r power.Reading, p power.Policy) {
 	i, what := d.open(site.Name, PowerOutage), "ups "+u.Name
 	if i == nil || u.Supply != power.Battery || i.UPS == u.Name || !u.Since.After(i.Since.Add(d.cfg.Times.PowerCall)) ||
-		slices.Contains(i.Worse, what) || !d.due(d.now.Add(p.RideThrough-r.For.Duration())) {
+		slices.Contains(i.Worse, what) || !d.due(d.now.Add(max(p.RideThrough, d.cfg.Times.OutageNotice)-r.For.Duration())) {
 		return
 	}
 	why := u.Name + " has been on battery too for " + power.Spell(r.For.Duration())
