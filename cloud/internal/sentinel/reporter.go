@@ -20,8 +20,8 @@ func (d *decider) ofAnother(u *UPS, in UPSReported) bool {
 	both := list([]string{min(u.Pi, in.Pi), max(u.Pi, in.Pi)})
 	n := &Noticed{Site: in.Site, About: "ups " + in.UPS + " of " + in.Site + " by " + both, As: both}
 	if d.Told[n.About] != n.As {
-		n.Text = fmt.Sprintf("%s both report a UPS named %s, and only one of them is believed at a time, now %s; "+
-			"if they are two, give each UPS its own name in pi.yaml", both, in.UPS, u.Pi)
+		n.Text = fmt.Sprintf("%s both report a UPS named %s; the word of %s counts for now. If these are two UPSes, "+
+			"give each its own name in pi.yaml; if it is one, all is well", both, in.UPS, u.Pi)
 		d.emit(n)
 	}
 	return true
