@@ -71,6 +71,7 @@ type entry struct {
 	pi, silent       bool
 	wasDirect        bool
 	anew             bool   // its silence was begun anew, and it was not heard since
+	early            bool   // when that was, it may have counted as silent with another
 	indirect         bool   // which was told
 	rival            *rival // the boot before; nil: none is known
 	twin             *entry // a second machine under the name
@@ -113,8 +114,9 @@ func (t *Table) Beat(now time.Time, b Beat) News {
 		return News{}
 	}
 	// Whose last word came with another's counts as silent with it (rule N6), up to that
-	// much before its own silence is complete; its next word must be news all the same.
-	missed := e.silent || at-e.last >= t.silence-cause.Together
+	// much before its own silence is complete; its next word must be news all the same, also
+	// when its silence was begun anew meanwhile.
+	missed := e.silent || e.early || at-e.last >= t.silence-cause.Together
 	news := News{Cloned: first}
 	if e.Name != b.Name {
 		news.As = e.Name
@@ -148,7 +150,7 @@ func (t *Table) Beat(now time.Time, b Beat) News {
 	if b.Via != "" && e.wasDirect && !e.indirect {
 		t.onlyHeardBy(e, last, &news)
 	}
-	e.anew = false
+	e.anew, e.early = false, false
 	t.spoke(e, last)
 	return news
 }
@@ -362,7 +364,7 @@ func (t *Table) resume(now time.Time, stood time.Duration, known []Beat) {
 		if e.anew && stood < t.silence {
 			from = min(at, max(e.last+stood, at-t.silence+heardWithin))
 		}
-		e.anew = true
+		e.anew, e.early = true, e.early || at-stood-e.last >= t.silence-cause.Together
 		t.spoke(e, from)
 	}
 	for _, b := range known {

@@ -305,6 +305,24 @@ func TestH8_PausedAgainAndAgain(t *testing.T) {
 	}
 }
 
+// TestN6_NewsAfterAPause: who counted as silent with another before a pause is news with its next
+// word, or it would stay failed although it beats.
+func TestN6_NewsAfterAPause(t *testing.T) {
+	table := liveness.New(silence)
+	table.Beat(at(0), beat("pve1"))
+	table.Beat(at(1), beat("pve2"))
+	if gone := table.Expire(at(20)); len(gone) != 1 {
+		t.Fatalf("%d are silent, want pve1", len(gone))
+	}
+	table.Resume(at(25), 5*time.Second, nil) // neither is up: pve2 went with pve1
+	if news := table.Beat(at(26), beat("pve2")); !news.Heard {
+		t.Error("the word of who counted as silent is no news")
+	}
+	if news := table.Beat(at(27), beat("pve2")); news.Heard {
+		t.Error("its next word is news too")
+	}
+}
+
 func TestConcurrentUse(t *testing.T) {
 	table := liveness.New(silence)
 	var wg sync.WaitGroup
