@@ -48,6 +48,20 @@ type Verdict struct {
 // Fresh is how old a report may be to be acted upon (rule S5).
 const Fresh = 3 * time.Second
 
+// longestWait is what is added to a battery's runtime before a UPS out of reach counts as gone,
+// and the runtime of one that did not tell it.
+const longestWait = 30 * time.Minute
+
+// GoneAfter is for how long nothing may be heard of a UPS on battery for that to say anything
+// still: its battery is empty by then, or it was replaced. Brain and Pi both go by it.
+func (r Reading) GoneAfter() time.Duration {
+	left := longestWait
+	if r.Runtime != nil {
+		left = max(left, r.Runtime.Duration())
+	}
+	return left + longestWait
+}
+
 // Never is the In of a verdict that no passing of time changes.
 const Never = time.Duration(-1)
 

@@ -10,20 +10,6 @@ import (
 	"sentinel.home.arpa/shared/shutdown"
 )
 
-// longestWait is what is added to a battery's runtime before a UPS out of reach counts as gone,
-// and the runtime of one that did not tell it.
-const longestWait = 30 * time.Minute
-
-// goneAfter is for how long nothing may be heard of a UPS on battery for that to say anything
-// still: its battery is empty by then, or it is another one.
-func goneAfter(r power.Reading) time.Duration {
-	left := longestWait
-	if r.Runtime != nil {
-		left = max(left, r.Runtime.Duration())
-	}
-	return left + longestWait
-}
-
 // gone lets a UPS that was last heard on battery no longer count as that, and reports whether
 // it does not from now on: it was unplugged, renamed or replaced, or its apcupsd or Pi died
 // (rule U5). While its whole site is silent nobody can tell, and the outage goes on.
@@ -32,7 +18,7 @@ func (d *decider) gone(site *Site, u *UPS, r power.Reading) bool {
 		return false
 	}
 	lost := r.LostFor.Duration()
-	if !d.unheardFor(site, d.now.Add(-lost), goneAfter(r)) {
+	if !d.unheardFor(site, d.now.Add(-lost), r.GoneAfter()) {
 		return false
 	}
 	d.letGo(site, u, d.now.Add(-lost), saidUnheard(u.Name, lost))
@@ -93,7 +79,7 @@ func (u *UPS) remembers(r power.Reading, at time.Time) bool {
 		return false
 	}
 	lost := r.LostFor.Duration()
-	return lost >= goneAfter(r) || u.Supply == power.Unknown && !at.Add(-lost).After(u.Since.Add(takenSlack))
+	return lost >= r.GoneAfter() || u.Supply == power.Unknown && !at.Add(-lost).After(u.Since.Add(takenSlack))
 }
 
 // livesSince is since when something of the site is heard; zero: nothing is.
@@ -127,9 +113,9 @@ func (d *decider) onBattery(site *Site, i *Incident, ups string) bool {
 	if d.saysMains(u, e.At) || u != nil && u.Supply == power.Unknown && u.Since.After(e.At) { // gone by now
 		return false
 	}
-	known, after := later(e.At, d.watching), goneAfter(power.Reading{})
+	known, after := later(e.At, d.watching), power.Reading{}.GoneAfter()
 	if u != nil && !u.at.IsZero() && !u.assumed {
-		known, after = later(known, u.certain()), goneAfter(u.reading)
+		known, after = later(known, u.certain()), u.reading.GoneAfter()
 	}
 	return !d.unheardFor(site, known, after)
 }

@@ -10,24 +10,10 @@ import (
 	"sentinel.home.arpa/shared/shutdown"
 )
 
-// longestWait is what is added to a battery's runtime before a UPS out of reach counts as gone,
-// and the runtime of one that did not tell it. The brain goes by the same.
-const longestWait = 30 * time.Minute
-
-// goneAfter is for how long nothing may be heard of a UPS on battery for that to say anything
-// still: its battery is empty by then, or it is another one.
-func goneAfter(r power.Reading) time.Duration {
-	left := longestWait
-	if r.Runtime != nil {
-		left = max(left, r.Runtime.Duration())
-	}
-	return left + longestWait
-}
-
 // tooOld reports whether a reading is of a UPS that is gone: only one who listened for all
 // that time can say so.
 func (g *Guardian) tooOld(now time.Time, r power.Reading) bool {
-	after := goneAfter(r)
+	after := r.GoneAfter()
 	return r.LostFor != nil && r.LostFor.Duration() >= after && now.Sub(g.listens) >= after
 }
 
