@@ -179,8 +179,9 @@ func (h *house) play(f fault) error {
 			return err
 		}
 	}
+	done := make(chan error, len(f.later)) // of the faults that come later: a row without its fault proves nothing
 	for after, line := range f.later {
-		timer := time.AfterFunc(after, func() { _ = h.Cluster.Do(line) })
+		timer := time.AfterFunc(after, func() { done <- h.Cluster.Do(line) })
 		defer timer.Stop()
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -226,6 +227,16 @@ func (h *house) play(f fault) error {
 	}
 	cancel()
 	<-watched
+	for range f.later {
+		select {
+		case err := <-done:
+			if err != nil {
+				return err
+			}
+		default:
+			return errors.New("the run was over before its fault came")
+		}
+	}
 	return nil
 }
 
