@@ -74,7 +74,7 @@ bench:
 	   $(BENCH) -benchtime 1x -bench "Lateness|Memory" ./cloud/internal/liveness; \
 	   $(BENCH) -benchtime 1s -bench "Beat|Expire" ./cloud/internal/liveness; \
 	   $(BENCH) -benchtime 10000x -bench "Step|Replay" ./cloud/internal/sentinel; \
-	   $(BENCH) -benchtime 1x -bench StartAfterAYear ./cloud/internal/journal; } | go run ./deploy/bench
+	   $(BENCH) -benchtime 5x -bench StartAfterAYear ./cloud/brain; } | go run ./deploy/bench
 
 ## mutants: how much of what is broken on purpose the pure packages' tests notice (an hour or more)
 mutants:
@@ -82,7 +82,7 @@ mutants:
 
 ## bench-smoke: each benchmark once, to see that it still runs
 bench-smoke:
-	$(BENCH) -short -benchtime 1x -bench . ./cloud/internal/ingest ./cloud/internal/liveness ./cloud/internal/sentinel ./cloud/internal/journal
+	$(BENCH) -short -benchtime 1x -bench . ./cloud/internal/ingest ./cloud/internal/liveness ./cloud/internal/sentinel ./cloud/brain
 
 ## fuzz: each parser of outside bytes, a moment each
 fuzz:

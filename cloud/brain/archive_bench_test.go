@@ -79,8 +79,7 @@ func (y *year) selfTest(day int64) {
 }
 
 // BenchmarkStartAfterAYear is a brain's start, all of it but the network: with the snapshot
-// that the last stop left, with one that a kill left 4,999 facts ago, with none, and with
-// the journal of a version that knew none.
+// that the last stop left, with one that a kill left 4,999 facts ago, and with none.
 func BenchmarkStartAfterAYear(b *testing.B) {
 	facts := aYear()
 	for _, tt := range []struct {
