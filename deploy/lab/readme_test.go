@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"sentinel.home.arpa/deploy/lab/internal/home"
 )
 
 var (
@@ -74,5 +76,19 @@ func TestReadmeKnowsTheLab(t *testing.T) {
 	}
 	if seen < 3 {
 		t.Errorf("only %d flags found", seen)
+	}
+}
+
+// TestDocsKnowTheVerbs demands that each verb of the lab is told in its guide.
+func TestDocsKnowTheVerbs(t *testing.T) {
+	text, err := os.ReadFile("../../docs/lab.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range home.Actions() {
+		verb := strings.Fields(a[0])[0]
+		if !strings.Contains(string(text), "`"+verb) {
+			t.Errorf("docs/lab.md does not speak of %q", verb)
+		}
 	}
 }
