@@ -36,7 +36,8 @@ type word struct {
 type knows struct {
 	battery, mains bool
 	at             time.Duration // when it was true
-	heard          int           // in which process it was heard
+	told           time.Duration // when it was heard
+	heard          int           // in which process that was
 }
 
 // truth is the UPS's, as far as the Pi has polled it.
@@ -111,7 +112,7 @@ func (j *judge) polled(s power.Status, ok bool) {
 	}
 	now, first := j.d.now, j.pi.heard != j.d.pi.process
 	on := s.Flags.Has(power.OnBattery)
-	j.pi = knows{battery: on, mains: !on, at: now, heard: j.d.pi.process}
+	j.pi = knows{battery: on, mains: !on, at: now, told: now, heard: j.d.pi.process}
 	if !on {
 		if j.since != 0 {
 			j.before, j.backAt = j.since, now
@@ -254,7 +255,7 @@ func (j *judge) reported(m message) {
 	if m.reading.Supply == power.Mains {
 		j.brainMains = j.d.now
 	}
-	j.brain = knows{battery: m.reading.Supply != power.Mains, mains: m.reading.Supply == power.Mains, at: at, heard: j.d.brain.process}
+	j.brain = knows{battery: m.reading.Supply != power.Mains, mains: m.reading.Supply == power.Mains, at: at, told: j.d.now, heard: j.d.brain.process}
 }
 
 // reason reports whether S2's holds in truth for an actor.
@@ -416,7 +417,7 @@ func (j *judge) leaves(c command) {
 		d.fail("S10: the Pi told %s though it has confirmed that it is disarmed", c.target.ID())
 	case k.mains:
 		d.fail("3: the %s told %s though it knows that the mains are back", c.actor, c.target.ID())
-	case c.actor == "brain" && k.heard != process && !j.calmSince(k.at, "clock"):
+	case c.actor == "brain" && k.heard != process && !j.calmSince(k.told, "clock"):
 		d.fail("S5: the brain told %s by what it knew an hour ago", c.target.ID())
 	case !k.battery, k.heard != process && (c.actor == "brain" && d.now-k.at < mayLose-slack || d.now-from < patience-slack):
 		d.fail("S5: the %s told %s before it heard the UPS", c.actor, c.target.ID())
