@@ -69,6 +69,7 @@ func TestN3_OneAnchorIsEnough(t *testing.T) {
 // TestR3_PauseWithoutAJournal: turns that are slow because the disk is are no pauses, or
 // no silence would ever be long enough.
 func TestR3_PauseWithoutAJournal(t *testing.T) {
+	t.Parallel()
 	in(t, nil, func(h *home) {
 		db, err := sql.Open("sqlite", "file:"+filepath.Join(h.cfg.StateDir, "journal.db"))
 		if err != nil {

@@ -78,6 +78,7 @@ func (h *home) facts() []string {
 // TestR7_WallClockJumps: whatever the brain is waiting for, a jump of its wall clock in the
 // middle changes only what is shown: the facts, and when they became ones, are the same.
 func TestR7_WallClockJumps(t *testing.T) {
+	t.Parallel()
 	longStory(t)
 	for _, tt := range []struct {
 		name   string
@@ -290,6 +291,7 @@ func TestH8_MovedInCalm(t *testing.T) {
 
 // TestH8_MovedWithAnAnsweredIncident: it stays open and answered, and calls nobody again.
 func TestH8_MovedWithAnAnsweredIncident(t *testing.T) {
+	t.Parallel()
 	longStory(t)
 	for name, wrong := range map[string]time.Duration{"the same time": 0, "an hour behind": -time.Hour, "a day ahead": 24 * time.Hour} {
 		t.Run(name, func(t *testing.T) {

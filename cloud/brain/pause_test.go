@@ -26,6 +26,7 @@ func (h *home) well() {
 // TestH8_StoppedInCalm: while the process stood still its sockets filled with heartbeats
 // and reports. Nobody has failed, and the page says that it stood still.
 func TestH8_StoppedInCalm(t *testing.T) {
+	t.Parallel()
 	longStory(t)
 	for _, d := range append(stops(), 3*time.Hour) {
 		t.Run(d.String(), func(t *testing.T) {
@@ -101,6 +102,7 @@ func TestA4_AnnouncedWhileStopped(t *testing.T) {
 // TestH8_StoppedWithAPlanToBegin: a report that lay in a socket begins nothing, wherever
 // the mains were when the process stopped, if they are back when it goes on.
 func TestH8_StoppedWithAPlanToBegin(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name          string
 		out           time.Duration // before the process stops; negative: after
@@ -181,6 +183,7 @@ func TestH8_StoppedInAnOutage(t *testing.T) {
 // TestC4_StoppedWhileCalling: a call under way is followed up, and none is placed twice,
 // wherever the process stood.
 func TestC4_StoppedWhileCalling(t *testing.T) {
+	t.Parallel()
 	longStory(t)
 	for _, d := range append(stops(), 10*time.Minute) { // longer than a call is followed
 		for name, at := range map[string]time.Duration{"before": 19 * time.Second, "ringing": 21 * time.Second, "listening": 24500 * time.Millisecond} {
@@ -223,6 +226,7 @@ func TestC4_StoppedBetweenCalls(t *testing.T) {
 // begins, and the mains come back meanwhile. No command leaves after it went on, nobody
 // has failed, and there is one call at most.
 func TestS5_StoppedAnywhere(t *testing.T) {
+	t.Parallel()
 	longStory(t)
 	const stopped = 30 * time.Second
 	for n := 1; n <= 300; n += 15 {

@@ -297,6 +297,7 @@ func TestR7_WallClock(t *testing.T) {
 // TestR3_JournalCannotBeWritten: the brain acts from memory and says so, and what it did
 // is on disk once that works again.
 func TestR3_JournalCannotBeWritten(t *testing.T) {
+	t.Parallel()
 	in(t, nil, func(h *home) {
 		db, err := sql.Open("sqlite", "file:"+filepath.Join(h.cfg.StateDir, "journal.db"))
 		if err != nil {
