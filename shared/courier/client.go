@@ -125,6 +125,9 @@ func (c *Client) Post(ctx context.Context, to Receiver, path string, h wire.Head
 		return nil, fmt.Errorf("post to %s: answer: %w", to.Name, bounded{err})
 	}
 	c.keepTold(to, path, last.name, a)
+	if order := resp.Header.Get(headerOrder); order != "" {
+		a.Order = []byte(order)
+	}
 	return a, nil
 }
 

@@ -27,6 +27,7 @@ type Purpose string
 const (
 	ToAsk      Purpose = "ask"
 	ToShutDown Purpose = "shut-down"
+	ToPutBack  Purpose = "put-back" // to start what was shut down: only while the mains are there
 )
 
 // HeaderPurpose carries the purpose of a CONNECT.
@@ -79,13 +80,13 @@ func connect(ctx context.Context, conn net.Conn, addr string, purpose Purpose, a
 		req.Header.Set("Proxy-Authorization", auth)
 	}
 	if err := req.Write(conn); err != nil {
-		return fmt.Errorf("ask the relay for %s: %w", addr, err)
+		return fmt.Errorf("ask the relay for %s: %w", addr, sourceless(err))
 	}
 	// The relay sends nothing of its own after the header, and a TLS server speaks
 	// second, so a small reader cannot swallow the target's bytes.
 	resp, err := http.ReadResponse(bufio.NewReaderSize(conn, 4096), req)
 	if err != nil {
-		return fmt.Errorf("ask the relay for %s: %w", addr, err)
+		return fmt.Errorf("ask the relay for %s: %w", addr, sourceless(err))
 	}
 	switch {
 	case resp.StatusCode == http.StatusOK:
@@ -95,6 +96,18 @@ func connect(ctx context.Context, conn net.Conn, addr string, purpose Purpose, a
 	default:
 		return fmt.Errorf("ask the relay for %s: it answered %d", addr, resp.StatusCode)
 	}
+}
+
+// sourceless leaves out from which port it was asked: trouble that lasts reads the same each
+// time, and is told once.
+func sourceless(err error) error {
+	var op *net.OpError
+	if !errors.As(err, &op) {
+		return err
+	}
+	same := *op
+	same.Source = nil
+	return &same
 }
 
 // SignConnect makes the header that asks a Pi for an address.

@@ -83,8 +83,18 @@ func Reply(w http.ResponseWriter, a wire.Answer, key wire.Key) error {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	withOrder(w, &a)
 	_, err = w.Write(data)
 	return err
+}
+
+// headerOrder carries a sealed wire.Order beside an answer.
+const headerOrder = "Sentinel-Order"
+
+func withOrder(w http.ResponseWriter, a *wire.Answer) {
+	if len(a.Order) > 0 {
+		w.Header().Set(headerOrder, string(a.Order))
+	}
 }
 
 // TakesBare reports whether an asker wants its answer without a signature: it has no key
@@ -98,6 +108,7 @@ func ReplyBare(w http.ResponseWriter, a *wire.Answer) error {
 		return fmt.Errorf("encode the answer: %w", err)
 	}
 	w.Header().Set("Content-Type", string(wire.KindAnswer))
+	withOrder(w, a)
 	_, err = w.Write(data)
 	return err
 }

@@ -36,7 +36,7 @@ type Told struct {
 // of names what an answer tells: all of it but its seq and its request.
 func (t *Told) of(a *wire.Answer) (string, error) {
 	what := *a
-	what.Seq, what.To, what.ToBoot, what.ToSeq = 0, "", "", 0
+	what.Seq, what.To, what.ToBoot, what.ToSeq, what.Order = 0, "", "", 0, nil
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.name != "" && what.Header == t.answer.Header && what.BrainKey == t.answer.BrainKey &&
@@ -78,6 +78,7 @@ func ReplyTold(w http.ResponseWriter, r *http.Request, a *wire.Answer, t *Told) 
 		w.Header().Set(headerTold, name)
 		return ReplyBare(w, a)
 	}
+	withOrder(w, a)
 	w.Header().Set(headerAnswers, request(a.To, a.ToBoot, a.ToSeq))
 	w.WriteHeader(http.StatusNoContent)
 	return nil

@@ -7,6 +7,7 @@ package executor
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 type Machines interface {
 	// List asks a node which guests run on it.
 	List(ctx context.Context, node string) ([]shutdown.Target, error)
-	// Do tells a target to shut down. A nil error means that it accepted.
+	// Do tells a target to shut down, or to start. A nil error means that it accepted.
 	Do(ctx context.Context, c shutdown.Command) error
 	// Look sees whether a target still runs. An error is no evidence either way.
 	Look(ctx context.Context, t shutdown.Target) (shutdown.Sight, error)
@@ -26,6 +27,7 @@ type Machines interface {
 // Outcome is the answer to a command, or the lack of one.
 type Outcome struct {
 	Target string
+	Start  bool // it was a start
 	Found  []shutdown.Target
 	Err    error
 }
@@ -33,7 +35,7 @@ type Outcome struct {
 const (
 	// commandWithin bounds one command; the run sends it again after 8 s.
 	commandWithin = 7 * time.Second
-	// lookWithin bounds a look, which may be three slow answers long.
+	// lookWithin bounds a look, which may be three slow answers long, from when it has its place.
 	lookWithin = 8 * time.Second
 	lookEach   = time.Second
 	// atOnce is how many requests one node gets at a time: Proxmox serves its API with
@@ -64,7 +66,7 @@ func (e *Executor) Perform(ctx context.Context, cs []shutdown.Command) {
 		e.wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, commandWithin)
 			defer cancel()
-			o := Outcome{Target: c.Target.ID()}
+			o := Outcome{Target: c.Target.ID(), Start: c.Start}
 			o.Found, o.Err = e.perform(ctx, c)
 			e.Outcome(o)
 		})
@@ -129,15 +131,17 @@ func (e *Executor) Watch(ctx context.Context, looks func() []shutdown.Target) {
 			}
 			e.wg.Go(func() {
 				defer under.Delete(t.ID())
-				e.look(ctx, t)
+				e.look(ctx, t, looks)
 			})
 		}
 	}
 }
 
-func (e *Executor) look(ctx context.Context, t shutdown.Target) {
-	ctx, cancel := context.WithTimeout(ctx, lookWithin)
-	defer cancel()
+// look waits for its turn at the target's node, which comes, since whoever has a place has it for
+// a bounded time and they are served in order. Its own time begins then: else those that wait
+// at a node that is off would give up in their turn, and begin anew. What is over by then is
+// not looked at, so that those behind it need not wait for it.
+func (e *Executor) look(ctx context.Context, t shutdown.Target, looks func() []shutdown.Target) {
 	node := e.places(t.Node)
 	for _, places := range []chan struct{}{node.looks, node.all} {
 		release, err := take(ctx, t.Node, places)
@@ -146,6 +150,11 @@ func (e *Executor) look(ctx context.Context, t shutdown.Target) {
 		}
 		defer release()
 	}
+	if !slices.ContainsFunc(looks(), func(o shutdown.Target) bool { return o.ID() == t.ID() }) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookWithin)
+	defer cancel()
 	s, err := e.Machines.Look(ctx, t)
 	if err != nil {
 		return // no evidence; it is looked at again

@@ -404,3 +404,47 @@ func TestS4_LooksLeaveAPlaceToCommands(t *testing.T) {
 		done.Wait()
 	})
 }
+
+// TestS4_LooksAtADeadNodeTakeTurns: each look has its time from when it has its place, however
+// many wait for it, and what is over meanwhile is passed over.
+func TestS4_LooksAtADeadNodeTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &machines{look: func(ctx context.Context, _ shutdown.Target) (shutdown.Sight, error) {
+			select {
+			case <-ctx.Done():
+				return shutdown.Sight{}, ctx.Err()
+			case <-time.After(7500 * time.Millisecond): // two answers that never came
+				return shutdown.Sight{Closed: true}, nil
+			}
+		}}
+		r := newRig(m)
+		ctx, cancel := context.WithCancel(t.Context())
+		var ts []shutdown.Target
+		for id := range 12 {
+			ts = append(ts, guest("pve1", id).Target)
+		}
+		var done sync.WaitGroup
+		done.Go(func() {
+			r.Watch(ctx, func() []shutdown.Target {
+				if time.Since(r.began) < 50*time.Second {
+					return ts
+				}
+				return []shutdown.Target{node("pve1").Target} // the next stage
+			})
+		})
+		time.Sleep(47 * time.Second)
+		synctest.Wait()
+		for id := range 12 {
+			if n := r.seen(fmt.Sprintf("guest/%d", id)); n != 1 {
+				t.Errorf("guest %d was seen %d times in six rounds of two", id, n)
+			}
+		}
+		time.Sleep(15 * time.Second) // 12 guests wait when the stage ends, and two are looked at
+		synctest.Wait()
+		if n := r.seen("node/pve1"); n != 1 {
+			t.Errorf("the node itself was seen %d times within 12 s of its stage", n)
+		}
+		cancel()
+		done.Wait()
+	})
+}

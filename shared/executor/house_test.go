@@ -38,8 +38,12 @@ type house struct {
 	once sync.Once
 	back time.Time // since when the mains are; guarded by gate
 
+	guestStages []shutdown.Stage
+	stood       time.Duration // the longest that the loop was kept from turning
+
 	mu     sync.Mutex
 	began  time.Time
+	ended  time.Time
 	seen   []pvesim.Exchange
 	offAt  map[string]time.Time
 	stages []stage
@@ -67,8 +71,12 @@ func (h *house) guests() map[int]string {
 	return home
 }
 
-func newHouse() (*house, error) {
-	h := &house{inputs: make(chan func(time.Time) []shutdown.Event, 64), offAt: map[string]time.Time{}}
+// newHouse is ready to play a row.
+func newHouse(f fault) (*house, error) {
+	h := &house{inputs: make(chan func(time.Time) []shutdown.Event, 64), offAt: map[string]time.Time{}, guestStages: f.stages}
+	if f.stages == nil {
+		h.guestStages = []shutdown.Stage{{AllGuests: true}}
+	}
 	cfg := pvesim.Config{TokenID: "sentinel@pve!power", Secret: "matrix-secret", AuthDelay: time.Second, AgentDelay: 2 * time.Second,
 		ShutdownDelay: 200 * time.Millisecond, StopAllTimeout: 300 * time.Millisecond,
 		Edge: func(x pvesim.Exchange) {
@@ -83,12 +91,15 @@ func newHouse() (*house, error) {
 			if on != n {
 				continue
 			}
-			kind := pvesim.QEMU
-			if id%100 == 1 {
-				kind = pvesim.LXC
+			g := pvesim.Guest{VMID: id, Name: fmt.Sprintf("vm%d", id), Type: pvesim.QEMU, Running: true,
+				StopTakes: time.Duration(100+id%7*50) * time.Millisecond}
+			switch id % 100 {
+			case 0:
+				g.Tags = "linux;front"
+			case 1:
+				g.Type, g.Pool = pvesim.LXC, "shop"
 			}
-			node.Guests = append(node.Guests, pvesim.Guest{VMID: id, Name: fmt.Sprintf("vm%d", id), Type: kind, Running: true,
-				StopTakes: time.Duration(100+id%7*50) * time.Millisecond})
+			node.Guests = append(node.Guests, g)
 		}
 		cfg.Nodes = append(cfg.Nodes, node)
 	}
@@ -113,11 +124,13 @@ func (h *house) close() {
 }
 
 func (h *house) plan() shutdown.Plan {
-	p := shutdown.Plan{Site: "home", Stages: []shutdown.Stage{
-		{AllGuests: true, Deadline: guestsWithin},
-		{Nodes: h.nodes()[1:], Deadline: nodesWithin},
-		{Nodes: h.nodes()[:1], Deadline: lastWithin}, // through it the API is reached
-	}}
+	p := shutdown.Plan{Site: "home"}
+	for _, s := range h.guestStages {
+		s.Deadline = guestsWithin
+		p.Stages = append(p.Stages, s)
+	}
+	p.Stages = append(p.Stages, shutdown.Stage{Nodes: h.nodes()[1:], Deadline: nodesWithin},
+		shutdown.Stage{Nodes: h.nodes()[:1], Deadline: lastWithin}) // through it the API is reached
 	for _, n := range h.nodes() {
 		p.Nodes = append(p.Nodes, shutdown.Node{Name: n, API: h.URL(n), Fingerprint: h.Fingerprint(n)})
 	}
@@ -206,10 +219,12 @@ func (h *house) play(f fault) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	linger := time.Time{} // until when an aborted run is watched
+	due := h.began
 	for !h.run.Over() || time.Now().Before(linger) {
 		input := h.run.Next
 		select {
 		case <-timer.C:
+			h.stood = max(h.stood, time.Since(due))
 		case input = <-h.inputs:
 		}
 		now := time.Now()
@@ -223,8 +238,10 @@ func (h *house) play(f fault) error {
 		if h.run.Stopped != "" && linger.IsZero() {
 			linger = now.Add(3 * time.Second)
 		}
+		due = time.Now().Add(wait)
 		timer.Reset(wait)
 	}
+	h.ended = time.Now()
 	cancel()
 	<-watched
 	for range f.later {
@@ -330,7 +347,7 @@ func (h *house) judge(t *testing.T, f fault) {
 	h.judgeOrder(t, f)
 	end := h.now()
 	if f.mains == 0 {
-		if took := end.at.Sub(h.began); took > h.plan().Need()+5*time.Second {
+		if took := h.ended.Sub(h.began); took > h.plan().Need()+5*time.Second {
 			t.Errorf("it took %s, and the deadlines add up to %s", took, h.plan().Need())
 		}
 		same(t, "nodes that are up", end.up, f.up)
@@ -358,24 +375,27 @@ func (h *house) judgeOrder(t *testing.T, f fault) {
 	t.Helper()
 	h.mu.Lock()
 	for _, x := range h.seen {
-		if x.Path != "/api2/json/version" && !strings.HasPrefix(x.Path, "/api2/json/nodes/"+x.Node+"/") {
+		if x.Path != "/api2/json/version" && x.Path != "/api2/json/cluster/resources?type=vm" && !strings.HasPrefix(x.Path, "/api2/json/nodes/"+x.Node+"/") {
 			t.Errorf("%s was asked for %s", x.Node, x.Path)
 		}
 	}
 	h.mu.Unlock()
-	home := h.guests()
+	home, guests := h.guests(), len(h.guestStages)
 	for _, x := range h.commands() {
 		var id int
 		own := strings.TrimPrefix(x.Path, "/api2/json/nodes/"+x.Node+"/")
 		of := 0
 		switch {
 		case own == "status":
-			if of = 1; x.Node == h.nodes()[0] {
-				of = 2
+			if of = guests; x.Node == h.nodes()[0] {
+				of++
 			}
 		case strings.HasSuffix(own, "/status/shutdown"):
-			if _, err := fmt.Sscanf(strings.NewReplacer("qemu/", "", "lxc/", "").Replace(own), "%d/", &id); err != nil || home[id] != x.Node {
+			if _, err := fmt.Sscanf(strings.NewReplacer("qemu/", "", "lxc/", "").Replace(own), "%d/", &id); err != nil || home[id] != x.Node && f.moved[id] != x.Node {
 				t.Errorf("%s was told %s", x.Node, x.Path)
+			}
+			if guests > 1 {
+				of = min(id%100, 2)
 			}
 		default:
 			t.Errorf("%s was told %s, which no plan asks for", x.Node, x.Path)
@@ -388,11 +408,11 @@ func (h *house) judgeOrder(t *testing.T, f fault) {
 		}
 	}
 	// A stage begins when all of the last one are down, or at its deadline.
-	if len(h.stages) > 1 && len(h.stages[1].running) > len(f.unseen) && h.stages[1].at.Sub(h.began) < guestsWithin {
-		t.Errorf("the nodes were told after %s, while %v ran", h.stages[1].at.Sub(h.began), h.stages[1].running)
+	if len(h.stages) > guests && len(h.stages[guests].running) > len(f.unseen) && h.stages[guests].at.Sub(h.began) < guestsWithin {
+		t.Errorf("the nodes were told after %s, while %v ran", h.stages[guests].at.Sub(h.began), h.stages[guests].running)
 	}
-	if len(h.stages) > 2 && h.stages[2].at.Sub(h.stages[1].at) < nodesWithin {
-		for _, n := range h.stages[2].up {
+	if last := guests + 1; len(h.stages) > last && h.stages[last].at.Sub(h.stages[guests].at) < nodesWithin {
+		for _, n := range h.stages[last].up {
 			if n != h.nodes()[0] {
 				t.Errorf("the last node was told while %s was up", n)
 			}

@@ -134,13 +134,13 @@ func (p Policy) judge(r Reading, d time.Duration, need time.Duration) (v Verdict
 		case r.Supply == SelfTest && battery && lost >= p.LostFor:
 			return Verdict{Start: true, Reason: fmt.Sprintf("the UPS was in a self-test when it fell silent %s ago", Spell(lost))}
 		case lost >= p.LostFor:
-			return Verdict{Start: true, Reason: fmt.Sprintf("the UPS was on battery when it fell silent %s ago", Spell(p.LostFor))}
+			return Verdict{Start: true, Reason: fmt.Sprintf("the UPS was on battery when it fell silent %s ago", Spell(lost))}
 		case lost > Fresh: // what is not fresh starts nothing but this
 			return v
 		}
 	}
 	if low && r.LowFor.Duration()+d >= p.LowFor {
-		return Verdict{Start: true, Urgent: true, Reason: fmt.Sprintf("the UPS has called its battery low for %s", Spell(p.LowFor))}
+		return Verdict{Start: true, Urgent: true, Reason: fmt.Sprintf("the UPS has called its battery low for %s", Spell(r.LowFor.Duration()+d))}
 	}
 	if !battery {
 		return v
@@ -170,9 +170,19 @@ func (p Policy) short(r Reading, need time.Duration) string {
 	if r.Course == nil || r.Charge == nil || r.Course.Seen == nil || r.Course.Seen.Duration() >= need {
 		return ""
 	}
-	seen := *r.Course.Seen
-	return fmt.Sprintf("the charge falls by %.0f percent a minute, so the battery lasts for %s and the shutdown needs %s",
-		*r.Charge*100*60/max(float64(seen), 1), Spell(seen.Duration()), Spell(need))
+	return fmt.Sprintf("%s, so the battery lasts for %s and the shutdown needs %s", saidFall(*r.Charge, *r.Course.Seen), Spell(r.Course.Seen.Duration()), Spell(need))
+}
+
+// saidFall says how fast a charge falls that lasts for so long; of one that is gone, that it is.
+func saidFall(charge float64, lasts Seconds) string {
+	switch percent := charge * 100 * 60 / max(float64(lasts), 1); {
+	case charge <= 0:
+		return "the charge has fallen to nothing"
+	case percent < 0.95:
+		return fmt.Sprintf("the charge falls by %.1f percent a minute", max(percent, 0.1))
+	default:
+		return fmt.Sprintf("the charge falls by %.0f percent a minute", percent)
+	}
 }
 
 // told is the runtime that the UPS tells, once it is no odd answer: it has held, or the UPS

@@ -57,11 +57,15 @@ func TestS2_Rule(t *testing.T) {
 		{name: "low for 9 s", policy: patient, r: Reading{Supply: Battery, For: 9, LowFor: new(Seconds(9))}, in: time.Second},
 		{name: "low for 10 s", policy: patient, r: Reading{Supply: Battery, For: 9, LowFor: new(Seconds(10))},
 			start: true, urgent: true, reason: "low for 10 s"},
+		{name: "low for long", policy: patient, r: Reading{Supply: Battery, For: 900, LowFor: new(Seconds(840))},
+			start: true, urgent: true, reason: "low for 14 min"},
 		{name: "low on mains", policy: patient, r: Reading{Supply: Mains, LowFor: new(Seconds(60))}, in: Never},
 
 		{name: "lost for 29 s", policy: patient, r: Reading{Supply: Battery, For: 40, LostFor: new(Seconds(29))}, in: time.Second},
 		{name: "lost for 30 s", policy: patient, r: Reading{Supply: Battery, For: 40, LostFor: new(Seconds(30))},
 			start: true, reason: "fell silent 30 s ago"},
+		{name: "lost for long", policy: patient, r: Reading{Supply: Battery, For: 900, LostFor: new(Seconds(240))},
+			start: true, reason: "the UPS was on battery when it fell silent 4 min ago"},
 		{name: "lost on mains", policy: patient, r: Reading{Supply: Mains, LostFor: new(Seconds(3600))}, in: Never},
 		{name: "lost in a self-test", policy: DefaultPolicy(), r: Reading{Supply: SelfTest, For: 5, LostFor: new(Seconds(0))}, in: 65 * time.Second},
 		{name: "lost in a self-test for 40 s", policy: DefaultPolicy(), r: Reading{Supply: SelfTest, For: 45, LostFor: new(Seconds(40))},
@@ -119,7 +123,7 @@ func TestS2_WhatTheAnswersSayTogether(t *testing.T) {
 		"falls, but for long enough":       {0.6, 2400, Course{Runtime: s(2400), Seen: s(300)}, nil, false, false, ""},
 		"falls slower than told":           {0.6, 60, Course{Runtime: s(60), Seen: s(2000)}, nil, true, true, "the battery lasts for 60 s and"},
 		"falls, and no runtime is told":    {0.6, -1, Course{Seen: s(120)}, nil, true, true, "falls by 30 percent a minute"},
-		"has fallen to nothing":            {0, -1, Course{Seen: s(0)}, nil, true, true, "falls by 0 percent a minute, so the battery lasts for 0 s"},
+		"has fallen to nothing":            {0, -1, Course{Seen: s(0)}, nil, true, true, "the charge has fallen to nothing, so the battery lasts for 0 s and the shutdown needs 5 min"},
 		"falls, but the charge is not now": {-1, 2400, Course{Runtime: s(2400), Seen: s(120)}, nil, false, false, ""},
 	} {
 		r := Reading{Supply: Battery, For: 30, LowFor: c.low, Course: &c.course}
@@ -140,6 +144,24 @@ func TestS2_WhatTheAnswersSayTogether(t *testing.T) {
 		r.For, r.LostFor = 30, s(2)
 		if v := patient.Decide(r, need); v.Urgent {
 			t.Errorf("%s, not heard for 2 s: %+v", name, v)
+		}
+	}
+}
+
+// TestS2_AChargeThatFallsSlowly is not said to fall by nothing.
+func TestS2_AChargeThatFallsSlowly(t *testing.T) {
+	for _, c := range []struct {
+		charge, lasts float64
+		want          string
+	}{
+		{0.6, 7200, "the charge falls by 0.5 percent a minute, so the battery lasts for 2 h "},
+		{0.01, 7200, "the charge falls by 0.1 percent a minute, "},
+		{0.949, 6000, "the charge falls by 0.9 percent a minute, "},
+		{0.96, 6000, "the charge falls by 1 percent a minute, "},
+	} {
+		v := Policy{RideThrough: time.Hour}.Decide(Reading{Supply: Battery, For: 30, Status: Status{Charge: &c.charge}, Course: &Course{Seen: new(Seconds(c.lasts))}}, 3*time.Hour)
+		if !v.Start || !strings.HasPrefix(v.Reason, c.want) {
+			t.Errorf("%.3f over %.0f s: %+v, want %q", c.charge, c.lasts, v, c.want)
 		}
 	}
 }

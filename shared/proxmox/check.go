@@ -22,9 +22,19 @@ const (
 	Refusal Severity = "refusal" // the plan must not be armed like this
 )
 
+// Subject is what a finding is about, where that decides what may be done all the same.
+type Subject string
+
+// The subjects.
+const (
+	AboutReach Subject = "reach"             // whether a node answers
+	AboutHA    Subject = "high-availability" // whether it is at work
+)
+
 // Finding is what a check of a plan's machines brought to light.
 type Finding struct {
 	Severity Severity `json:"severity"`
+	Subject  Subject  `json:"subject,omitempty"`
 	Target   string   `json:"target"` // a node's or guest's name, or "token"
 	Text     string   `json:"text"`   // one sentence: what is so, and what to do about it
 }
@@ -63,6 +73,7 @@ func (f *Fleet) Check(ctx context.Context) []Finding {
 			}
 		}
 	}
+	all = append(all, unmatched(f.plan, checks)...)
 	if hidden {
 		all = append(all, hiddenGuests(guests))
 	}
@@ -76,9 +87,9 @@ func (s Severity) rank() int { return slices.Index([]Severity{Refusal, Warning, 
 func hiddenGuests(seen int) Finding {
 	const advice = "give it to the token and to its user, with propagation"
 	if seen == 0 {
-		return Finding{Refusal, tokenItself, "the token is shown no guest at all, and lacks " + sightOfGuest + " on /vms; " + advice}
+		return Finding{Severity: Refusal, Target: tokenItself, Text: "the token is shown no guest at all, and lacks " + sightOfGuest + " on /vms; " + advice}
 	}
-	return Finding{Warning, tokenItself, fmt.Sprintf("the token lacks %s on /vms, so guests other than the %d that it is shown would not be shut down before their node; %s", sightOfGuest, seen, advice)}
+	return Finding{Severity: Warning, Target: tokenItself, Text: fmt.Sprintf("the token lacks %s on /vms, so guests other than the %d that it is shown would not be shut down before their node; %s", sightOfGuest, seen, advice)}
 }
 
 // check is the check of one node.
@@ -88,10 +99,16 @@ type check struct {
 	found  []Finding
 	guests []Guest // that the node shows
 	hidden bool    // there may be more
+	listed bool    // it has shown them
 }
 
 func (k *check) say(s Severity, target, format string, args ...any) {
-	k.found = append(k.found, Finding{s, target, fmt.Sprintf(format, args...)})
+	k.found = append(k.found, Finding{Severity: s, Target: target, Text: fmt.Sprintf(format, args...)})
+}
+
+// unreached refuses a node that does not answer.
+func (k *check) unreached(format string, args ...any) {
+	k.found = append(k.found, Finding{Refusal, AboutReach, k.node.node, fmt.Sprintf(format, args...)})
 }
 
 // run goes on as long as the next question can be answered.
@@ -104,8 +121,9 @@ func (k *check) run(ctx context.Context) {
 		return
 	}
 	k.rights(ctx)
-	if slices.ContainsFunc(k.fleet.plan.Stages, func(s shutdown.Stage) bool { return s.AllGuests }) {
+	if slices.ContainsFunc(k.fleet.plan.Stages, func(s shutdown.Stage) bool { return s.HasGuests() }) {
 		k.allGuests(ctx)
+		k.choices(ctx)
 	}
 	k.highAvailability(ctx)
 }
@@ -120,7 +138,7 @@ func (k *check) token(ctx context.Context) bool {
 	case errors.As(err, &e) && e.Code == 401:
 		k.say(Refusal, tokenItself, "%s", e)
 	default:
-		k.say(Refusal, k.node.node, "%s does not answer as Proxmox's API does: %s; look at pveproxy on it", k.node, err)
+		k.unreached("%s does not answer as Proxmox's API does: %s; look at pveproxy on it", k.node, err)
 	}
 	return false
 }

@@ -39,24 +39,52 @@ func (k *check) certificate(ctx context.Context) (*x509.Certificate, bool) {
 		k.say(Refusal, k.node.node, "%s shows a certificate that no CA of this system vouches for (%s); pin its fingerprint in the plan", k.node, verify.Err)
 		return nil, false
 	case err != nil:
-		k.say(Refusal, k.node.node, "%s is not reached: %s; check its address, and that it is up", k.node, err)
+		k.unreached("%s is not reached: %s; check its address, and that it is up", k.node, err)
 		return nil, false
 	}
 	left := time.Until(leaf.NotAfter)
-	days := int(left / day)
+	lasts := lasts(left)
 	switch {
 	case k.node.pinned && left <= 0:
-		k.say(Warning, k.node.node, "the pinned certificate of %s ended %d days ago; renew it, and pin the new fingerprint", k.node, -days)
+		k.say(Warning, k.node.node, "the pinned certificate of %s %s; renew it, and pin the new fingerprint", k.node, lasts)
 	case k.node.pinned && left < pinEnds:
-		k.say(Warning, k.node.node, "the pinned certificate of %s is valid for %d more days, and Proxmox renews it before that; pin the new fingerprint then, or the plan no longer reaches it", k.node, days)
+		k.say(Warning, k.node.node, "the pinned certificate of %s %s, and Proxmox renews it before that; pin the new fingerprint then, or the plan no longer reaches it", k.node, lasts)
 	case k.node.pinned:
-		k.say(Note, k.node.node, "%s shows the pinned certificate, valid for %d more days", k.node, days)
+		k.say(Note, k.node.node, "%s shows the pinned certificate, which %s", k.node, lasts)
 	case left < trustEnds:
-		k.say(Warning, k.node.node, "the certificate of %s is valid for %d more days, and after that the plan no longer reaches it; renew it, or pin its fingerprint", k.node, days)
+		k.say(Warning, k.node.node, "the certificate of %s %s, and after that the plan no longer reaches it; renew it, or pin its fingerprint", k.node, lasts)
 	default:
-		k.say(Note, k.node.node, "%s shows a certificate that a CA of this system vouches for, valid for %d more days", k.node, days)
+		k.say(Note, k.node.node, "%s shows a certificate that a CA of this system vouches for, which %s", k.node, lasts)
 	}
 	return leaf, true
+}
+
+// lasts says how long a certificate is valid yet.
+func lasts(left time.Duration) string {
+	switch days := int(left.Abs() / day); {
+	case days == 0 && left > 0:
+		return "ends within a day"
+	case days == 0:
+		return "has ended within the last day"
+	case left < 0:
+		return "ended " + countDays(days) + " ago"
+	default:
+		return "is valid for " + moreDays(days)
+	}
+}
+
+func countDays(n int) string {
+	if n == 1 {
+		return "1 day"
+	}
+	return fmt.Sprintf("%d days", n)
+}
+
+func moreDays(n int) string {
+	if n == 1 {
+		return "1 more day"
+	}
+	return fmt.Sprintf("%d more days", n)
 }
 
 // leaf is the certificate that the node shows, if it is the right one.
@@ -160,7 +188,7 @@ func (k *check) allGuests(ctx context.Context) {
 		return
 	}
 	k.hidden = !all["/vms"][sightOfGuest]
-	k.guests = guests
+	k.guests, k.listed = guests, true
 	var powerless []string
 	for _, g := range guests {
 		if g.Template {
@@ -204,7 +232,7 @@ func (k *check) highAvailability(ctx context.Context) {
 	var e *Error
 	if errors.As(err, &e) {
 		if priv, path := e.Missing(); priv != "" {
-			k.say(Warning, tokenItself, "whether high availability is at work is seen only of the plan's guests, as the token lacks %s on %s; give it to the token and to its user", priv, path)
+			k.say(Warning, tokenItself, "the token lacks %s on %s, so only the guests themselves tell whether high availability manages them, and a watchdog of a node is not seen; give it to the token and to its user", priv, path)
 			k.managedGuests(ctx)
 			return
 		}
@@ -223,7 +251,7 @@ func (k *check) highAvailability(ctx context.Context) {
 }
 
 func (k *check) refuseHA(active string) {
-	k.say(Refusal, "cluster", "high availability is at work (%s): it would start guests again elsewhere, and reset nodes that lose the quorum; take the guests out of it, or disarm it, before this plan is armed", active)
+	k.found = append(k.found, Finding{Refusal, AboutHA, "cluster", fmt.Sprintf("high availability is at work (%s): it would start guests again elsewhere, and reset nodes that lose the quorum; take the guests out of it, or disarm it, before this plan is armed", active)})
 }
 
 // managedGuests asks the node's guests themselves, which takes no more than to see them.

@@ -63,7 +63,7 @@ func TestCheck_NothingToSay(t *testing.T) {
 		t.Fatalf("%q", got)
 	}
 	for i, n := range []string{"pve1", "pve2"} {
-		if want := fmt.Sprintf("note %s: %s at %s shows the pinned certificate, valid for 3649 more days", n, n, strings.TrimPrefix(l.URL(n), "https://")); got[i] != want {
+		if want := fmt.Sprintf("note %s: %s at %s shows the pinned certificate, which is valid for 3649 more days", n, n, strings.TrimPrefix(l.URL(n), "https://")); got[i] != want {
 			t.Errorf("%q, want %q", got[i], want)
 		}
 	}
@@ -129,7 +129,7 @@ func TestCheck_Findings(t *testing.T) {
 		"high availability": {change: func(cfg *pvesim.Config) { cfg.Nodes[1].Guests[0].HA = true },
 			want: []string{"refusal cluster: high availability is at work (vm:200, watchdog of pve2)...before this plan is armed"}},
 		"high availability unseen": {change: func(cfg *pvesim.Config) { cfg.Nodes[1].Guests[0].HA = true; cfg.Missing = []string{"Sys.Audit"} },
-			want: []string{"refusal cluster: high availability is at work (db)", "warning token: whether high availability is at work is seen only of the plan's guests, as the token lacks Sys.Audit on /"}},
+			want: []string{"refusal cluster: high availability is at work (db)", "warning token: the token lacks Sys.Audit on /, so only the guests themselves tell whether high availability manages them"}},
 		"errors midway": {lines: []string{"pve2 status 500 reads pipe closed"},
 			want: []string{"refusal pve2: ...does not answer as Proxmox's API does: the API answered 500 pipe closed"}},
 	} {
@@ -189,7 +189,9 @@ func (l *lab) renew(node string, valid time.Duration, p *shutdown.Plan) {
 // TestCheck_ByCA: without a pin the days are the CA's, and after them nothing is reached.
 func TestCheck_ByCA(t *testing.T) {
 	for left, want := range map[time.Duration]string{
-		100*24*time.Hour + time.Hour: "note pve2: ...that a CA of this system vouches for, valid for 100 more days",
+		100*24*time.Hour + time.Hour: "note pve2: ...that a CA of this system vouches for, which is valid for 100 more days",
+		time.Hour:                    "warning pve2: the certificate of ...ends within a day, and after that the plan no longer reaches it",
+		25 * time.Hour:               "warning pve2: the certificate of ...is valid for 1 more day, and after that",
 		5*24*time.Hour + time.Hour:   "warning pve2: the certificate of ...is valid for 5 more days, and after that the plan no longer reaches it",
 		-time.Hour:                   "refusal pve2: ...that no CA of this system vouches for (x509: certificate has expired",
 	} {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +17,8 @@ const (
 	// hardStop is what a guest is left, at the end of its stage, between its own
 	// shutdown's end and the stage's: Proxmox kills it then (SIGTERM, 10 s, SIGKILL).
 	hardStop = 15 * time.Second
+	// closedHolds is for how long a node that was seen closed is taken to be.
+	closedHolds = time.Second
 	// shortestShutdown is what a guest is given in any case.
 	shortestShutdown = 5 * time.Second
 )
@@ -26,7 +30,10 @@ type Fleet struct {
 	plan  shutdown.Plan
 	nodes map[string]*Client
 	mu    sync.Mutex
-	tasks map[int]string // the UPID of each guest's last shutdown
+	tasks map[guestKey]task          // of each guest's last command
+	downs map[guestKey]time.Duration // what guests' own configurations give their shutdown
+	// closed is when each node's API was last seen closed.
+	closed map[string]time.Time
 	// silentFor tells how long a node's agent has not been heard; nil if it has none.
 	silentFor func(node string) *time.Duration
 }
@@ -34,7 +41,7 @@ type Fleet struct {
 // NewFleet makes the clients. dial is the way to the nodes; nil is the machine's network.
 func NewFleet(plan shutdown.Plan, tokenID, secret string, dial func(ctx context.Context, network, addr string) (net.Conn, error),
 	silentFor func(node string) *time.Duration) (*Fleet, error) {
-	f := &Fleet{plan: plan, nodes: map[string]*Client{}, tasks: map[int]string{}, silentFor: silentFor}
+	f := &Fleet{plan: plan, nodes: map[string]*Client{}, tasks: map[guestKey]task{}, downs: map[guestKey]time.Duration{}, closed: map[string]time.Time{}, silentFor: silentFor}
 	for _, n := range plan.Nodes {
 		c, err := New(Options{Node: n.Name, API: n.API, Fingerprint: n.Fingerprint, TokenID: tokenID, Secret: secret, Dial: dial})
 		if err != nil {
@@ -43,6 +50,12 @@ func NewFleet(plan shutdown.Plan, tokenID, secret string, dial func(ctx context.
 		f.nodes[n.Name] = c
 	}
 	return f, nil
+}
+
+// task is what a guest was told last.
+type task struct {
+	upid  string
+	start bool
 }
 
 // Close drops the connections.
@@ -73,10 +86,10 @@ func (f *Fleet) List(ctx context.Context, node string) ([]shutdown.Target, error
 	var ts []shutdown.Target
 	for _, g := range guests {
 		if g.Running && !g.Template {
-			ts = append(ts, shutdown.Target{Kind: shutdown.Guest, Node: node, VMID: g.VMID, Type: string(g.Type), Name: g.Name})
+			ts = append(ts, shutdown.Target{Kind: shutdown.Guest, Node: node, VMID: g.VMID, Type: string(g.Type), Name: g.Name, Tags: g.Tags})
 		}
 	}
-	return ts, nil
+	return ts, f.describe(ctx, c, ts)
 }
 
 // Do tells a guest or node to shut down. A guest that has not by the end of its stage is
@@ -88,15 +101,27 @@ func (f *Fleet) Do(ctx context.Context, c shutdown.Command) error {
 	}
 	switch c.Target.Kind {
 	case shutdown.Guest:
-		upid, err := n.ShutdownGuest(ctx, guest(c.Target), max(c.Left-hardStop, shortestShutdown).Round(time.Second))
+		if c.Start {
+			return f.start(ctx, n, c.Target)
+		}
+		upid, err := n.ShutdownGuest(ctx, guest(c.Target), timeFor(c).Round(time.Second))
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		f.tasks[c.Target.VMID] = upid
-		return err
+		f.tasks[keyOf(c.Target)] = task{upid: upid}
+		return goneFrom(err)
 	case shutdown.ProxmoxNode:
 		return n.ShutdownNode(ctx)
 	}
 	return fmt.Errorf("a %s takes no command", c.Target.Kind)
+}
+
+// timeFor is how long a guest is given to shut down by itself.
+func timeFor(c shutdown.Command) time.Duration {
+	left := max(c.Left-hardStop, shortestShutdown)
+	if c.Given > 0 {
+		return min(max(c.Given, time.Second), left)
+	}
+	return left
 }
 
 // Look sees whether a target still runs: a guest by its own live state, a node by its
@@ -116,40 +141,74 @@ func (f *Fleet) Look(ctx context.Context, t shutdown.Target) (shutdown.Sight, er
 	return shutdown.Sight{}, errors.New("there is nothing to see of a " + string(t.Kind))
 }
 
-// lookAtGuest sees whether a guest runs, and if it does, whether its shutdown still does. How
-// a task says that it ended is no evidence: one may end with OK over a guest that runs on.
+// start has a guest started; one that runs is as good.
+func (f *Fleet) start(ctx context.Context, n *Client, t shutdown.Target) error {
+	upid, err := n.StartGuest(ctx, guest(t))
+	if isRunningAlready(err) {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tasks[keyOf(t)] = task{upid, true}
+	return err
+}
+
+// isRunningAlready tells whether a guest was not started because it runs.
+func isRunningAlready(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Code == http.StatusInternalServerError && strings.HasSuffix(e.Reason, "already running")
+}
+
+// lookAtGuest sees whether a guest runs, and if that is not what it was told, whether its task
+// still does. How a task says that it ended is no evidence: one may end with OK over a guest
+// that runs on.
 func (f *Fleet) lookAtGuest(ctx context.Context, n *Client, t shutdown.Target) (shutdown.Sight, error) {
 	f.mu.Lock()
-	upid := f.tasks[t.VMID]
+	told := f.tasks[keyOf(t)]
 	f.mu.Unlock()
+	if f.closedLately(t.Node) {
+		return f.hostIsClosed(t), nil
+	}
 	running, err := n.GuestRunning(ctx, guest(t))
-	if err != nil {
+	switch {
+	case isNoGuest(err):
+		return shutdown.Sight{Moved: true}, nil
+	case err != nil:
 		return f.lookAtHost(ctx, n, t, err)
 	}
 	s := shutdown.Sight{Running: running}
-	if !running || upid == "" {
+	if running == told.start || told.upid == "" {
 		return s, nil
 	}
-	task, err := n.TaskStatus(ctx, upid)
-	failed := ""
-	switch {
-	case isNoTask(err):
-		failed = "its shutdown came to nothing: " + t.Node + " knows no such task"
-	case err != nil || task.Running:
+	task, err := n.TaskStatus(ctx, told.upid)
+	if err != nil && !isNoTask(err) || err == nil && task.Running {
 		return s, nil
-	case task.OK:
-		failed = "its shutdown ended with " + task.ExitStatus + ", but it runs on"
-	default:
-		failed = "its shutdown failed: " + task.ExitStatus
 	}
-	// It may have stopped between the two questions.
+	failed := told.failed(t.Node, task, err)
+	// It may have stopped, or started, between the two questions.
 	s.Running, err = n.GuestRunning(ctx, guest(t))
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if s.Running && f.tasks[t.VMID] == upid { // else it was told again meanwhile
+	if s.Running != told.start && f.tasks[keyOf(t)] == told { // else it was told again meanwhile
 		s.Failed = failed
 	}
 	return s, err
+}
+
+// failed says why what a guest was told came to nothing: its task has ended, or is not known.
+func (t task) failed(node string, ended Task, err error) string {
+	what, but := "its shutdown", "it runs on"
+	if t.start {
+		what, but = "its start", "it does not run"
+	}
+	switch {
+	case err != nil:
+		return what + " came to nothing: " + node + " knows no such task"
+	case ended.OK:
+		return what + " ended with " + ended.ExitStatus + ", but " + but
+	default:
+		return what + " failed: " + ended.ExitStatus
+	}
 }
 
 // lookAtHost tells of a guest that cannot be asked for whether its node is off: then it does
@@ -158,7 +217,23 @@ func (f *Fleet) lookAtHost(ctx context.Context, n *Client, t shutdown.Target, ca
 	if reach, err := n.Reachable(ctx); err != nil || !reach.Closed() {
 		return shutdown.Sight{}, cause
 	}
-	return shutdown.Sight{Running: true, Closed: true, SilentFor: f.silentFor(t.Node)}, nil
+	f.mu.Lock()
+	f.closed[t.Node] = time.Now()
+	f.mu.Unlock()
+	return f.hostIsClosed(t), nil
+}
+
+func (f *Fleet) hostIsClosed(t shutdown.Target) shutdown.Sight {
+	return shutdown.Sight{Running: true, Closed: true, SilentFor: f.silentFor(t.Node)}
+}
+
+// closedLately reports whether a node was seen closed so short a time ago that it holds for all
+// of its guests: to wait for each of them would take long, as it answers nothing.
+func (f *Fleet) closedLately(node string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at, seen := f.closed[node]
+	return seen && time.Since(at) < closedHolds
 }
 
 func guest(t shutdown.Target) Guest {

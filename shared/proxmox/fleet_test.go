@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sentinel.home.arpa/shared/shutdown"
+	"sentinel.home.arpa/shared/sim/pvesim"
 )
 
 // seenAs looks at a target until what is seen is what is wanted.
@@ -132,4 +133,48 @@ func TestS4_WhatATaskSaysIsNoEvidence(t *testing.T) {
 	}
 	l.PowerCut("pve1")
 	seenAs(t, f, web, func(s shutdown.Sight) bool { return s.Running && s.Closed && *s.SilentFor == silent })
+}
+
+// A guest is started again; one that runs already is as good, and one whose start comes to
+// nothing is seen to.
+func TestS5_AFleetIsPutBack(t *testing.T) {
+	l := newLab(t, nil)
+	plan := shutdown.Plan{Nodes: []shutdown.Node{{Name: "pve1", API: l.URL("pve1"), Fingerprint: l.Fingerprint("pve1")}}}
+	f, err := NewFleet(plan, testToken, testSecret, nil, func(string) *time.Duration { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	web := shutdown.Target{Kind: shutdown.Guest, Node: "pve1", VMID: 100, Type: "qemu", Name: "web"}
+	dns := shutdown.Target{Kind: shutdown.Guest, Node: "pve1", VMID: 101, Type: "lxc", Name: "dns"}
+	for _, g := range []shutdown.Target{web, dns} {
+		if err := f.Do(t.Context(), shutdown.Command{Target: g, Start: true}); err != nil {
+			t.Errorf("%s, which runs: %v", g.Name, err)
+		}
+		if err := f.Do(t.Context(), shutdown.Command{Target: g, Left: time.Minute}); err != nil {
+			t.Fatal(err)
+		}
+		seenAs(t, f, g, func(s shutdown.Sight) bool { return !s.Running && s.Failed == "" })
+		if err := f.Do(t.Context(), shutdown.Command{Target: g, Start: true}); err != nil {
+			t.Errorf("%s: %v", g.Name, err)
+		}
+		seenAs(t, f, g, func(s shutdown.Sight) bool { return s.Running && s.Failed == "" })
+	}
+	if err := f.Do(t.Context(), shutdown.Command{Target: web, Left: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	seenAs(t, f, web, func(s shutdown.Sight) bool { return !s.Running })
+	if err := l.GuestFault(100, pvesim.GuestFault{Kind: pvesim.Fails, Reason: "no space left on device"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Do(t.Context(), shutdown.Command{Target: web, Start: true}); err != nil {
+		t.Fatal(err)
+	}
+	seenAs(t, f, web, func(s shutdown.Sight) bool { return s.Failed == "its start failed: no space left on device" })
+	if err := l.GuestFault(100, pvesim.GuestFault{Kind: pvesim.Refuses, Reason: "cluster not ready - no quorum?"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Do(t.Context(), shutdown.Command{Target: web, Start: true}); err == nil || !strings.Contains(err.Error(), "no quorum") {
+		t.Errorf("refused: %v", err)
+	}
 }

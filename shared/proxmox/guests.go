@@ -30,6 +30,7 @@ type Guest struct {
 	Name     string // empty if it has none
 	Running  bool   // everything but "stopped": what is unclear is to be shut down, too
 	Tags     []string
+	Pool     string // not in its node's list: whoever needs it asks Pools
 	Lock     string // "backup", "migrate"...: the guest refuses to be shut down; empty if free
 	Template bool
 }

@@ -72,9 +72,15 @@ func checkAnswer(resp *http.Response, body []byte, secret string) error {
 // newTransport opens few connections (Proxmox has three workers a node) and
 // forgets idle ones soon, since nodes come and go.
 func newTransport(dial dialFunc, verify *tls.Config, timeout time.Duration) *http.Transport {
+	// A dial outlives the request that wanted it, and is one of the few until it ends.
+	within := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		return dial(ctx, network, addr)
+	}
 	return &http.Transport{
 		Proxy:                  nil,
-		DialContext:            dial,
+		DialContext:            within,
 		TLSClientConfig:        verify,
 		TLSHandshakeTimeout:    timeout,
 		MaxConnsPerHost:        4,

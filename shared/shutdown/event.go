@@ -10,11 +10,12 @@ const (
 	Began      EventType = "began"
 	StageBegan EventType = "stage_began"
 	Sent       EventType = "sent"     // on disk before the command leaves
-	Found      EventType = "found"    // a listing's answer
+	Found      EventType = "found"    // a listing's answer; Why is which guests it was for, if not all
 	Accepted   EventType = "accepted" // the machine said yes; no evidence that it goes down
 	Refused    EventType = "refused"
 	WentDown   EventType = "down"
-	Skipped    EventType = "skipped" // a dry run's command
+	Moved      EventType = "moved"   // of a guest that its node has no more
+	Skipped    EventType = "skipped" // a dry run\'s command, or a host that was silent before
 	Late       EventType = "late"    // not down at its stage's deadline
 	StageEnded EventType = "stage_ended"
 	Ended      EventType = "ended"
@@ -29,12 +30,13 @@ type Event struct {
 	Name    string    `json:"name,omitempty"`   // as people call it
 	Targets []Target  `json:"targets,omitempty"`
 	Why     string    `json:"why,omitempty"`
-	// Again is of what was sent before, of a refusal as the last one, and of what was accepted
-	// after a refusal.
+	// Again is of what was sent before, of a refusal as the last one, of what was accepted
+	// after a refusal, and of what a node was asked anew, which brings only what is new.
 	Again bool `json:"again,omitempty"`
 	// Undone is of a refusal after a yes: the machine took the command, and it came to nothing.
 	Undone bool    `json:"undone,omitempty"`
-	Run    *Header `json:"run,omitempty"` // of Began
+	Held   bool    `json:"held,omitempty"` // of PutBackEnded: until the power is back once more
+	Run    *Header `json:"run,omitempty"`  // of Began
 	// Of StageBegan: how many there are, and how long this one may take.
 	Stages   int           `json:"stages,omitempty"`
 	Deadline time.Duration `json:"deadline,omitempty"`
@@ -47,4 +49,6 @@ type Header struct {
 	Plan   Plan   `json:"plan"`
 	Reason string `json:"reason"`
 	DryRun bool   `json:"dry_run,omitempty"`
+	// Owed are guests that an earlier run stopped and that were not started again yet.
+	Owed []Target `json:"owed,omitempty"`
 }

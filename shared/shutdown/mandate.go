@@ -62,19 +62,42 @@ type Status struct {
 type Outcome struct {
 	Kind  Kind   `json:"kind"`
 	Name  string `json:"name"`
-	State string `json:"state"` // pending, told, down, late, skipped
+	State string `json:"state"` // pending, told, down, late, skipped; back, not back
 	Why   string `json:"why,omitempty"`
 }
+
+// The states of an Outcome whose guest was started again since the power is back, and of one
+// that was to be and was not.
+const (
+	Back    = "back"
+	NotBack = "not back"
+)
 
 // Status summarises the run.
 func (r *Run) Status(now time.Time, epoch Epoch) *Status {
 	s := &Status{ID: r.ID, Epoch: epoch, State: r.State(now), Reason: r.Reason, DryRun: r.DryRun, Stage: r.Stage}
 	for _, p := range r.Targets {
 		if p.Target.Kind != Listing {
-			s.Targets = append(s.Targets, Outcome{p.Target.Kind, p.Target.Said(), p.word(), p.Why})
+			s.Targets = append(s.Targets, r.outcome(p))
 		}
 	}
 	return s
+}
+
+func (r *Run) outcome(p *Progress) Outcome {
+	o := Outcome{p.Target.Kind, p.Target.Said(), p.word(), p.Why}
+	if r.Back == nil {
+		return o
+	}
+	for _, g := range r.Back.Guests {
+		switch same := g.Target.ID() == p.Target.ID(); {
+		case same && g.Back:
+			o.State, o.Why = Back, g.Why
+		case same && g.Failed:
+			o.State, o.Why = NotBack, g.Why
+		}
+	}
+	return o
 }
 
 func (p *Progress) word() string {

@@ -22,8 +22,11 @@ type Node struct {
 
 // Stage is what goes down together.
 type Stage struct {
-	AllGuests bool          `json:"all_guests,omitempty"` // every guest that runs on the plan's nodes
+	AllGuests bool          `json:"all_guests,omitempty"` // every guest that runs on the plan's nodes and is of no other stage
+	Guests    *Choice       `json:"guests,omitempty"`     // these guests alone
+	Timeout   time.Duration `json:"timeout,omitempty"`    // of each guest's own shutdown; 0: the guest's own, or all that is left
 	Nodes     []string      `json:"nodes,omitempty"`
+	Hosts     []string      `json:"hosts,omitempty"` // Linux hosts, by their agents' names
 	Deadline  time.Duration `json:"deadline"`
 }
 
@@ -55,6 +58,8 @@ const (
 	Listing     Kind = "listing"
 	Guest       Kind = "guest"
 	ProxmoxNode Kind = "node"
+	// Host is a Linux host, which its own agent powers off.
+	Host Kind = "host"
 )
 
 // Target is one thing that a run brings down, or asks.
@@ -64,11 +69,22 @@ type Target struct {
 	VMID int    `json:"vmid,omitempty"`
 	Type string `json:"type,omitempty"` // qemu or lxc
 	Name string `json:"name,omitempty"`
+	// Down is how long a guest's own configuration gives its shutdown; 0: it does not say.
+	Down time.Duration `json:"down,omitempty"`
+	// Second is of a guest whose number the run had found on another node before. Only its ID
+	// names its node, so that what was written before there were such still stands.
+	Second bool `json:"second,omitempty"`
+	// By these a stage chooses its guests; a run does not keep them.
+	Tags []string `json:"tags,omitempty"`
+	Pool string   `json:"pool,omitempty"`
 }
 
-// ID names the target within its stage.
+// ID names the target within its run.
 func (t Target) ID() string {
-	if t.Kind == Guest {
+	switch {
+	case t.Kind == Guest && t.Second:
+		return fmt.Sprintf("guest/%s/%d", t.Node, t.VMID)
+	case t.Kind == Guest:
 		return fmt.Sprintf("guest/%d", t.VMID)
 	}
 	return string(t.Kind) + "/" + t.Node
@@ -89,7 +105,8 @@ func (t Target) Said() string {
 // Command is what an executor has to do for a target now.
 type Command struct {
 	Target Target
+	Start  bool // a guest; else it is shut down, or a listing asked
 	// Left is what remains of the stage's deadline; a guest is given that long to
-	// shut down before it is stopped hard.
-	Left time.Duration
+	// shut down before it is stopped hard, or Given if that is less and not 0.
+	Left, Given time.Duration
 }

@@ -2,6 +2,7 @@ package shutdown
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -28,9 +29,12 @@ type Progress struct {
 	SentAt   time.Time `json:"sent_at,omitzero"`
 	Waiting  bool      `json:"waiting,omitempty"` // a command is out and unanswered
 	Accepted bool      `json:"accepted,omitempty"`
+	Took     bool      `json:"took,omitempty"` // accepted at least once
 	Down     bool      `json:"down,omitempty"` // or, of a listing, answered
 	Skipped  bool      `json:"skipped,omitempty"`
 	Late     bool      `json:"late,omitempty"`
+	Moved    bool      `json:"moved,omitempty"`   // a guest that its node has no more
+	Listed   bool      `json:"listed,omitempty"`  // a listing that was answered
 	Why      string    `json:"why,omitempty"`     // of the last refusal, or how it was seen down
 	Last     string    `json:"last,omitempty"`    // why it was refused before it was accepted
 	Undone   bool      `json:"undone,omitempty"`  // the last refusal came after a yes
@@ -39,7 +43,7 @@ type Progress struct {
 }
 
 // Over reports whether the run waits for nothing more from the target.
-func (p *Progress) Over() bool { return p.Down || p.Skipped || p.Late }
+func (p *Progress) Over() bool { return p.Down || p.Skipped || p.Late || p.Moved }
 
 func (p *Progress) event(t EventType, at time.Time, why string) Event {
 	return Event{Type: t, At: at, Target: p.Target.ID(), Name: p.Target.Said(), Why: why}
@@ -72,6 +76,8 @@ type Run struct {
 	Finished bool        `json:"finished,omitempty"`
 	Stopped  string      `json:"stopped,omitempty"`  // why it was aborted
 	LastStep time.Time   `json:"last_step,omitzero"` // forward
+	// Back is how its guests are put back, once the power is back; nil: none are.
+	Back *PuttingBack `json:"back,omitempty"`
 }
 
 // Start makes the run that its Began event describes.
@@ -96,7 +102,7 @@ func (r *Run) Apply(e Event) {
 	case Found: // no step forward: who may ask may not yet be one who may act
 		r.add(e.Targets)
 		if t != nil {
-			t.Down, t.Waiting = true, false
+			t.Down, t.Listed, t.Waiting = true, true, false
 		}
 	case Sent:
 		if t != nil {
@@ -105,7 +111,7 @@ func (r *Run) Apply(e Event) {
 	case Accepted:
 		r.LastStep = e.At
 		if t != nil {
-			t.Accepted, t.Waiting, t.Why, t.Last = true, false, "", cmp.Or(t.Why, t.Last)
+			t.Accepted, t.Took, t.Waiting, t.Why, t.Last = true, true, false, "", cmp.Or(t.Why, t.Last)
 		}
 	case Refused:
 		if t != nil {
@@ -116,10 +122,14 @@ func (r *Run) Apply(e Event) {
 		if t != nil {
 			t.Down, t.Waiting, t.Why = true, false, e.Why
 		}
+	case Moved:
+		if t != nil {
+			r.moved(t)
+		}
 	case Skipped:
 		r.LastStep = e.At
 		if t != nil {
-			t.Skipped = true
+			t.Skipped, t.Waiting, t.Why = true, false, e.Why
 		}
 	case Late:
 		if t != nil {
@@ -129,6 +139,8 @@ func (r *Run) Apply(e Event) {
 		r.Finished = true
 	case Aborted:
 		r.Stopped = e.Why
+	default:
+		r.applyPutBack(e)
 	}
 }
 
@@ -187,13 +199,17 @@ func (r *Run) beginStage(now time.Time, i int) Event {
 	}
 	s := r.Plan.Stages[i]
 	e.Deadline = s.Deadline
-	if s.AllGuests {
+	e.Name = r.Plan.guestsOf(i)
+	if s.HasGuests() {
 		for _, n := range r.Plan.Nodes {
 			e.Targets = append(e.Targets, Target{Kind: Listing, Node: n.Name})
 		}
 	}
 	for _, n := range s.Nodes {
 		e.Targets = append(e.Targets, Target{Kind: ProxmoxNode, Node: n})
+	}
+	for _, n := range s.Hosts {
+		e.Targets = append(e.Targets, Target{Kind: Host, Node: n})
 	}
 	return e
 }
@@ -215,7 +231,7 @@ func (p *Progress) whyLate() string {
 		return p.Why
 	case !p.Accepted:
 		return "no answer"
-	case !p.closed.IsZero():
+	case !p.closed.IsZero() && p.Target.Kind != Host:
 		return "it is not yet seen to be off"
 	case p.Last != "" && p.Target.Kind == Guest:
 		return p.Last + "; it was told again, and still runs"
@@ -266,13 +282,16 @@ func (r *Run) NextDeadline() time.Time {
 // Due are the commands that are out and unanswered: what an executor performs now, and
 // what it repeats after a restart. Shutting down twice does no harm.
 func (r *Run) Due(now time.Time) []Command {
-	if r.Over() || r.Stage < 0 {
+	if r.Over() {
+		return r.Back.due()
+	}
+	if r.Stage < 0 {
 		return nil
 	}
 	var cs []Command
 	for _, p := range r.Current() {
 		if p.Waiting && !p.Over() {
-			cs = append(cs, Command{Target: p.Target, Left: max(r.stageEnd().Sub(now), 0)})
+			cs = append(cs, Command{Target: p.Target, Left: max(r.stageEnd().Sub(now), 0), Given: r.given(p.Target)})
 		}
 	}
 	return cs
@@ -282,7 +301,7 @@ func (r *Run) Due(now time.Time) []Command {
 // off nothing runs, so its listing need not be waited for.
 func (r *Run) Looks() []Target {
 	if r.Over() {
-		return nil
+		return r.Back.looks()
 	}
 	var ts []Target
 	for _, p := range r.Current() {
@@ -300,11 +319,14 @@ func (r *Run) Answered(now time.Time, id string, found []Target, err error) []Ev
 		return nil
 	}
 	switch {
+	case errors.Is(err, ErrMoved) && p.Target.Kind == Guest:
+		return []Event{p.goneFrom(now)}
 	case err != nil:
 		return []Event{p.refused(now, err.Error())}
 	case p.Target.Kind == Listing:
-		e := p.event(Found, now, "")
-		e.Targets = found
+		e := p.event(Found, now, r.Plan.guestsOf(r.Stage))
+		e.Targets = r.chosen(found)
+		e.Again = p.Listed
 		return []Event{e}
 	default:
 		e := p.event(Accepted, now, "")
@@ -317,29 +339,40 @@ func (r *Run) Answered(now time.Time, id string, found []Target, err error) []Ev
 type Sight struct {
 	Running bool // of a guest
 	// Failed is why a guest's accepted shutdown came to nothing: its task ended and the
-	// guest runs on, as with one that is locked by a backup.
+	// guest runs on, as with one that is locked by a backup. Of one that does not run, why its
+	// accepted start did.
 	Failed string
 	Closed bool // of a node, or a guest's node: its API refuses connections or does not answer at all
 	// SilentFor is how long a node's agent has not been heard anywhere; nil if it
 	// never had one.
 	SilentFor *time.Duration
+	Moved     bool // of a guest: its node has it no more
+	Leaving   bool // of a host: its last word was that it powers off
 }
 
 // Seen takes what was seen of a target. A node is down when its API is closed and its
 // agent silent, or, without an agent, when its API stays closed (rule S4); its guests then
 // are, too. One that is up long after its yes is told again.
 func (r *Run) Seen(now time.Time, id string, s Sight) []Event {
+	if r.Over() {
+		return r.seenReturning(now, id, s)
+	}
 	p := r.target(id)
-	if r.Over() || p == nil || p.Over() {
+	if p == nil || p.Over() {
 		return nil
+	}
+	if p.Target.Kind == Host {
+		return r.hostSeen(now, p, s)
 	}
 	down := func(why string) []Event {
 		return []Event{p.event(WentDown, now, why)}
 	}
 	if p.Target.Kind == Guest {
 		switch {
+		case s.Moved:
+			return []Event{p.goneFrom(now)}
 		case !s.Running:
-			return down("it is stopped")
+			return down(itStopped)
 		case s.Failed != "" && p.Accepted:
 			e := p.refused(now, s.Failed)
 			e.Undone = true

@@ -419,17 +419,6 @@ func TestARefusalIsSaidOnce(t *testing.T) {
 	}
 }
 
-func TestS1_GuestFoundTwiceIsToldOnce(t *testing.T) {
-	g := start(t, plan(), false)
-	g.next(0)
-	g.answer(1, "listing/pve1", nil, 100)
-	g.answer(2, "listing/pve2", nil, 100) // it migrated meanwhile
-	g.want(g.next(2), "sent guest/100")
-	if n := len(g.run.Current()); n != 4 {
-		t.Errorf("%d targets, want three listings and a guest", n)
-	}
-}
-
 func TestEmptyPlans(t *testing.T) {
 	g := start(t, shutdown.Plan{Site: "home"}, false)
 	g.want(g.next(0), "ended")

@@ -28,6 +28,9 @@ type Answer struct {
 	// Leaving says that the answerer was told to stop: it is about to be restarted, or its
 	// machine is (rule N5).
 	Leaving bool `json:"leaving,omitempty"`
+	// Order is a sealed Order that came beside the answer, not in it: an agent that knows of
+	// none refuses answers with what it does not know.
+	Order []byte `json:"-"`
 }
 
 // Validate implements Message.
@@ -58,10 +61,13 @@ type Peer struct {
 
 // Mandate says who acts and how far the brain has come.
 type Mandate struct {
-	Epoch  shutdown.Epoch `json:"epoch"`
-	Run    shutdown.State `json:"run"`
-	RunID  string         `json:"run_id,omitempty"`
-	Bundle string         `json:"bundle"` // hash of the site's bundle as the brain has it
+	Epoch shutdown.Epoch `json:"epoch"`
+	Run   shutdown.State `json:"run"`
+	RunID string         `json:"run_id,omitempty"`
+	// Hosts are to be ordered off under that run now: by the Pi, those that it hears and the
+	// brain may not. They are named anew in each answer, for a few seconds.
+	Hosts  []string `json:"hosts,omitempty"`
+	Bundle string   `json:"bundle"` // hash of the site's bundle as the brain has it
 }
 
 // Bundle is what a Pi needs to guard its site by itself. Secrets are not in it; it

@@ -29,6 +29,7 @@ const (
 	KindRecord       Kind = "application/vnd.sentinel.record+json"
 	KindAnswer       Kind = "application/vnd.sentinel.answer+json"
 	KindConnect      Kind = "application/vnd.sentinel.connect+json"
+	KindOrder        Kind = "application/vnd.sentinel.order+json"
 )
 
 // Errors of reading an envelope.

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
 	"sentinel.home.arpa/shared/wire"
 )
 
@@ -75,6 +76,8 @@ func TestEnvelopeThereAndBack(t *testing.T) {
 		wire.KindRecord: {&wire.Record{Header: header(), Left: 3, Entries: []wire.Noted{{AgeMS: 5, Node: "pve2", Heard: true},
 			{AgeMS: 4, UPS: "apc1", Reading: &power.Reading{Status: power.Status{Flags: power.OnBattery, Charge: &charge}, Supply: power.Battery}}}}, &wire.Record{}},
 		wire.KindConnect: {&wire.Connect{Header: header(), Pi: "pi1", Addr: "192.0.2.1:8006"}, &wire.Connect{}},
+		wire.KindOrder: {&wire.Order{Header: header(), To: "nas", ToBoot: boot, ToSeq: 3, Kind: wire.Poweroff, Armed: true, Run: "r",
+			Epoch: shutdown.Epoch{Counter: 2, Holder: "pi1"}}, &wire.Order{}},
 	} {
 		t.Run(string(kind), func(t *testing.T) {
 			e, err := wire.Read(seal(t, kind, c.sent, k))
@@ -372,7 +375,7 @@ func FuzzRead(f *testing.F) {
 			t.Error("verified with a key that signed nothing")
 		}
 		for kind, into := range map[wire.Kind]wire.Message{wire.KindHeartbeat: &wire.Heartbeat{}, wire.KindAnnouncement: &wire.Announcement{},
-			wire.KindUPS: &wire.UPSReport{}, wire.KindRelay: &wire.Relay{}, wire.KindAnswer: &wire.Answer{}, wire.KindConnect: &wire.Connect{}, wire.KindRecord: &wire.Record{}} {
+			wire.KindUPS: &wire.UPSReport{}, wire.KindRelay: &wire.Relay{}, wire.KindAnswer: &wire.Answer{}, wire.KindConnect: &wire.Connect{}, wire.KindRecord: &wire.Record{}, wire.KindOrder: &wire.Order{}} {
 			if err := e.Decode(kind, into); err == nil && e.Kind != kind {
 				t.Errorf("a %s was decoded as a %s", e.Kind, kind)
 			}

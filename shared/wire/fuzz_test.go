@@ -77,7 +77,7 @@ func FuzzDecode(f *testing.F) {
 		f.Fatal(err)
 	}
 	const header = `"v":1,"site":"home","node":"pve1","boot":"0f8fad5b-d9cb-469f-a165-70867728950e","seq":7`
-	kinds := []wire.Kind{wire.KindHeartbeat, wire.KindAnnouncement, wire.KindUPS, wire.KindRelay, wire.KindAnswer, wire.KindConnect, wire.KindRecord}
+	kinds := []wire.Kind{wire.KindHeartbeat, wire.KindAnnouncement, wire.KindUPS, wire.KindRelay, wire.KindAnswer, wire.KindConnect, wire.KindRecord, wire.KindOrder}
 	for i, rest := range []string{
 		`,"state":"running","pi":{"heard":[{"node":"a","boot":"0f8fad5b-d9cb-469f-a165-70867728950e","seq":1,"age_ms":5}],"run":{"id":"x","epoch":{"counter":1,"holder":"pi"},"state":"begun","stage":0}}`,
 		`,"id":"x","kind":"reboot"`,
@@ -86,6 +86,7 @@ func FuzzDecode(f *testing.F) {
 		`,"to":"pve1","to_boot":"x","to_seq":1,"mandate":{"epoch":{"counter":2,"holder":"b"},"run":"none","bundle":"x"},"bundle":{"site":"home","plan":{"nodes":[{"name":"a","api":"x"}],"stages":[{"nodes":["a"],"deadline":1}]},"keys":{"a":"b"}},"taken":[0,-1]`,
 		`,"pi":"pi","addr":"x:1"`,
 		`,"entries":[{"age_ms":5,"ups":"ups","reading":{"flags":64,"supply":"battery","for_s":3}},{"age_ms":4,"node":"a","heard":true}],"left":7`,
+		`,"to":"pve1","to_boot":"x","to_seq":1,"kind":"poweroff","armed":true,"run":"x","epoch":{"counter":1,"holder":"pi"}`,
 	} {
 		f.Add(i, []byte("{"+header+rest+"}"))
 	}
@@ -142,6 +143,8 @@ func empty(kind wire.Kind) wire.Message {
 		return &wire.Answer{}
 	case wire.KindRecord:
 		return &wire.Record{}
+	case wire.KindOrder:
+		return &wire.Order{}
 	default:
 		return &wire.Connect{}
 	}

@@ -87,6 +87,9 @@ type PiStatus struct {
 	Bundle    string           `json:"bundle,omitempty"` // hash of the bundle that is on its disk
 	Lacks     []string         `json:"lacks,omitempty"`  // credentials it needs and has not
 	Run       *shutdown.Status `json:"run,omitempty"`    // the last run that it holds
+	// Heeds is the brain's epoch under which the Pi begins nothing more in this outage, as is on
+	// its disk: its word that it knows of a stop.
+	Heeds shutdown.Epoch `json:"heeds,omitzero"`
 }
 
 // Heard is a node that a Pi hears on its LAN.
@@ -178,6 +181,9 @@ type UPSReport struct {
 	Changed bool             `json:"changed,omitempty"`
 	Bundle  string           `json:"bundle,omitempty"` // as in PiStatus
 	Run     *shutdown.Status `json:"run,omitempty"`
+	// Cutting says that the Pi is about to have the UPS cut its output: all that hangs on it
+	// goes dark, as planned, until the mains are back (rule G4).
+	Cutting bool `json:"cutting,omitempty"`
 }
 
 // Validate implements Message; values that cannot be are refused (rule U6).

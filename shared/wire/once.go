@@ -81,7 +81,7 @@ func (o *Once) Marks() (all []Mark) {
 			for _, seq := range b.seen {
 				high = max(high, seq)
 			}
-			all = append(all, Mark{node, b.boot, KindConnect, high})
+			all = append(all, Mark{Node: node, Boot: b.boot, Kind: KindConnect, Seq: high})
 		}
 	}
 	return all

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"sync"
@@ -27,7 +28,8 @@ func (c *Counter) Next(sinceBoot time.Duration) int64 {
 // passes for new, as if the node had booted.
 const bootsKept = 16
 
-// restoredHeard is how often a boot of an earlier process counts as heard: for an hour.
+// restoredHeard is how often a boot counts as heard of which an earlier version wrote down no
+// number: for an hour.
 const restoredHeard = 3600
 
 // Sequence remembers the highest seq of each node, boot and kind. It is safe for
@@ -49,6 +51,10 @@ type Mark struct {
 	Boot string `json:"boot"`
 	Kind Kind   `json:"kind"`
 	Seq  int64  `json:"seq"`
+	// Heard is how many messages of the boot there were, of whatever kind. It decides which boot
+	// makes room for another, also after a restart: if all that an earlier process heard counted
+	// as much, a few words of long past boots would push out the one that runs.
+	Heard int `json:"heard,omitempty"`
 }
 
 // Fresh reports whether a verified message is newer than all before it, and remembers
@@ -59,7 +65,7 @@ func (s *Sequence) Fresh(h Header, kind Kind) bool {
 	if !s.newer(h, kind) {
 		return false
 	}
-	s.raise(Mark{h.Node, h.Boot, kind, h.Seq}, 1)
+	s.raise(Mark{Node: h.Node, Boot: h.Boot, Kind: kind, Seq: h.Seq}, 1)
 	return true
 }
 
@@ -113,7 +119,7 @@ func (s *Sequence) Marks() (all []Mark) {
 	for _, node := range slices.Sorted(maps.Keys(s.nodes)) {
 		for _, b := range s.nodes[node] {
 			for _, kind := range slices.Sorted(maps.Keys(b.high)) {
-				all = append(all, Mark{node, b.boot, kind, b.high[kind]})
+				all = append(all, Mark{node, b.boot, kind, b.high[kind], b.heard})
 			}
 		}
 	}
@@ -125,6 +131,8 @@ func (s *Sequence) Restore(marks []Mark) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range marks {
-		s.raise(m, restoredHeard)
+		s.raise(m, 0)
+		b := &s.nodes[m.Node][len(s.nodes[m.Node])-1]
+		b.heard = max(b.heard, cmp.Or(m.Heard, restoredHeard))
 	}
 }

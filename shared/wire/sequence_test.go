@@ -156,6 +156,36 @@ func TestA7_WhatWasSeenSurvivesARestart(t *testing.T) {
 	}
 }
 
+// TestA7_ARestartLevelsNoCounts: after it, as before, words of long past boots push out one
+// another, and not the boot that runs, be it an hour old or a minute.
+func TestA7_ARestartLevelsNoCounts(t *testing.T) {
+	at := func(boot string, seq int64) wire.Header { return wire.Header{Node: "a", Boot: boot, Seq: seq} }
+	var before wire.Sequence
+	for boot := range 15 {
+		before.Fresh(at(fmt.Sprint("past", boot), 1), wire.KindHeartbeat)
+		before.Fresh(at(fmt.Sprint("past", boot), 1), wire.KindAnnouncement)
+	}
+	var after wire.Sequence
+	after.Restore(before.Marks())
+	for seq := range int64(60) {
+		after.Fresh(at("runs", seq+1), wire.KindHeartbeat)
+	}
+	for boot := range 40 {
+		after.Fresh(at(fmt.Sprint("older", boot), 1), wire.KindHeartbeat)
+	}
+	if after.Newer(at("runs", 60), wire.KindHeartbeat) {
+		t.Error("the boot that runs was pushed out")
+	}
+	var old wire.Sequence
+	old.Restore([]wire.Mark{{Node: "a", Boot: "runs", Kind: wire.KindHeartbeat, Seq: 60}})
+	for boot := range 40 {
+		old.Fresh(at(fmt.Sprint("older", boot), 1), wire.KindHeartbeat)
+	}
+	if old.Newer(at("runs", 60), wire.KindHeartbeat) {
+		t.Error("a mark without a number counts for nothing")
+	}
+}
+
 // TestLags: two clocks that are both wrong tell all the same what came late.
 func TestLags(t *testing.T) {
 	var l wire.Lags

@@ -81,6 +81,9 @@ func (c *Cluster) resources(k call) (any, *failure) {
 			o := g.object()
 			maps.Copy(o, object{"id": fmt.Sprintf("%s/%d", g.cfg.Type, g.cfg.VMID), "node": g.node.cfg.Name,
 				"type": g.cfg.Type, "status": statusWord(g.reported)})
+			if g.cfg.Pool != "" {
+				o["pool"] = g.cfg.Pool
+			}
 			list = append(list, o)
 		}
 	}
@@ -113,6 +116,21 @@ func (c *Cluster) guestStatus(k call) (any, *failure) {
 	o["ha"] = object{"managed": bit(k.guest.cfg.HA)}
 	if k.guest.cfg.Type == QEMU {
 		o["qmpstatus"] = o["status"]
+	}
+	return o, nil
+}
+
+// guestConfig shows of a guest's configuration what is simulated.
+func (c *Cluster) guestConfig(k call) (any, *failure) {
+	g := k.guest.cfg
+	o := object{"digest": "da39a3ee5e6b4b0d3255bfef95601890afd80709", "memory": "2048", "cores": 2}
+	for key, value := range map[string]string{"tags": g.Tags, "startup": g.Startup, "lock": g.Lock} {
+		if value != "" {
+			o[key] = value
+		}
+	}
+	if g.OnBoot {
+		o["onboot"] = 1
 	}
 	return o, nil
 }

@@ -85,6 +85,12 @@ func (c *Cluster) api() []endpoint {
 	return append(table,
 		get(qemu+"current", "VM.Audit", onGuest, (*Cluster).guestStatus),
 		get(lxc+"current", "VM.Audit", onGuest, (*Cluster).guestStatus),
+		get("/nodes/{node}/qemu/{vmid}/config", "VM.Audit", with(onGuest, map[string]param{
+			"current": optBool, "snapshot": {kind: kindString},
+		}), (*Cluster).guestConfig),
+		get("/nodes/{node}/lxc/{vmid}/config", "VM.Audit", with(onGuest, map[string]param{
+			"current": optBool, "snapshot": {kind: kindString},
+		}), (*Cluster).guestConfig),
 		post(qemu+"shutdown", "VM.PowerMgmt", with(onGuest, map[string]param{
 			"timeout": seconds, "forceStop": optBool, "keepActive": rootBool, "skiplock": rootBool,
 		}), (*Cluster).guestShutdown),

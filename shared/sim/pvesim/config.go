@@ -73,6 +73,8 @@ type Guest struct {
 	Hangs     bool          // ignores being asked; only force helps
 	Lock      string        // "backup", "snapshot"...: refuses to be stopped or started
 	Tags      string        // separated by semicolons
+	Pool      string
+	Startup   string // "order=1,down=90": only shown, by its configuration
 	Template  bool
 	HA        bool // shown as managed by high availability, which does nothing here
 

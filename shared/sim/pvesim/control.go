@@ -26,6 +26,7 @@ const tenYears = 10 * 365 * 24 * time.Hour
 //	VMID deaf|noagent|immortal|nothing|endless|notask|none
 //	VMID locked LOCK
 //	VMID fails|refuses REASON...
+//	VMID migrate NODE
 //	split on|off
 //
 // ON is one of reads, commands, node and guests; without it all requests are meant.
@@ -43,6 +44,9 @@ func (c *Cluster) Do(line string) error {
 		return nil
 	}
 	if vmid, err := strconv.Atoi(who); err == nil {
+		if verb == "migrate" && len(args) == 1 {
+			return c.Migrate(vmid, args[0])
+		}
 		kind := GuestFaultKind(verb)
 		if verb == "none" {
 			kind = Fine

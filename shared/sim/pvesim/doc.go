@@ -11,6 +11,7 @@
 // Faults of nodes and guests are set from Go (Fault, GuestFault, Split, Renew) or as lines
 // (Do), also over the control route that Control serves.
 //
-// Storage and migration are not simulated, and of high availability only what it shows. The package knows
-// nothing of the programs it is a counterpart for and must import none of them.
+// Storage is not simulated, of migration only its last moment, and of high availability only
+// what it shows. The package knows nothing of the programs it is a counterpart for and must
+// import none of them.
 package pvesim

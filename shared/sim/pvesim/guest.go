@@ -30,6 +30,19 @@ func newGuest(cfg Guest, n *node) *guest {
 	return g
 }
 
+// Migrate takes a guest to another node at once, with what it is doing, as the last moment of a
+// live migration does.
+func (c *Cluster) Migrate(vmid int, to string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	g, n := c.guests[vmid], c.node(to)
+	if g == nil || n == nil || n.on == nil || n == g.node {
+		return fmt.Errorf("migrate %d to %s: there is no such guest, or no such other node that is up", vmid, to)
+	}
+	g.node, g.cfg.Node = n, n.cfg.Name
+	return nil
+}
+
 func (g *guest) snapshot() Guest {
 	s := g.cfg
 	s.Running = g.running

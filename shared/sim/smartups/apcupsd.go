@@ -27,10 +27,24 @@ type Daemon struct {
 	// OnBatteryDelay is the time from powerout to onbattery in whole seconds. 0 is
 	// apcupsd's own 6 s.
 	OnBatteryDelay time.Duration
+	// Timeout is how long after the transfer apcupsd shuts down, in whole seconds; 0 is never.
+	Timeout time.Duration
+	// DoShutdown is the text of a script for that event. With it the distribution's own
+	// apccontrol runs, as it does after the script; what would shut this machine down leaves a
+	// file instead (ShutDown).
+	DoShutdown string
 	// OnEvent is called for each event, in order, from one goroutine, with the name
 	// that apccontrol was given. It may be nil.
 	OnEvent func(event string)
 }
+
+// ShutDown reports whether apcupsd has shut the machine down, as far as that goes here.
+func (d Daemon) ShutDown() bool { return exists(filepath.Join(d.Dir, "shut-down")) }
+
+// Powerfail reports whether the machine's next end would have the UPS cut its output.
+func (d Daemon) Powerfail() bool { return exists(filepath.Join(d.Dir, "powerfail")) }
+
+func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 
 // Apcupsd is a running apcupsd.
 type Apcupsd struct {
@@ -49,8 +63,31 @@ var errMissing = errors.New("apcupsd is not installed; install it with `apt-get 
 // Opening the pipe for reading as well keeps a script from waiting for a reader.
 const apccontrol = `#!/bin/sh
 printf '%%s\n' "$1" 1<>'%s'
+[ ! -x '%[2]s' ] || exec '%[2]s' "$@"
 exit 0
 `
+
+// theirs is where the distribution has its apccontrol.
+const theirs = "/etc/apcupsd/apccontrol"
+
+// errTheirs is why the distribution's apccontrol is not run: it could shut this machine down.
+var errTheirs = errors.New(theirs + " is not as expected, so it is not safe to run")
+
+// harmless is the distribution's apccontrol with scripts of its own, for which a shutdown is a
+// file that is made.
+func harmless(text, scripts, shutDown string) (string, error) {
+	for was, is := range map[string]string{"SCRIPTDIR=/etc/apcupsd\n": "SCRIPTDIR='" + scripts + "'\n", "SHUTDOWN=/sbin/shutdown\n": "SHUTDOWN='" + shutDown + "'\n",
+		"APCUPSD=/sbin/apcupsd\n": "APCUPSD=true\n", "WALL=wall\n": "WALL=true\n"} {
+		if strings.Count(text, was) != 1 {
+			return "", errTheirs
+		}
+		text = strings.Replace(text, was, is, 1)
+	}
+	if strings.Contains(text, "/sbin/") {
+		return "", errTheirs
+	}
+	return text, nil
+}
 
 const configuration = `## apcupsd.conf v1.1 ##
 UPSNAME sim
@@ -67,7 +104,7 @@ POLLTIME %d
 ONBATTERYDELAY %d
 BATTERYLEVEL 5
 MINUTES 3
-TIMEOUT 0
+TIMEOUT %d
 ANNOY 300
 ANNOYDELAY 60
 NOLOGON disable
@@ -185,13 +222,34 @@ func (d Daemon) write() (string, error) {
 	if err := syscall.Mkfifo(d.pipe(), 0o600); err != nil && !errors.Is(err, os.ErrExist) {
 		return "", fmt.Errorf("make %s: %w", d.pipe(), err)
 	}
-	script := fmt.Sprintf(apccontrol, strings.ReplaceAll(d.pipe(), "'", `'\''`))
+	script := fmt.Sprintf(apccontrol, strings.ReplaceAll(d.pipe(), "'", `'\''`), filepath.Join(scripts, "theirs"))
+	if d.DoShutdown != "" {
+		if err := d.writeTheirs(scripts); err != nil {
+			return "", err
+		}
+	}
 	if err := os.WriteFile(filepath.Join(scripts, "apccontrol"), []byte(script), 0o700); err != nil {
 		return "", err
 	}
 	conf := filepath.Join(d.Dir, "apcupsd.conf")
-	text := fmt.Sprintf(configuration, d.Device, d.Dir, int(poll.Seconds()), int(delay.Seconds()), d.Port)
+	text := fmt.Sprintf(configuration, d.Device, d.Dir, int(poll.Seconds()), int(delay.Seconds()), int(d.Timeout.Seconds()), d.Port)
 	return conf, os.WriteFile(conf, []byte(text), 0o600)
+}
+
+// writeTheirs puts the distribution's apccontrol and the script for its shutdown in their place.
+func (d Daemon) writeTheirs(scripts string) error {
+	text, err := os.ReadFile(theirs)
+	if err != nil {
+		return err
+	}
+	shutDown := filepath.Join(scripts, "shutdown")
+	script, err := harmless(string(text), scripts, shutDown)
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile(filepath.Join(scripts, "theirs"), []byte(script), 0o700),
+		os.WriteFile(shutDown, []byte("#!/bin/sh\ntouch '"+filepath.Join(d.Dir, "shut-down")+"'\n"), 0o700),
+		os.WriteFile(filepath.Join(scripts, "doshutdown"), []byte(d.DoShutdown), 0o700))
 }
 
 func tell(r io.Reader, onEvent func(string)) {

@@ -1,0 +1,51 @@
+package orders
+
+import (
+	"context"
+	"time"
+
+	"sentinel.home.arpa/shared/executor"
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// Machines are all the machines of a plan. What is no host is the others' to do.
+type Machines struct {
+	executor.Machines
+	Desk *Desk
+	Run  Run
+	May  func() error // asked before each answer that carries an order
+	// SilentFor is how long a host has not been heard anywhere; nil if it never was.
+	SilentFor func(host string) *time.Duration
+}
+
+// Do implements executor.Machines. Nothing is given after the stage's deadline.
+func (m Machines) Do(ctx context.Context, c shutdown.Command) error {
+	if c.Target.Kind != shutdown.Host {
+		return m.Machines.Do(ctx, c)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.Left)
+	defer cancel()
+	return m.Desk.Give(ctx, c.Target.Node, m.Run, m.May)
+}
+
+// Look implements executor.Machines.
+func (m Machines) Look(ctx context.Context, t shutdown.Target) (shutdown.Sight, error) {
+	if t.Kind != shutdown.Host {
+		return m.Machines.Look(ctx, t)
+	}
+	return shutdown.Sight{SilentFor: m.SilentFor(t.Node), Leaving: m.Desk.Leaving(t.Node)}, nil
+}
+
+// None are the machines of a plan that cannot be reached, for that reason.
+type None struct{ Err error }
+
+// List implements executor.Machines.
+func (n None) List(context.Context, string) ([]shutdown.Target, error) { return nil, n.Err }
+
+// Do implements executor.Machines.
+func (n None) Do(context.Context, shutdown.Command) error { return n.Err }
+
+// Look implements executor.Machines.
+func (n None) Look(context.Context, shutdown.Target) (shutdown.Sight, error) {
+	return shutdown.Sight{}, n.Err
+}
