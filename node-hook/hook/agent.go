@@ -13,6 +13,7 @@ import (
 	"sentinel.home.arpa/node-hook/internal/announce"
 	"sentinel.home.arpa/node-hook/internal/beat"
 	"sentinel.home.arpa/node-hook/internal/find"
+	"sentinel.home.arpa/node-hook/internal/orders"
 	"sentinel.home.arpa/node-hook/internal/peers"
 	"sentinel.home.arpa/node-hook/internal/self"
 	"sentinel.home.arpa/node-hook/internal/systemd"
@@ -95,7 +96,7 @@ func (b Build) run(ctx context.Context, c Config, machine systemd.Detector, log 
 	if finder != nil {
 		tasks = append(tasks, daemon.Task{Name: "find brains", Run: finder.Run})
 	}
-	tasks = append(tasks, daemon.Task{Name: "heartbeats", Run: a.heart(state, finder, notify.Feed).Run})
+	tasks = append(tasks, daemon.Task{Name: "heartbeats", Run: a.heart(state, finder, a.obeyer(machine), notify.Feed).Run})
 	return daemon.Run(work, tasks...)
 }
 
@@ -137,7 +138,16 @@ func (a *agent) sender() *announce.Sender {
 	return &announce.Sender{Seal: a.self.Announcement, Routes: a.book.Receivers, Poster: a.client}
 }
 
-func (a *agent) heart(state func() string, finder *find.Finder, feed func()) *beat.Loop {
+// obeyer obeys orders, where the agent may speak for the machine and is not told otherwise.
+func (a *agent) obeyer(machine systemd.Detector) *orders.Obeyer {
+	o := &orders.Obeyer{KeyOf: a.book.KeyOf, Log: a.log}
+	if a.config.Logind && a.config.ObeyOrders {
+		o.PowerOff = machine.PowerOff
+	}
+	return o
+}
+
+func (a *agent) heart(state func() string, finder *find.Finder, o *orders.Obeyer, feed func()) *beat.Loop {
 	return &beat.Loop{
 		Interval: a.config.Interval.Std(),
 		Seal: func() (wire.Header, []byte, error) {
@@ -146,7 +156,10 @@ func (a *agent) heart(state func() string, finder *find.Finder, feed func()) *be
 		},
 		Receivers: a.book.Receivers,
 		Poster:    a.client,
-		Answered:  a.book.Learn,
+		Answered: func(ctx context.Context, from courier.Receiver, answer *wire.Answer) {
+			o.Take(ctx, from, answer) // by the key that was known before
+			a.book.Learn(from, answer)
+		},
 		Failed: func(courier.Receiver) {
 			if finder != nil {
 				finder.Nudge()

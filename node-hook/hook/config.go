@@ -44,6 +44,8 @@ type Config struct {
 	// Logind is off where the agent must not speak for the machine that it runs on: no
 	// shutdown of the machine is seen, and none announced but by "announce KIND".
 	Logind Switch `yaml:"logind"`
+	// ObeyOrders is off where no plan may power this machine off.
+	ObeyOrders Switch `yaml:"obey_orders"`
 	// Log is how the agent logs.
 	Log Log `yaml:"log"`
 	// Interval is the time between heartbeats, 200ms to 10s.
@@ -100,6 +102,7 @@ func Defaults() Config {
 		TailscaledSocket: "/run/tailscale/tailscaled.sock",
 		ControlSocket:    "/run/sentinel-node/control.sock",
 		Logind:           true,
+		ObeyOrders:       true,
 		Log:              Log{Level: "info", Format: "text"},
 		Interval:         config.Duration(time.Second),
 	}

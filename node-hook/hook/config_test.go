@@ -92,6 +92,7 @@ pi_proxies:
   - {address: "[fd00::2]:7777", key: "`+key+`"}
 tailscaled_socket: /tmp/ts
 logind: off
+obey_orders: off
 log: {level: debug, format: json}
 interval: 250ms
 `))
@@ -140,6 +141,7 @@ func TestR5_WrongValues(t *testing.T) {
 		"fast":      {"interval: 100ms", ":1:1: interval: 100ms is too short; at least 200ms"},
 		"slow":      {"interval: 11s", ":1:1: interval: 11s is too long; at most 10s"},
 		"switch":    {"logind: yes", `:1:1: logind: "yes" is neither on nor off`},
+		"orders":    {"obey_orders: true", `:1:1: obey_orders: "true" is neither on nor off`},
 		"level":     {"log: {level: loud}", `log.level: "loud" is no level; use debug, info, warn or error`},
 		"format":    {"log: {format: xml}", `log.format: "xml" is no format; use text or json`},
 		"relative":  {"state_dir: state", `:1:1: state_dir: "state" must be an absolute path`},

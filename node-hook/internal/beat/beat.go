@@ -40,7 +40,7 @@ type Loop struct {
 	Seal      func() (wire.Header, []byte, error)
 	Receivers func() []courier.Receiver // asked at each tick
 	Poster    Poster
-	Answered  func(from courier.Receiver, a *wire.Answer)
+	Answered  func(ctx context.Context, from courier.Receiver, a *wire.Answer)
 	Failed    func(to courier.Receiver)
 	Feed      func() // the watchdog
 	Log       *slog.Logger
@@ -153,7 +153,7 @@ func (l *Loop) post(ctx context.Context, to courier.Receiver, m message) error {
 	defer cancel()
 	a, err := l.Poster.Post(ctx, to, courier.PathHeartbeat, m.header, m.envelope)
 	if err == nil {
-		l.Answered(to, a)
+		l.Answered(ctx, to, a)
 	}
 	return err
 }

@@ -54,7 +54,7 @@ func start(t *testing.T, n *rig.Network, receivers ...courier.Receiver) *heart {
 			return h.receivers
 		},
 		Poster:   client,
-		Answered: func(courier.Receiver, *wire.Answer) { h.mu.Lock(); h.answers++; h.mu.Unlock() },
+		Answered: func(context.Context, courier.Receiver, *wire.Answer) { h.mu.Lock(); h.answers++; h.mu.Unlock() },
 		Failed:   func(r courier.Receiver) { h.mu.Lock(); h.failures = append(h.failures, r.Name); h.mu.Unlock() },
 		Feed:     func() { h.feeds.Add(1) },
 		Log:      slog.New(slog.NewTextHandler(&h.log, nil)),

@@ -97,6 +97,18 @@ func (b *Book) Receivers() []courier.Receiver {
 	return all
 }
 
+// KeyOf is what a receiver is known to sign with; empty: nothing is known yet.
+func (b *Book) KeyOf(to courier.Receiver) wire.PublicKey {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range b.brains {
+		if to.Key == "" && "http://"+s.Address == to.URL {
+			return s.Key
+		}
+	}
+	return to.Key
+}
+
 // Brain reports whether a brain is known at an address.
 func (b *Book) Brain(address string) bool {
 	b.mu.Lock()

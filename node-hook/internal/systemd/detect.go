@@ -72,3 +72,14 @@ func ask(ctx context.Context, address string, direct bool) (wire.ShutdownKind, b
 	}
 	return kind, ok, nil
 }
+
+// PowerOff has logind power the machine off, as "systemctl poweroff" would: whoever watches
+// for shutdowns sees it coming.
+func (d Detector) PowerOff(ctx context.Context) error {
+	conn, err := connect(ctx, d.Bus, false)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return call(ctx, conn.Object(logindName, logindPath), logindManager+".PowerOff", nil, false)
+}

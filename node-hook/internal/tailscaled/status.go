@@ -42,15 +42,15 @@ func parseStatus(r io.Reader) ([]Brain, error) {
 	if s.BackendState != "Running" {
 		return nil, fmt.Errorf("tailscaled is not connected: %.40q", s.BackendState)
 	}
-	var found []peer
+	var found []*peer // pointers: sorting them costs the program no bytes of its own
 	for _, p := range s.Peer {
 		if slices.Contains(p.Tags, tag) && len(p.TailscaleIPs) > 0 {
 			// IPv4 before IPv6, for people who read logs.
-			slices.SortFunc(p.TailscaleIPs, netip.Addr.Compare)
-			found = append(found, p)
+			p.TailscaleIPs[0] = slices.MinFunc(p.TailscaleIPs, netip.Addr.Compare)
+			found = append(found, &p)
 		}
 	}
-	slices.SortFunc(found, func(a, b peer) int {
+	slices.SortFunc(found, func(a, b *peer) int {
 		if a.Online != b.Online {
 			if a.Online {
 				return -1
