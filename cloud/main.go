@@ -25,9 +25,25 @@ type commands struct {
 	Run         struct{} `cmd:"" help:"Run the brain."`
 	CheckConfig struct{} `cmd:"" help:"Check the configuration and say what is wrong with it."`
 	Plan        struct {
-		Arm    struct{} `cmd:"" help:"Let the plan's commands out: from now on a power cut really shuts machines down."`
+		Show struct {
+			JSON bool `help:"As the brain says it, in JSON."`
+		} `cmd:"" help:"What would happen if the power went now, and whether the battery lasts for it."`
+		Check struct {
+			NetworkOnUPS string `name:"network-on-ups" enum:",yes,no" default:"" help:"Say once whether the switch between Pi and nodes is on the UPS: yes or no."`
+			JSON         bool   `help:"As the brain says it, in JSON."`
+		} `cmd:"" help:"Look at all that the plan needs, and say what to do. Exit 1: something is to be done."`
+		Simulate struct {
+			UPS     string `name:"ups" help:"The UPS; its last report counts, but for what you say."`
+			Runtime string `help:"How long its battery lasts, such as 9m."`
+			Charge  string `help:"Its charge, such as 40%."`
+			JSON    bool   `help:"As the brain says it, in JSON."`
+		} `cmd:"" help:"What the plan would do with such a battery if the power went now. Nothing is done. Exit 1: it does not last."`
+		Arm struct {
+			Force bool `help:"Also if a node does not answer or would refuse, or a Pi lacks a secret."`
+		} `cmd:"" help:"Let the plan's commands out: from now on a power cut really shuts machines down."`
 		Disarm struct{} `cmd:"" help:"Hold the plan's commands back."`
-	} `cmd:"" help:"Arm or disarm the plan."`
+		Stop   struct{} `cmd:"" help:"Stop the run that is under way; the plan does not begin again before the power is back."`
+	} `cmd:"" help:"The order in which machines are shut down in a power cut."`
 	Status struct {
 		Watch bool `help:"Again each second, until you end it." xor:"how"`
 		JSON  bool `help:"As the brain says it, in JSON." xor:"how"`
@@ -123,10 +139,18 @@ func runBrain(config string) int {
 // ask has the running brain answer a verb.
 func (c *commands) ask(verb string, operator cli.Operator) error {
 	switch verb {
+	case "plan show":
+		return operator.PlanShow(os.Stdout, c.Plan.Show.JSON)
+	case "plan check":
+		return operator.PlanCheck(os.Stdout, c.Plan.Check.NetworkOnUPS, c.Plan.Check.JSON)
+	case "plan simulate":
+		return operator.PlanSimulate(os.Stdout, cli.Outage{UPS: c.Plan.Simulate.UPS, Runtime: c.Plan.Simulate.Runtime, Charge: c.Plan.Simulate.Charge}, c.Plan.Simulate.JSON)
 	case "plan arm":
-		return operator.Arm(os.Stdout, true)
+		return operator.Arm(os.Stdout, true, c.Plan.Arm.Force)
 	case "plan disarm":
-		return operator.Arm(os.Stdout, false)
+		return operator.Arm(os.Stdout, false, false)
+	case "plan stop":
+		return operator.PlanStop(os.Stdout)
 	case "ack <id>":
 		return operator.Ack(os.Stdout, c.Ack.ID)
 	case "incidents":

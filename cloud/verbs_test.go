@@ -162,10 +162,14 @@ func TestH9_Verbs(t *testing.T) {
 	h.says(1, `there is no node "pve3"; did you mean pve1?`, "mute", "pve3")
 	h.says(2, `for must be a time from 1 minute to 30 days, not "1s"; write 30m, 2h or 14d`, "mute", "pve1", "--for", "1s")
 	h.says(1, `no incident "x" is remembered; `+"`sentinel-cloud incidents` lists those of the last 24 h; the journal has the older ones", "timeline", "x")
-	h.says(0, "home: the plan is armed; a power cut really shuts machines down.", "plan", "arm")
+	const unknown = "no node of the plan answers, so it is not known whether high availability is at work"
+	const away = "pve1 at 127.0.0.1:1 is not reached: through pi: connect to the relay: dial tcp 127.0.0.1:1: connect: connection refused; check its address, and that it is up"
+	h.says(1, unknown+"; "+away+"; `sentinel-cloud plan check` tells all; `sentinel-cloud plan arm --force` arms it all the same", "plan", "arm")
+	h.says(0, "! "+unknown+"\n! "+away+"\nhome: the plan is armed; a power cut really shuts machines down.", "plan", "arm", "--force")
+	h.says(1, "there is nothing to stop: no run of the plan is under way, and no UPS is on battery; `sentinel-cloud plan disarm` keeps the plan from beginning at all", "plan", "stop")
 	h.says(0, "home: the plan is not armed; nothing is shut down in a power cut.", "plan", "disarm")
 	h.deaf.Store(true)
-	h.says(1, "home: the plan is armed, but pi has not confirmed; until then what was said before may hold.", "plan", "arm")
+	h.says(1, "! "+unknown+"\n! "+away+"\nhome: the plan is armed, but pi has not confirmed; until then what was said before may hold.", "plan", "arm", "--force")
 
 	list := h.await("-node-", "incidents")
 	id := regexp.MustCompile(`home-node-\w+`).FindString(list)

@@ -18,6 +18,7 @@ import (
 	"sentinel.home.arpa/cloud/internal/notify"
 	"sentinel.home.arpa/cloud/internal/sentinel"
 	"sentinel.home.arpa/shared/daemon"
+	"sentinel.home.arpa/shared/orders"
 	"sentinel.home.arpa/shared/tailnet"
 	"sentinel.home.arpa/shared/wire"
 )
@@ -46,6 +47,8 @@ type Brain struct {
 	reach      *reach // the tailnet's; nil with listen:
 	caller     *notify.Caller
 	pis        pis
+	asking     sync.Mutex // by whoever asks the plan's machines: one at a time
+	desk       *orders.Desk
 	reload     *Reload // nil: the configuration stays as it is
 
 	seq     wire.Counter
@@ -134,6 +137,7 @@ func (b *Brain) open(ctx context.Context, cfg Config) (err error) {
 	b.set.Store(set)
 	b.identities = b.identitiesOf(set)
 	b.caller = notify.NewCaller(nil, b.callReport(), b.log)
+	b.desk = &orders.Desk{Log: b.log, Key: b.key, Self: b.header, Now: b.now}
 	b.useTwilio(set)
 	return b.replay(ctx, before)
 }

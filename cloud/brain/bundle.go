@@ -33,6 +33,8 @@ func (b *Brain) renewBundles() {
 			Keys: b.identities.Keys(sc.Name), Pis: b.peersOf(sc.Name)}
 		if sc.Plan != nil {
 			w.Plan = *sc.Plan
+		}
+		if w.Plan.Nodes != nil {
 			w.TokenID, w.TokenSecret = b.cfg().Proxmox.TokenID, b.cfg().Proxmox.TokenSecret.Name()
 		}
 		hash, err := w.Hash()
@@ -67,6 +69,7 @@ func (b *Brain) tell(asker ingest.Known, has string, a *wire.Answer) {
 		m.Run = shutdown.None
 	}
 	m, a.Bundle = b.mandate(has, m, own)
+	m.Hosts = b.desk.Waiting(m.RunID)
 	a.Mandate = &m
 }
 

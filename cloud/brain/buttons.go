@@ -41,8 +41,9 @@ func (b *Brain) buttons(mux *http.ServeMux) {
 		do    func(ctx context.Context, r *http.Request) error
 		takes []string
 	}{
-		"POST /api/v1/plan/arm":                {b.arm, nil},
 		"POST /api/v1/plan/disarm":             {b.disarm, nil},
+		"POST /api/v1/plan/stop":               {b.stop, nil},
+		"POST /api/v1/plan/network":            {b.sayNetwork, []string{"on-ups"}},
 		"POST /api/v1/incidents/{id}/ack":      {b.acknowledge, nil},
 		"POST /api/v1/nodes/{name}/approve":    {b.approve, []string{"key", "site"}},
 		"POST /api/v1/nodes/{name}/mute":       {b.mute, []string{"for", "site"}},
@@ -55,15 +56,6 @@ func (b *Brain) buttons(mux *http.ServeMux) {
 	} {
 		mux.HandleFunc(route, b.button(is.do, is.takes...))
 	}
-}
-
-func (b *Brain) arm(ctx context.Context, _ *http.Request) error {
-	for _, s := range b.core().Sites {
-		if err := b.lacking(s.Name); err != nil {
-			return err
-		}
-	}
-	return b.decideArming(ctx, func(site string) sentinel.Input { return sentinel.Arm{Site: site, By: operator} })
 }
 
 func (b *Brain) disarm(ctx context.Context, _ *http.Request) error {

@@ -2,6 +2,7 @@ package brain
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -35,18 +36,30 @@ func asAdmin(h http.Handler) http.Handler {
 // a name that means it, never from another site's page, answered once it is on disk. It
 // takes no parameters but those named, and no body.
 func (b *Brain) button(do func(ctx context.Context, r *http.Request) error, takes ...string) http.HandlerFunc {
+	return b.answers(func(ctx context.Context, r *http.Request) (any, error) { return nil, do(ctx, r) }, takes...)
+}
+
+// answers is a button that has something to say, or a question that only an admin may ask.
+func (b *Brain) answers(do func(ctx context.Context, r *http.Request) (any, error), takes ...string) http.HandlerFunc {
 	press := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 2*appendWithin)
 		defer cancel()
+		var answer any
 		_, err := parameters(r, takes...)
 		if err == nil {
 			err = bodiless(r)
 		}
 		if err == nil {
-			err = do(ctx, r)
+			answer, err = do(ctx, r)
 		}
-		if err == nil {
+		switch {
+		case err == nil && answer == nil:
 			w.WriteHeader(http.StatusNoContent)
+			return
+		case err == nil:
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Cache-Control", "no-store")
+			_ = json.NewEncoder(w).Encode(answer) // the reader may be gone
 			return
 		}
 		var no *courier.Fault

@@ -98,7 +98,7 @@ func TestH9_ButtonsThatCannotBe(t *testing.T) {
 			{"POST", "/api/v1/nodes/pve1/mute?four=30m", 400, `the parameter \"four\" is not known here","hint":"use for, site"`},
 			{"POST", "/api/v1/nodes/pve1/mute?for=30m&for=3h", 400, `the parameter for is given 2 times`},
 			{"POST", "/api/v1/nodes/pve1/mute?for=%zz", 400, `the parameters cannot be read`},
-			{"POST", "/api/v1/plan/arm?for=2h", 400, `"hint":"this takes no parameters"`},
+			{"POST", "/api/v1/plan/arm?for=2h", 400, `"hint":"use force"`},
 			{"DELETE", "/api/v1/nodes/pve1?Site=office", 400, `\"Site\" is not known here`},
 			{"GET", "/api/v1/nodes/pve1/mute", 405, `does not take that method`},
 		} {

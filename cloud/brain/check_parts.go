@@ -189,17 +189,18 @@ func (c *Config) checkPlan(f *config.File) []error {
 	if len(c.Sites) > 1 {
 		errs = append(errs, f.Errorf("plan", "one plan for %d sites is ambiguous; leave plan: out, or configure one site", len(c.Sites)))
 	}
-	errs = append(errs, c.checkProxmox(f)...)
+	if !c.hostsAlone() {
+		errs = append(errs, c.checkProxmox(f)...)
+	}
+	errs = append(errs, c.checkHosts(f)...)
+	errs = append(errs, c.checkGuests(f)...)
 	seen := map[string]int{}
 	for i, s := range c.Plan {
 		at := fmt.Sprintf("plan[%d]", i)
-		if (s.Guests == "") == (len(s.Nodes) == 0) {
-			errs = append(errs, f.Errorf(at, "a stage holds guests: all or nodes:, one of the two"))
+		if both := s.Guests != nil && len(s.Nodes) > 0; both || s.Guests == nil && len(s.Nodes)+len(s.Hosts) == 0 {
+			errs = append(errs, f.Errorf(at, "a stage holds guests: or nodes:, one of the two, or hosts:"))
 		}
-		if s.Guests != "" && s.Guests != "all" {
-			errs = append(errs, f.Errorf(at+".guests", "%q is not understood; write all", s.Guests))
-		}
-		if after := c.Plan[i+1:]; s.Guests != "" && len(seen) > 0 && !slices.ContainsFunc(after, func(s Stage) bool { return len(s.Nodes) > 0 }) {
+		if after := c.Plan[i+1:]; s.Guests != nil && len(seen) > 0 && !slices.ContainsFunc(after, func(s Stage) bool { return len(s.Nodes) > 0 }) {
 			errs = append(errs, f.Errorf(at, "guests go down before the nodes that run them; move this stage to the front"))
 		}
 		for _, name := range slices.Sorted(maps.Keys(s.Nodes)) {
@@ -213,7 +214,7 @@ func (c *Config) checkPlan(f *config.File) []error {
 			errs = append(errs, checkMachine(f, path, s.Nodes[name])...)
 		}
 	}
-	if len(seen) == 0 {
+	if len(seen) == 0 && !c.hostsAlone() {
 		errs = append(errs, f.Errorf("plan", "no stage names a node, so there is no API to ask; add a stage with nodes:"))
 	}
 	return errs

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -41,7 +42,7 @@ type command struct {
 
 // withPlan gives the house a cluster of three nodes and nine guests, and the brain a plan
 // for it: guests, then pve2 and pve3, then pve1.
-func (h *home) withPlan() *cluster {
+func (h *home) withPlan(change ...func(*pvesim.Config)) *cluster {
 	c := &cluster{h: h}
 	cfg := pvesim.Config{TokenID: pveToken, Secret: pveSecret, Edge: c.saw}
 	for i := range 3 {
@@ -52,6 +53,9 @@ func (h *home) withPlan() *cluster {
 			n.Guests = append(n.Guests, pvesim.Guest{VMID: 100*(i+1) + g, Name: fmt.Sprintf("vm%d", 100*(i+1)+g), Type: pvesim.QEMU, Running: true, StopTakes: 5 * time.Second})
 		}
 		cfg.Nodes = append(cfg.Nodes, n)
+	}
+	for _, f := range change {
+		f(&cfg)
 	}
 	var err error
 	if c.Cluster, err = pvesim.New(cfg); err != nil {
@@ -64,7 +68,7 @@ func (h *home) withPlan() *cluster {
 	}
 	both := machine(2)
 	both["pve3"] = machine(3)["pve3"]
-	h.cfg.Plan = Plan{{Guests: "all", Deadline: config.Duration(3 * time.Minute)},
+	h.cfg.Plan = Plan{{Guests: &Guests{All: true}, Deadline: config.Duration(3 * time.Minute)},
 		{Nodes: both, Deadline: config.Duration(2 * time.Minute)}, {Nodes: machine(1), Deadline: config.Duration(2 * time.Minute)}}
 	h.away = append(h.away, func() { _ = c.Close() })
 	h.relay()
@@ -86,6 +90,11 @@ func (c *cluster) told() []command {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return append([]command(nil), c.commands...)
+}
+
+// shut are those that shut something down.
+func (c *cluster) shut() []command {
+	return slices.DeleteFunc(c.told(), func(x command) bool { return strings.HasSuffix(x.what, "/status/start") })
 }
 
 func (c *cluster) count(what string) int {

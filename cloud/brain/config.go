@@ -123,8 +123,10 @@ type Plan []Stage
 
 // Stage is what goes down together.
 type Stage struct {
-	Guests   string             `yaml:"guests"` // all
+	Guests   *Guests            `yaml:"guests"`
+	Timeout  config.Duration    `yaml:"timeout"` // of each guest's own shutdown
 	Nodes    map[string]Machine `yaml:"nodes"`
+	Hosts    []string           `yaml:"hosts"` // Linux hosts, by their agents' names
 	Deadline config.Duration    `yaml:"deadline"`
 }
 
@@ -223,7 +225,7 @@ func loadConfig(path string) (Config, *config.File, error) {
 	for i := range c.Plan {
 		if c.Plan[i].Deadline == 0 {
 			c.Plan[i].Deadline = defaultNodeDeadline
-			if c.Plan[i].Guests != "" {
+			if c.Plan[i].Guests != nil {
 				c.Plan[i].Deadline = defaultGuestDeadline
 			}
 		}
@@ -238,12 +240,14 @@ func (c *Config) shutdownPlan() *shutdown.Plan {
 	}
 	p := &shutdown.Plan{Site: c.Sites[0].Name}
 	for _, s := range c.Plan {
-		stage := shutdown.Stage{AllGuests: s.Guests == "all", Deadline: s.Deadline.Std()}
+		stage := shutdown.Stage{Guests: s.Guests.choice(), Timeout: s.Timeout.Std(), Deadline: s.Deadline.Std()}
+		stage.AllGuests = s.Guests != nil && s.Guests.All
 		for _, name := range slices.Sorted(maps.Keys(s.Nodes)) {
 			m := s.Nodes[name]
 			stage.Nodes = append(stage.Nodes, name)
 			p.Nodes = append(p.Nodes, shutdown.Node{Name: name, API: m.API, Fingerprint: m.Fingerprint, MAC: m.MAC})
 		}
+		stage.Hosts = slices.Clone(s.Hosts)
 		p.Stages = append(p.Stages, stage)
 	}
 	return p

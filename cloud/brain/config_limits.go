@@ -36,6 +36,14 @@ func limits() []limit {
 		within("power.worse_runtime", 0, h, func(c *Config) config.Duration { return c.Power.WorseRuntime }),
 		within("internet.call_after", 0, h, func(c *Config) config.Duration { return c.Internet.CallAfter }),
 		within("journal.keep", week, 3650*24*h, func(c *Config) config.Duration { return c.Journal.Keep }),
+		{"plan[].timeout", words(5*s, 2*h), func(f *config.File, c *Config) (errs []error) {
+			for i, stage := range c.Plan {
+				if stage.Timeout != 0 {
+					errs = append(errs, config.Bound(f, fmt.Sprintf("plan[%d].timeout", i), stage.Timeout, 5*s, 2*h))
+				}
+			}
+			return errs
+		}},
 		{"plan[].deadline", words(10*s, 2*h), func(f *config.File, c *Config) (errs []error) {
 			for i, stage := range c.Plan {
 				errs = append(errs, config.Bound(f, fmt.Sprintf("plan[%d].deadline", i), stage.Deadline, 10*s, 2*h))

@@ -73,6 +73,15 @@ func TestConfig_Smallest(t *testing.T) {
 	if diff := cmp.Diff(want, c.shutdownPlan()); diff != "" {
 		t.Errorf("plan (-want +got):\n%s", diff)
 	}
+	c, wrong = load(t, strings.Replace(smallest, "  - guests: all\n    deadline: 3m\n", "  - guests: {tags: [web, db], pool: prod/web}\n    timeout: 90s\n  - guests: {ids: [101, 105]}\n    deadline: 1m\n  - guests: all\n", 1))
+	if wrong != "" {
+		t.Fatal(wrong)
+	}
+	want.Stages = append([]shutdown.Stage{{Guests: &shutdown.Choice{Tags: []string{"web", "db"}, Pool: "prod/web"}, Timeout: 90 * time.Second, Deadline: 3 * time.Minute},
+		{Guests: &shutdown.Choice{IDs: []int{101, 105}}, Deadline: time.Minute}}, want.Stages...)
+	if diff := cmp.Diff(want, c.shutdownPlan()); diff != "" {
+		t.Errorf("plan with chosen guests (-want +got):\n%s", diff)
+	}
 	if diff := cmp.Diff(power.DefaultPolicy(), c.policy()); diff != "" {
 		t.Errorf("policy (-want +got):\n%s", diff)
 	}

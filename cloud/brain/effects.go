@@ -43,7 +43,7 @@ func (b *Brain) leftovers() (resume func(ctx context.Context)) {
 	calls := b.state.OpenCalls()
 	runs := map[string]*shutdown.Run{}
 	for _, site := range b.state.Sites {
-		if site.Run != nil && !site.Run.Over() {
+		if site.Run != nil && (!site.Run.Over() || site.Run.PutsBack()) {
 			runs[site.Name] = site.Run
 		}
 	}
@@ -69,7 +69,7 @@ func (b *Brain) resume(ctx context.Context, calls []*sentinel.Call, runs map[str
 		}
 	}
 	for site, run := range runs {
-		if now := b.state.Sites[site]; now != nil && now.Run == run && !run.Over() { // or it is no longer configured
+		if now := b.state.Sites[site]; now != nil && now.Run == run && (!run.Over() || run.PutsBack()) { // or it is no longer configured
 			b.watchRun(ctx, site, run)
 		}
 	}
@@ -151,6 +151,9 @@ func (b *Brain) planStory(site *sentinel.Site, i *sentinel.Incident) notify.Plan
 		return p
 	}
 	p.Exists, p.Nodes = true, len(plan.Nodes)
+	for _, s := range plan.Stages {
+		p.Nodes += len(s.Hosts)
+	}
 	if r := site.Run; r != nil && site.RunIncident == i.ID && !r.DryRun {
 		p.Begun, p.Through, p.Stopped = true, r.Finished, r.Stopped != ""
 		for _, t := range r.Targets {
@@ -159,9 +162,26 @@ func (b *Brain) planStory(site *sentinel.Site, i *sentinel.Incident) notify.Plan
 			}
 		}
 	}
-	r := site.PiRun
-	p.ByPi = r != nil && r.State.Open() && !r.DryRun && !site.PiRunAt.Before(i.Since)
+	if r := site.PiRun; r != nil && !r.DryRun && !site.PiRunAt.Before(i.Since) {
+		piStory(&p, r)
+	}
 	return p
+}
+
+// piStory adds what the Pi has done by itself, which counts more than a run of the brain's own
+// that it took over.
+func piStory(p *notify.PlanStory, r *shutdown.Status) {
+	p.ByPi = r.State.Open()
+	p.Stopped = p.Stopped || r.State == shutdown.Stopped && !p.Begun
+	if r.State != shutdown.HasEnded || p.Through {
+		return
+	}
+	p.Through, p.Late = true, 0
+	for _, t := range r.Targets {
+		if t.State == "late" {
+			p.Late++
+		}
+	}
 }
 
 // plan is the site's, or nil.

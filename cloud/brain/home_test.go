@@ -21,6 +21,7 @@ import (
 	"sentinel.home.arpa/shared/config"
 	"sentinel.home.arpa/shared/courier"
 	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
 	"sentinel.home.arpa/shared/sim/twiliosim"
 	"sentinel.home.arpa/shared/wire"
 )
@@ -54,6 +55,9 @@ type home struct {
 
 	file string // cloud.yaml, where a story reloads one
 	log  record
+
+	heeds atomic.Bool // the Pi says that it knows of a stop
+	lacks atomic.Bool // and that it lacks the token's secret
 
 	brain   *Brain
 	process *process // that can be stopped; nil: it cannot
@@ -313,8 +317,14 @@ func (s *source) beat() {
 	m := wire.Heartbeat{Header: s.header(), State: s.said()}
 	if s == s.h.pi {
 		m.Pi = &wire.PiStatus{}
+		if s.h.lacks.Load() {
+			m.Pi.Lacks = []string{"proxmox-secret"}
+		}
 		if a := s.answer(); a != nil && a.Mandate != nil {
 			m.Pi.Bundle = a.Mandate.Bundle
+			if a.Mandate.Run == shutdown.Stopped && s.h.heeds.Load() {
+				m.Pi.Heeds = a.Mandate.Epoch
+			}
 		}
 	}
 	a, err := s.post(courier.PathHeartbeat, wire.KindHeartbeat, m.Header, m)

@@ -136,8 +136,8 @@ func TestR7_WallClockJumps(t *testing.T) {
 			h.mustTell("is over, because all of its nodes have been back for 60 s")
 		}},
 		{"a stage runs into its deadline", true, func(h *home, c *cluster) {
-			c.Fault("pve2", pvesim.Fault{Kind: pvesim.Hang}) // for its guests' stage and its own
 			h.press("/api/v1/plan/arm")
+			c.Fault("pve2", pvesim.Fault{Kind: pvesim.Hang}) // for its guests' stage and its own
 			h.ups.set(true)
 			rest(60 * time.Second)
 		}, func(h *home) {

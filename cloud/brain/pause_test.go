@@ -123,7 +123,7 @@ func TestH8_StoppedWithAPlanToBegin(t *testing.T) {
 						rest(tt.out)
 					}
 					h.process.stop()
-					before := len(c.told())
+					before := len(c.shut())
 					if tt.out < 0 {
 						rest(min(-tt.out, d/2))
 						h.ups.set(true)
@@ -133,7 +133,7 @@ func TestH8_StoppedWithAPlanToBegin(t *testing.T) {
 					rest(d / 2)
 					h.process.goOn()
 					rest(2 * time.Minute)
-					if told := c.told(); len(told) > before {
+					if told := c.shut(); len(told) > before {
 						h.Errorf("told %v after %d\n%s", told[before:], before, h.timeline())
 					}
 					if tt.begun != (before > 0) {
@@ -245,7 +245,7 @@ func TestS5_StoppedAnywhere(t *testing.T) {
 				if at.IsZero() {
 					h.Fatal("it never stopped")
 				}
-				for _, x := range c.told() {
+				for _, x := range c.shut() {
 					if x.at.After(at) {
 						h.Errorf("%s was told %s after the stop\n%s", x.what, x.at.Sub(at), h.timeline())
 					}

@@ -1,14 +1,11 @@
 package brain
 
 import (
-	"fmt"
-	"net/http"
 	"slices"
-	"strings"
 	"sync"
 
 	"sentinel.home.arpa/cloud/internal/ingest"
-	"sentinel.home.arpa/shared/courier"
+	"sentinel.home.arpa/shared/shutdown"
 	"sentinel.home.arpa/shared/wire"
 )
 
@@ -16,7 +13,10 @@ import (
 const addressesMost = 4
 
 // saying is what a Pi says of itself.
-type saying struct{ addresses, lacks []string }
+type saying struct {
+	addresses, lacks []string
+	heeds            shutdown.Epoch
+}
 
 // pis is what the Pis say of themselves. It is safe for concurrent use.
 type pis struct {
@@ -26,17 +26,17 @@ type pis struct {
 }
 
 // piIs takes what a Pi says of itself; the bundles are made anew if that is news.
-func (b *Brain) piIs(pi ingest.Known, addresses, lacks []string) {
+func (b *Brain) piIs(pi ingest.Known, says wire.PiStatus) {
 	b.pis.mu.Lock()
 	defer b.pis.mu.Unlock()
 	old := b.pis.said[pi.Name]
-	if slices.Equal(old.addresses, addresses) && slices.Equal(old.lacks, lacks) {
-		return
-	}
 	if b.pis.said == nil {
 		b.pis.said = map[string]saying{}
 	}
-	b.pis.said[pi.Name] = saying{slices.Clone(addresses), slices.Clone(lacks)}
+	b.pis.said[pi.Name] = saying{slices.Clone(says.Addresses), slices.Clone(says.Lacks), says.Heeds}
+	if slices.Equal(old.addresses, says.Addresses) && slices.Equal(old.lacks, says.Lacks) {
+		return
+	}
 	select {
 	case b.renew <- struct{}{}:
 	default: // the loop will
@@ -68,21 +68,4 @@ func (b *Brain) peersOf(site string) []wire.Peer {
 		}
 	}
 	return out
-}
-
-// lacking says which credentials a site's Pis do not have; nil if none. A plan that the
-// Pi cannot carry out is not armed.
-func (b *Brain) lacking(site string) error {
-	b.pis.mu.Lock()
-	defer b.pis.mu.Unlock()
-	for _, s := range b.cfg().Sites {
-		for _, p := range s.Pis {
-			if lacks := b.pis.said[p.Name].lacks; s.Name == site && len(lacks) > 0 {
-				return &courier.Fault{Status: http.StatusConflict, Reason: "lacks",
-					Err:  fmt.Errorf("%s does not have %s, and could not carry the plan out", p.Name, strings.Join(lacks, ", ")),
-					Hint: "put it where the brain has it: as a credential of the same name, or as the same file"}
-			}
-		}
-	}
-	return nil
 }

@@ -24,9 +24,9 @@ func TestA2_NodesLearnTheirPis(t *testing.T) {
 	for _, n := range []string{"pi", "pi-2", "pi-3"} {
 		b.identities.Learn(ingest.Known{Name: n, Site: "home", Role: sentinel.Pi, Key: key.PublicKey()})
 	}
-	b.piIs(ingest.Known{Name: "pi"}, []string{"192.168.1.5:7777", "10.0.0.5:7777"}, []string{"proxmox-secret"})
-	b.piIs(ingest.Known{Name: "pi-2"}, []string{"192.168.1.6:7777"}, nil)
-	b.piIs(ingest.Known{Name: "pi-3"}, []string{"192.168.9.9:7777"}, nil)
+	b.piIs(ingest.Known{Name: "pi"}, wire.PiStatus{Addresses: []string{"192.168.1.5:7777", "10.0.0.5:7777"}, Lacks: []string{"proxmox-secret"}})
+	b.piIs(ingest.Known{Name: "pi-2"}, wire.PiStatus{Addresses: []string{"192.168.1.6:7777"}})
+	b.piIs(ingest.Known{Name: "pi-3"}, wire.PiStatus{Addresses: []string{"192.168.9.9:7777"}})
 	select {
 	case <-b.renew:
 	default:
@@ -42,14 +42,17 @@ func TestA2_NodesLearnTheirPis(t *testing.T) {
 	if want := "pi 192.168.1.5:7777, pi 10.0.0.5:7777, pi-2 192.0.2.2:7777"; strings.Join(got, ", ") != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	b.piIs(ingest.Known{Name: "pi"}, []string{"192.168.1.5:7777", "10.0.0.5:7777"}, []string{"proxmox-secret"})
+	b.piIs(ingest.Known{Name: "pi"}, wire.PiStatus{Addresses: []string{"192.168.1.5:7777", "10.0.0.5:7777"}, Lacks: []string{"proxmox-secret"}})
 	if len(b.renew) != 0 {
 		t.Error("the same again is news")
 	}
-	if err := b.lacking("home"); err == nil || !strings.Contains(err.Error(), "pi does not have proxmox-secret") {
-		t.Errorf("lacking: %v", err)
-	}
-	if err := b.lacking("office"); err != nil {
-		t.Errorf("the office lacks %v", err)
+	for site, want := range map[string]string{"home": "pi does not have proxmox-secret, and could not carry the plan out", "office": ""} {
+		said := ""
+		for _, f := range b.checkPis(sentinel.SiteConfig{Name: site, Pis: map[string][]string{"home": {"pi", "pi-2"}, "office": {"pi-3"}}[site]}) {
+			said += f.Text
+		}
+		if !strings.HasPrefix(said, want) || want == "" && said != "" {
+			t.Errorf("of %s it is said %q", site, said)
+		}
 	}
 }

@@ -49,6 +49,9 @@ func keysOf(t reflect.Type, path string, places []string) []key {
 		var keys []key
 		for i := range t.NumField() {
 			name := t.Field(i).Tag.Get("yaml")
+			if name == "-" {
+				continue
+			}
 			k := key{strings.TrimPrefix(path+"."+name, "."), t.Field(i).Type, all(".%s", name)}
 			if path == "" {
 				k.places = []string{name}
@@ -129,7 +132,7 @@ func TestR5_ReferenceEqualsTheDefaults(t *testing.T) {
 	if diff := cmp.Diff(want, r.cfg, cmp.AllowUnexported(config.Secret{})); diff != "" {
 		t.Errorf("the reference is not the defaults (-default +reference):\n%s", diff)
 	}
-	for i, d := range []config.Duration{defaultGuestDeadline, defaultNodeDeadline} {
+	for i, d := range []config.Duration{defaultGuestDeadline, defaultGuestDeadline, defaultNodeDeadline} {
 		if r.cfg.Plan[i].Deadline != d {
 			t.Errorf("plan[%d].deadline is %s, not %s", i, r.cfg.Plan[i].Deadline, d)
 		}
@@ -142,7 +145,7 @@ func TestR5_ReferenceEqualsTheDefaults(t *testing.T) {
 			t.Errorf("the reference says nothing of %s", k.path)
 		}
 		bounds := bounds(k)
-		if bounds != "" && k.path != "plan[].deadline" && k.path != "tailnet.udp_port" && !strings.HasSuffix(r.comment(k), "; "+bounds) {
+		if bounds != "" && k.path != "plan[].deadline" && k.path != "plan[].timeout" && k.path != "tailnet.udp_port" && !strings.HasSuffix(r.comment(k), "; "+bounds) {
 			t.Errorf("the reference says of %s: %q, and not that it is %s", k.path, r.comment(k), bounds)
 		}
 		restart := strings.Contains(strings.ToLower(r.comment(k)), "needs a restart")
@@ -215,6 +218,8 @@ func typeOf(t reflect.Type) string {
 		return "share"
 	case t == reflect.TypeFor[config.Secret]():
 		return "file"
+	case t == reflect.TypeFor[*Guests]():
+		return "`all`, or section"
 	}
 	switch t.Kind() {
 	case reflect.Pointer, reflect.Struct:
@@ -232,6 +237,8 @@ func typeOf(t reflect.Type) string {
 // byDefault is what a file means that leaves the key out.
 func byDefault(k key) string {
 	switch k.path {
+	case "plan[].timeout":
+		return "the guest's own"
 	case "plan[].deadline":
 		return fmt.Sprintf("`%s`, `%s`", defaultGuestDeadline, defaultNodeDeadline)
 	case "boot_id_file":

@@ -64,7 +64,7 @@ func (b *Brain) Run(ctx context.Context) error {
 func (b *Brain) routes() (*http.ServeMux, error) {
 	mux := http.NewServeMux()
 	in := &ingest.Handler{Log: b.log, Key: b.key, Identities: b.identities, Table: b.table,
-		Now: b.clock.Now, SinceBoot: b.machine.sinceBoot, Submit: b.submit, Self: b.header, Tell: b.tell, PiIs: b.piIs,
+		Now: b.clock.Now, SinceBoot: b.machine.sinceBoot, Submit: b.submit, Self: b.header, Tell: b.tell, PiIs: b.piIs, Orders: b.desk,
 		Refused: func(reason string) { b.metrics.refused.WithLabelValues(reason).Inc() }}
 	b.remind(in)
 	in.Register(mux)
@@ -78,6 +78,7 @@ func (b *Brain) routes() (*http.ServeMux, error) {
 	b.metrics.registry.MustRegister(newGauges(b.page))
 	mux.Handle("GET /metrics", b.metrics.handler())
 	b.buttons(mux)
+	b.planRoutes(mux)
 	b.archiveRoutes(mux)
 	return mux, nil
 }
@@ -86,6 +87,7 @@ func (b *Brain) routes() (*http.ServeMux, error) {
 // whose state it is, does not run yet.
 func (b *Brain) remind(in *ingest.Handler) {
 	for _, site := range b.state.Sites {
+		b.whoLeft(site)
 		for _, src := range site.Sources {
 			for _, s := range src.Said {
 				in.Remember(wire.KindAnnouncement, cmp.Or(src.CloneOf, src.Name), s.Boot, s.Seq)

@@ -40,6 +40,14 @@ type performer struct {
 // fleet reaches the machines of a plan: through the site's Pi, since their addresses are
 // those of the house, or directly if the configuration says so.
 func (b *Brain) fleet(plan shutdown.Plan, purpose courier.Purpose) (*proxmox.Fleet, error) {
+	return b.fleetBy(plan, b.wayTo(plan.Site, purpose))
+}
+
+// fleetBy reaches them by one way; nil is the machine's own network.
+func (b *Brain) fleetBy(plan shutdown.Plan, way func(ctx context.Context, network, addr string) (net.Conn, error)) (*proxmox.Fleet, error) {
+	if len(plan.Nodes) == 0 { // Linux hosts alone
+		return proxmox.NewFleet(plan, "", "", nil, nil)
+	}
 	access := b.cfg().Proxmox
 	if access == nil { // a run may outlive what was configured when it began
 		return nil, errors.New("there is no proxmox: section any more, and with it no token")
@@ -48,43 +56,55 @@ func (b *Brain) fleet(plan shutdown.Plan, purpose courier.Purpose) (*proxmox.Fle
 	if err != nil {
 		return nil, fmt.Errorf("read the Proxmox token's secret: %w", err)
 	}
-	return proxmox.NewFleet(plan, access.TokenID, secret, b.wayTo(plan.Site, purpose), func(node string) *time.Duration {
-		last, _, known := b.table.Last(liveness.Key{Site: plan.Site, Name: node})
+	return proxmox.NewFleet(plan, access.TokenID, secret, way, b.silentFor(plan.Site))
+}
+
+// silentFor tells how long a node of a site has not been heard, by the brain or a Pi; nil if
+// it never was.
+func (b *Brain) silentFor(site string) func(node string) *time.Duration {
+	return func(node string) *time.Duration {
+		last, _, known := b.table.Last(liveness.Key{Site: site, Name: node})
 		if !known {
 			return nil
 		}
 		d := b.clock.Now().Sub(last)
 		return &d
-	})
+	}
 }
 
 // wayTo dials the addresses of a site's plan. A relay that cannot be reached is no
 // evidence that a node is down; a relay that says its target is closed is.
 func (b *Brain) wayTo(site string, purpose courier.Purpose) func(ctx context.Context, network, addr string) (net.Conn, error) {
-	if b.cfg().Proxmox.Via == "direct" || len(b.set.Load().relays[site]) == 0 {
+	if access := b.cfg().Proxmox; access == nil || access.Via == "direct" || len(b.set.Load().relays[site]) == 0 {
 		return nil // the adapter's own dialer, the only one whose failures say that a node is down
 	}
+	return b.throughPis(site, purpose)
+}
+
+// throughPis is the way through the first of the site's Pis that answers.
+func (b *Brain) throughPis(site string, purpose courier.Purpose) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		stops := b.stops()
-		var errs []error
-		for _, pi := range b.set.Load().relays[site] {
+		conn, err := race(ctx, b.set.Load().relays[site], func(ctx context.Context, pi relay) (net.Conn, error) {
 			address, err := pi.address(ctx)
 			if err != nil {
-				errs = append(errs, err)
-				continue
+				return nil, err
 			}
 			conn, err := courier.Through(b.dialTailnet, address, purpose, func(addr string) (string, error) {
 				return courier.SignConnect(wire.Connect{Header: b.header(), Pi: pi.name, Addr: addr}, b.key)
 			})(ctx, network, addr)
-			if err == nil {
-				return sure{conn, b, stops}, nil
+			if err != nil {
+				return nil, fmt.Errorf("through %s: %w", pi.name, err)
 			}
-			if errors.Is(err, courier.ErrTargetClosed) {
-				return nil, fmt.Errorf("%w: %w", proxmox.ErrTargetClosed, err)
-			}
-			errs = append(errs, fmt.Errorf("through %s: %w", pi.name, err))
+			return conn, nil
+		})
+		if errors.Is(err, courier.ErrTargetClosed) {
+			return nil, fmt.Errorf("%w: %w", proxmox.ErrTargetClosed, err)
 		}
-		return nil, errors.Join(errs...)
+		if err != nil {
+			return nil, err
+		}
+		return sure{conn, b, stops}, nil
 	}
 }
 
@@ -134,22 +154,35 @@ func (b *Brain) survey(ctx context.Context, site string) {
 // countGuests asks all nodes at once. One that does not answer counts for nothing: it may
 // be off.
 func (b *Brain) countGuests(ctx context.Context, fleet *proxmox.Fleet, nodes []shutdown.Node) (n int, known bool) {
+	guests, failed := listGuests(ctx, fleet, nodes)
+	for node, err := range failed {
+		b.log.Warn("guests not counted", "node", node, "err", err)
+	}
+	for _, ts := range guests {
+		n, known = n+len(ts), true
+	}
+	return n, known
+}
+
+// listGuests asks all nodes at once which guests run on them, and says which did not tell.
+func listGuests(ctx context.Context, fleet *proxmox.Fleet, nodes []shutdown.Node) (guests map[string][]shutdown.Target, failed map[string]error) {
+	guests, failed = map[string][]shutdown.Target{}, map[string]error{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, node := range nodes {
 		wg.Go(func() {
 			ts, err := fleet.List(ctx, node.Name)
-			if err != nil {
-				b.log.Warn("guests not counted", "node", node.Name, "err", err)
-				return
-			}
 			mu.Lock()
 			defer mu.Unlock()
-			n, known = n+len(ts), true
+			if err != nil {
+				failed[node.Name] = err
+				return
+			}
+			guests[node.Name] = ts
 		})
 	}
 	wg.Wait()
-	return n, known
+	return guests, failed
 }
 
 // guestCount is a survey's result.
@@ -161,9 +194,9 @@ type guestCount struct {
 func (b *Brain) runStepped(ctx context.Context, f *sentinel.RunStepped) {
 	run := b.state.Sites[f.Site].Run
 	switch f.Event.Type {
-	case shutdown.Began:
+	case shutdown.Began, shutdown.PutBackBegan:
 		b.watchRun(ctx, f.Site, run)
-	case shutdown.Sent:
+	case shutdown.Sent, shutdown.StartSent:
 		p := b.performers[f.Site]
 		if p == nil || p.run != run.ID {
 			return // the fleet could not be made; the run will say so at its deadlines
@@ -173,12 +206,12 @@ func (b *Brain) runStepped(ctx context.Context, f *sentinel.RunStepped) {
 				continue
 			}
 			if b.pulse.beat(b.clock.Now()) > 0 { // since this was decided
-				b.later(ctx, sentinel.RunAnswered{Site: f.Site, Run: run.ID, Target: f.Event.Target, Err: errNotSure})
+				b.later(ctx, sentinel.RunAnswered{Site: f.Site, Run: run.ID, Target: f.Event.Target, Start: c.Start, Err: errNotSure})
 				continue
 			}
 			p.perform([]shutdown.Command{c})
 		}
-	case shutdown.Ended, shutdown.Aborted:
+	case shutdown.Ended, shutdown.Aborted, shutdown.PutBackEnded:
 		if p := b.performers[f.Site]; p != nil {
 			p.cancel()
 			delete(b.performers, f.Site)
@@ -186,9 +219,13 @@ func (b *Brain) runStepped(ctx context.Context, f *sentinel.RunStepped) {
 	}
 }
 
-// watchRun makes what performs a run and looks at its targets.
+// watchRun makes what performs a run, or puts back what it stopped, and looks at its targets.
 func (b *Brain) watchRun(ctx context.Context, site string, run *shutdown.Run) {
-	fleet, err := b.fleet(run.Plan, courier.ToShutDown)
+	machines, done, err := b.machines(site, run)
+	may := b.mayCommand
+	if run.PutsBack() {
+		may = b.mayStart
+	}
 	if err != nil {
 		b.log.Error("run without machines", "run", run.ID, "err", err)
 		return
@@ -201,10 +238,10 @@ func (b *Brain) watchRun(ctx context.Context, site string, run *shutdown.Run) {
 		}
 	}
 	exec := &executor.Executor{
-		Machines: fleet,
-		May:      func() error { return b.mayCommand(site, run.ID) },
+		Machines: machines,
+		May:      func() error { return may(site, run.ID) },
 		Outcome: func(o executor.Outcome) {
-			send(sentinel.RunAnswered{Site: site, Run: run.ID, Target: o.Target, Found: o.Found, Err: o.Err})
+			send(sentinel.RunAnswered{Site: site, Run: run.ID, Target: o.Target, Start: o.Start, Found: o.Found, Err: o.Err})
 		},
 		Sight: func(target string, s shutdown.Sight) {
 			send(sentinel.RunSeen{Site: site, Run: run.ID, Target: target, Sight: s})
@@ -215,7 +252,7 @@ func (b *Brain) watchRun(ctx context.Context, site string, run *shutdown.Run) {
 	p.hold = func() { hold(); sending, hold = context.WithCancel(ctx) }
 	b.performers[site] = p
 	b.wg.Go(func() {
-		defer fleet.Close()
+		defer done()
 		exec.Watch(ctx, func() []shutdown.Target {
 			if ts := p.looks.Load(); ts != nil {
 				return *ts

@@ -158,7 +158,7 @@ func TestU4_PowerBackEarly(t *testing.T) {
 	})
 }
 
-// TestS5_PowerBackMidway: no further command.
+// TestS5_PowerBackMidway: no further command, and what has stopped is started again.
 func TestS5_PowerBackMidway(t *testing.T) {
 	var c *cluster
 	in(t, func(h *home) { c = h.withPlan() }, func(h *home) {
@@ -167,10 +167,17 @@ func TestS5_PowerBackMidway(t *testing.T) {
 		rest(12200 * time.Millisecond)
 		h.ups.set(false)
 		rest(2 * time.Minute)
-		if n := c.count("pve"); n != 9 || c.count("/qemu/") != 9 {
+		if n := c.count("pve"); n != 18 || c.count("/status/shutdown") != 9 || c.count("/status/start") != 9 {
 			h.Errorf("told %v", c.told())
 		}
+		for _, id := range []int{100, 101, 102, 200, 201, 202, 300, 301, 302} {
+			if g, _ := c.Guest(id); !g.Running {
+				h.Errorf("%s does not run", g.Name)
+			}
+		}
 		h.mustTell("the plan stops here, because the power is back")
+		h.mustTell("started vm100 again, because the power is back")
+		h.mustTell("the power is back at home: ")
 	})
 }
 
@@ -228,7 +235,7 @@ func TestN9_HeardAgain(t *testing.T) {
 		}
 		h.online()
 		rest(30 * time.Second)
-		if v := h.verdict(); !strings.HasPrefix(v, "home has been heard again for ") || !strings.Contains(v, "; it was out of reach for ") {
+		if v := h.verdict(); !strings.HasPrefix(v, "home has been heard again for ") || !strings.Contains(v, "; its outage began ") {
 			h.Errorf("verdict %q", v)
 		}
 	})

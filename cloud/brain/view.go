@@ -23,12 +23,13 @@ type view struct {
 	open     map[string]bool         // the incidents that go on, by id
 	unsaved  bool                    // the journal is not written
 	run      map[string]string       // the id of the run that is under way
+	starts   map[string]string       // of the run whose guests may be started again now
 	page     *web.View
 }
 
 // publish makes a new view after each turn, of a state that was judged as of now.
 func (b *Brain) publish(now time.Time) {
-	v := &view{at: now, unsaved: b.broken, mandates: map[string]wire.Mandate{}, supply: map[string]power.Supply{}, run: map[string]string{}, open: map[string]bool{}}
+	v := &view{at: now, unsaved: b.broken, mandates: map[string]wire.Mandate{}, supply: map[string]power.Supply{}, run: map[string]string{}, starts: map[string]string{}, open: map[string]bool{}}
 	for _, i := range b.state.OpenIncidents() {
 		v.open[i.ID] = true
 	}
@@ -38,6 +39,8 @@ func (b *Brain) publish(now time.Time) {
 		v.supply[name] = site.Supply()
 		if r := site.Run; r != nil && !r.Over() {
 			v.run[name] = r.ID
+		} else if r != nil && r.PutsBack() && b.state.MainsNow(name, now) {
+			v.starts[name] = r.ID
 		}
 	}
 	for site, p := range b.performers {
@@ -125,6 +128,7 @@ func (b *Brain) siteView(site *sentinel.Site, now time.Time) web.Site {
 		s.Sources = append(s.Sources, b.sourceView(site, src, now))
 	}
 	s.Runs = b.runsView(site, now)
+	b.stopView(&s, site)
 	return s
 }
 
@@ -176,9 +180,17 @@ func (b *Brain) incidentView(i *sentinel.Incident) web.Incident {
 		Since: b.clock.Shown(i.Since).In(b.zone(i.Site)), Ended: b.until(i.Site, i.Resolved, time.Time{}),
 		Why: i.Why, Outcome: i.Outcome, Nodes: slices.Clone(i.Nodes), Answered: i.Answered}
 	for _, c := range i.Calls {
-		w.Calls = append(w.Calls, web.Call{Contact: c.Contact, At: b.clock.Shown(c.Requested).In(b.zone(i.Site)), Outcome: outcome(c)})
+		w.Calls = append(w.Calls, web.Call{Contact: c.Contact, At: b.clock.Shown(c.Requested).In(b.zone(i.Site)), Outcome: callView(c)})
 	}
 	return w
+}
+
+// callView is a call's outcome for people: one that a mailbox took was taken by nobody.
+func callView(c *sentinel.Call) string {
+	if !c.Delivered && strings.Contains(c.Outcome, "taken by ") {
+		return "no person took it (" + c.Outcome + ")"
+	}
+	return outcome(c)
 }
 
 func outcome(c *sentinel.Call) string {

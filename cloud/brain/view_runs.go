@@ -15,6 +15,7 @@ func (b *Brain) runsView(site *sentinel.Site, now time.Time) []web.Run {
 	if r := site.Run; r != nil {
 		i := b.state.Incidents[site.RunIncident]
 		w := runView("The plan", r.Status(now, site.Epoch))
+		w.Now = runNow(r, now)
 		if r.Over() && (i == nil || !i.Open()) {
 			b.past(&w, "Last run of the plan", site.Name, r.Begun)
 		}
@@ -22,6 +23,7 @@ func (b *Brain) runsView(site *sentinel.Site, now time.Time) []web.Run {
 	}
 	if r := site.PiRun; r != nil {
 		w := runView("The Pi's own run", r)
+		w.Now = b.piRunNow(site, r)
 		if !r.State.Open() && !b.out(site.Name) {
 			b.past(&w, "Last run of the Pi", site.Name, site.PiRunAt)
 		}

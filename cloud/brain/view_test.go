@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"sentinel.home.arpa/cloud/internal/journal"
 	"sentinel.home.arpa/cloud/internal/sentinel"
 	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/shutdown"
@@ -160,4 +161,82 @@ func TestR6_AnOutagesStoryTellsItsEnd(t *testing.T) {
 			h.Errorf("told\n%s", strings.Join(lines, "\n"))
 		}
 	})
+}
+
+// TestS7_TheVerdictSaysThatThePlanIsNotArmed while all is well, and only where there is one.
+func TestS7_TheVerdictSaysThatThePlanIsNotArmed(t *testing.T) {
+	in(t, func(h *home) { h.withPlan() }, func(h *home) {
+		rest(5 * time.Second)
+		if v := h.view(); v.Verdict != "All well, but the plan is not armed." || !v.Well {
+			h.Errorf("not armed: %q, well %v", v.Verdict, v.Well)
+		}
+		h.press("/api/v1/plan/arm")
+		rest(time.Second)
+		if v := h.view(); v.Verdict != "All well." || !v.Well {
+			h.Errorf("armed: %q, well %v", v.Verdict, v.Well)
+		}
+	})
+	in(t, nil, func(h *home) {
+		rest(5 * time.Second)
+		if v := h.verdict(); v != "All well." {
+			h.Errorf("without a plan: %q", v)
+		}
+	})
+}
+
+// TestC2_ACallThatNoPersonTook is shown as that, whatever its status.
+func TestC2_ACallThatNoPersonTook(t *testing.T) {
+	for said, c := range map[string]*sentinel.Call{
+		"answered":  {Delivered: true, Outcome: "completed, taken by human", Ended: time.Unix(1, 0)},
+		"no-answer": {Outcome: "no-answer", Ended: time.Unix(1, 0)},
+		"no person took it (completed, taken by unknown)": {Outcome: "completed, taken by unknown", Ended: time.Unix(1, 0)},
+	} {
+		if got := callView(c); got != said {
+			t.Errorf("%+v: %q, want %q", c, got, said)
+		}
+	}
+}
+
+// TestR6_WhoTellsOfAUPSIsNews, though its supply is the same as was told.
+func TestR6_WhoTellsOfAUPSIsNews(t *testing.T) {
+	at := time.Date(2026, 11, 21, 19, 2, 0, 0, time.UTC)
+	entries := []journal.Entry{
+		{At: at, Fact: &sentinel.RecordTaken{Site: "home", UPS: "ups", At: at, Reading: power.Reading{Supply: power.Battery}}},
+		{At: at.Add(time.Second), Fact: &sentinel.SupplyChanged{Site: "home", UPS: "ups", Supply: power.Battery, Since: at}},
+		{At: at.Add(time.Minute), Fact: &sentinel.SupplyChanged{Site: "home", UPS: "ups", Supply: power.Battery, Since: at, Pi: "pi2", From: "pi"}},
+	}
+	got := inOrder(entries)
+	if len(got) != 2 || got[1].Fact != entries[2].Fact {
+		t.Errorf("%d entries are shown", len(got))
+	}
+}
+
+// TestR6_TheVerdictOfWhatIsOutOfReach tells for how long nothing was heard, also where it was in
+// reach for a while since the outage began.
+func TestR6_TheVerdictOfWhatIsOutOfReach(t *testing.T) {
+	now := time.Date(2026, 11, 21, 19, 2, 0, 0, time.UTC)
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	for _, c := range []struct {
+		kind sentinel.IncidentKind
+		site string
+		a, b sentinel.Source
+		want string
+	}{
+		{sentinel.InternetOutage, "home", sentinel.Source{Condition: sentinel.Failed, Incident: "i", Last: ago(2 * time.Minute)},
+			sentinel.Source{Condition: sentinel.Failed, Incident: "i", Last: ago(3 * time.Minute)}, "home has been out of reach for 2 min."},
+		{sentinel.InternetOutage, "home", sentinel.Source{Condition: sentinel.Failed, Incident: "i", Last: ago(time.Hour)},
+			sentinel.Source{Condition: sentinel.Up, Since: ago(30 * time.Second)}, "home has been heard again for 30 s; its outage began 1 h ago."},
+		{sentinel.InternetOutage, "home", sentinel.Source{Condition: sentinel.Failed, Incident: "other", Last: ago(time.Minute)},
+			sentinel.Source{Condition: sentinel.Up, Since: ago(2 * time.Hour)}, "home has been out of reach for 1 h."},
+		{sentinel.TailnetDown, "", sentinel.Source{Condition: sentinel.Failed, Incident: "i", Last: ago(5 * time.Minute)},
+			sentinel.Source{Condition: sentinel.Failed, Incident: "i", Last: ago(5 * time.Minute)}, "Tailscale has been out of reach for 5 min; the houses may be fine."},
+		{sentinel.TailnetDown, "", sentinel.Source{Condition: sentinel.Failed, Incident: "i", Last: ago(5 * time.Minute)},
+			sentinel.Source{Condition: sentinel.Up, Since: ago(10 * time.Second)}, "Tailscale has been in reach again for 10 s; its outage began 1 h ago."},
+	} {
+		b := &Brain{state: &sentinel.State{Sites: map[string]*sentinel.Site{"home": {Name: "home", Sources: map[string]*sentinel.Source{"a": &c.a, "b": &c.b}}}}}
+		i := &sentinel.Incident{ID: "i", Kind: c.kind, Site: c.site, Since: ago(time.Hour), Nodes: []string{"a", "b"}}
+		if got := b.unreachedNow(i, now); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
 }

@@ -44,7 +44,7 @@ type supplyChange struct {
 func changeOf(f sentinel.Fact) (c supplyChange, ok bool) {
 	switch f := f.(type) {
 	case *sentinel.SupplyChanged:
-		return supplyChange{f.Site, f.UPS, f.Supply, f.Since, false}, true
+		return supplyChange{f.Site, f.UPS, f.Supply, f.Since, false}, f.From == "" // who tells it is news by itself
 	case *sentinel.RecordTaken:
 		return supplyChange{f.Site, f.UPS, f.Reading.Supply, f.At.Add(-f.Reading.For.Duration()), true}, f.UPS != ""
 	}

@@ -95,7 +95,7 @@ func (b *Brain) verdict(now time.Time) (text string, well bool) {
 	}
 	open := b.state.OpenIncidents()
 	if len(open) == 0 {
-		return "All well.", true
+		return b.allWell(), true
 	}
 	i := slices.MinFunc(open, func(x, y *sentinel.Incident) int { return weight(x.Kind) - weight(y.Kind) })
 	lasts := power.Spell(now.Sub(i.Since))
@@ -121,29 +121,60 @@ func (b *Brain) verdict(now time.Time) (text string, well bool) {
 	return text, false
 }
 
-// unreachedNow says for how long a site or the tailnet has been out of reach; once something of
-// it is heard again, for how long it was.
+// allWell says so, and which plans are not armed: those would shut nothing down. What is not
+// known is said elsewhere.
+func (b *Brain) allWell() string {
+	var plans, idle []string
+	for _, s := range b.core().Sites {
+		if s.Plan == nil {
+			continue
+		}
+		plans = append(plans, s.Name)
+		if site := b.state.Sites[s.Name]; site == nil || !site.Armed {
+			idle = append(idle, s.Name)
+		}
+	}
+	switch {
+	case len(idle) == 0, b.armingUnknown():
+		return "All well."
+	case len(plans) == 1:
+		return "All well, but the plan is not armed."
+	case len(idle) == 1:
+		return "All well, but the plan of " + idle[0] + " is not armed."
+	default:
+		return "All well, but the plans of " + strings.Join(idle, ", ") + " are not armed."
+	}
+}
+
+// unreachedNow says for how long nothing has been heard of a site or through the tailnet; once
+// something is heard again, since when, and when its outage began.
 func (b *Brain) unreachedNow(i *sentinel.Incident, now time.Time) string {
-	back := time.Time{}
+	var back, last time.Time // heard again first, of what is; heard last, of what is not
 	for _, site := range b.state.Sites {
 		for _, n := range i.Nodes {
 			src := site.Sources[n]
-			if src == nil || i.Site != "" && i.Site != site.Name || src.Condition != sentinel.Up || src.Since.Before(i.Since) {
-				continue
-			}
-			if back.IsZero() || src.Since.Before(back) {
+			switch {
+			case src == nil, i.Site != "" && i.Site != site.Name:
+			case src.Condition == sentinel.Failed && src.Incident == i.ID && src.Last.After(last):
+				last = src.Last
+			case src.Condition == sentinel.Up && !src.Since.Before(i.Since) && (back.IsZero() || src.Since.Before(back)):
 				back = src.Since
 			}
 		}
 	}
-	what := cmp.Or(i.Site, "Tailscale")
-	switch {
-	case !back.IsZero():
-		return fmt.Sprintf("%s has been heard again for %s; it was out of reach for %s.", what, power.Spell(now.Sub(back)), power.Spell(back.Sub(i.Since)))
-	case i.Kind == sentinel.TailnetDown:
-		return fmt.Sprintf("%s has been out of reach for %s; the houses may be fine.", what, power.Spell(now.Sub(i.Since)))
+	if last.IsZero() {
+		last = i.Since
 	}
-	return fmt.Sprintf("%s has been out of reach for %s.", what, power.Spell(now.Sub(i.Since)))
+	began := power.Spell(now.Sub(i.Since))
+	switch tailnet := i.Kind == sentinel.TailnetDown; {
+	case !back.IsZero() && tailnet:
+		return fmt.Sprintf("Tailscale has been in reach again for %s; its outage began %s ago.", power.Spell(now.Sub(back)), began)
+	case !back.IsZero():
+		return fmt.Sprintf("%s has been heard again for %s; its outage began %s ago.", i.Site, power.Spell(now.Sub(back)), began)
+	case tailnet:
+		return fmt.Sprintf("Tailscale has been out of reach for %s; the houses may be fine.", power.Spell(now.Sub(last)))
+	}
+	return fmt.Sprintf("%s has been out of reach for %s.", i.Site, power.Spell(now.Sub(last)))
 }
 
 // failedNow says which nodes of a failure are away, and since when; once none is, which were.

@@ -44,10 +44,11 @@ type (
 // Pi is the role of one.
 const Pi = sentinel.Pi
 
-// New makes the state of a brain that has seen nothing, with the contract's times.
+// New makes the state of a brain that has seen nothing.
 func New(cfg Config) *State { return sentinel.New(cfg) }
 
-// Defaults fills in the contract's times and limits.
+// Defaults puts the contract's times and limits of the battery in the place of cfg's, and a
+// threshold of 1 where it has none. Contacts and how they are called stay as they are.
 func Defaults(cfg Config) Config {
 	cfg.Times = sentinel.DefaultTimes()
 	cfg.WorseCharge, cfg.WorseRuntime = sentinel.DefaultWorseCharge, sentinel.DefaultWorseRuntime

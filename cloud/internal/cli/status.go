@@ -37,14 +37,17 @@ type site struct {
 	MaintenanceUntil time.Time `json:"maintenance_until"`
 	ArmingUnknown    bool      `json:"arming_unknown"`
 	Unconfirmed      []string  `json:"unconfirmed_by"`
+	StoppedBy        string    `json:"stopped_by"`
+	StopSays         string    `json:"stop_says"`
+	StopUnconfirmed  []string  `json:"stop_unconfirmed_by"`
 	Sources          []source
 	UPSes            []ups
 	Runs             []run
 }
 
 type run struct {
-	Title, Reason string
-	Past          bool
+	Title, State, Reason, Now string
+	Past                      bool
 }
 
 type source struct {
@@ -73,7 +76,11 @@ type incident struct {
 
 // read reads an answer in JSON, and gives it back as it came.
 func (o Operator) read(path string, into any) ([]byte, error) {
-	resp, err := o.ask(http.MethodGet, path)
+	return o.readWithin(within, path, into)
+}
+
+func (o Operator) readWithin(d time.Duration, path string, into any) ([]byte, error) {
+	resp, err := o.askWithin(d, http.MethodGet, path)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +212,17 @@ func (s *site) write(w io.Writer, now time.Time) {
 			fmt.Fprintln(w, "  "+r.Title)
 			continue
 		}
-		fmt.Fprintf(w, "  %s, because %s\n", r.Title, r.Reason)
+		title := r.Title
+		if r.State == "stopped" || r.State == "ended" {
+			title += "; it began"
+		}
+		fmt.Fprintf(w, "  %s, because %s\n", title, r.Reason)
+		if r.Now != "" {
+			fmt.Fprintln(w, "    "+r.Now)
+		}
+	}
+	if s.StoppedBy != "" {
+		fmt.Fprintln(w, "  "+s.stopped())
 	}
 }
 
@@ -224,12 +241,14 @@ func (s *site) plan() string {
 	return text
 }
 
-func (s *site) unconfirmed() string {
+func (s *site) unconfirmed() string { return notConfirmed(s.Unconfirmed) }
+
+func notConfirmed(pis []string) string {
 	has := " has"
-	if len(s.Unconfirmed) > 1 {
+	if len(pis) > 1 {
 		has = " have"
 	}
-	return strings.Join(s.Unconfirmed, ", ") + has + " not confirmed"
+	return strings.Join(pis, ", ") + has + " not confirmed"
 }
 
 func (u *ups) says() string {

@@ -20,15 +20,13 @@ const (
 // Arm lets the plan's commands out, or holds them back, and says what is so now. It ends
 // with ErrBadNews if a Pi does not confirm it in time: until it does, the Pi may act on
 // what it was told before (rule S10).
-func (o Operator) Arm(w io.Writer, armed bool) error {
-	path := "/api/v1/plan/disarm"
-	if armed {
-		path = "/api/v1/plan/arm"
-	}
-	if err := o.Press(path); err != nil {
+//
+// What speaks against a plan that is to be armed is refused, or with force only said.
+func (o Operator) Arm(w io.Writer, armed, force bool) error {
+	if err := o.pressArm(w, armed, force); err != nil {
 		return err
 	}
-	s, err := o.confirmed()
+	s, err := o.settled(func(x site) bool { return x.HasPlan && (x.ArmingUnknown || len(x.Unconfirmed) > 0) })
 	if err != nil {
 		return err
 	}
@@ -55,11 +53,10 @@ func (o Operator) Arm(w io.Writer, armed bool) error {
 	return nil
 }
 
-// confirmed is the status once all Pis have confirmed the plan, or as it is in the end.
-func (o Operator) confirmed() (status, error) {
+// settled is the status once no site waits for anything, or as it is in the end.
+func (o Operator) settled(waits func(x site) bool) (status, error) {
 	for deadline := time.Now().Add(cmp.Or(o.Patience, confirmWithin)); ; time.Sleep(confirmEach) {
 		s, err := o.status()
-		waits := func(x site) bool { return x.HasPlan && (x.ArmingUnknown || len(x.Unconfirmed) > 0) }
 		if err != nil || !slices.ContainsFunc(s.Sites, waits) || time.Now().After(deadline) {
 			return s, err
 		}

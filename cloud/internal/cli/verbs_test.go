@@ -115,7 +115,7 @@ func TestS10_ArmWaitsForThePi(t *testing.T) {
 				o.Patience = time.Nanosecond
 			}
 			var b strings.Builder
-			if err := o.Arm(&b, tt.arm); errors.Is(err, ErrBadNews) != (tt.confirms == 0) || err != nil && tt.confirms > 0 {
+			if err := o.Arm(&b, tt.arm, false); errors.Is(err, ErrBadNews) != (tt.confirms == 0) || err != nil && tt.confirms > 0 {
 				t.Errorf("ends with %v", err)
 			}
 			if b.String() != tt.want || (*asked)[0] != tt.path {

@@ -64,7 +64,7 @@ func newBench(t testing.TB) *bench {
 		b.ids.Configured[k.Name] = k.Key
 	}
 	b.keys["stranger"] = b.newKey()
-	b.h = &Handler{PiIs: func(Known, []string, []string) {}, Log: slog.New(slog.DiscardHandler), Key: b.brain, Identities: b.ids, Table: b.table,
+	b.h = &Handler{PiIs: func(Known, wire.PiStatus) {}, Log: slog.New(slog.DiscardHandler), Key: b.brain, Identities: b.ids, Table: b.table,
 		Now: b.time, SinceBoot: b.sinceBoot, Submit: b.take,
 		Self: func() wire.Header {
 			return wire.Header{V: wire.Version, Node: "brain", Boot: boot1, Seq: b.sinceBoot().Microseconds()}

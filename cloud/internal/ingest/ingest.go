@@ -30,8 +30,9 @@ type Handler struct {
 	Tell func(asker Known, bundle string, a *wire.Answer)
 	// PiIs takes what a Pi says of itself: where its LAN reaches it, and which
 	// credentials it lacks.
-	PiIs    func(pi Known, addresses, lacks []string)
+	PiIs    func(pi Known, says wire.PiStatus)
 	Refused func(reason string) // counts
+	Orders  Orders              // nil: nobody is ordered anything
 
 	seen    wire.Sequence
 	lags    wire.Lags
@@ -124,6 +125,7 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, take func(*reques
 		return req, e, nil // it may be anybody who sends it: it confirms no bundle, and has nobody told anything
 	}
 	h.Tell(caller, req.bundle, req.answer)
+	h.order(req)
 	return req, e, nil
 }
 
@@ -162,7 +164,7 @@ func (h *Handler) heartbeat(r *request) error {
 	}
 	r.bundle = m.Pi.Bundle
 	h.pis.heard(m.Header, h.SinceBoot())
-	h.PiIs(r.caller, m.Pi.Addresses, m.Pi.Lacks)
+	h.PiIs(r.caller, *m.Pi)
 	for _, n := range m.Pi.Heard {
 		if k, ok := h.Identities.Lookup(n.Node); ok && k.Site == r.caller.Site && k.Role == sentinel.Node {
 			age := time.Duration(n.AgeMS)*time.Millisecond + r.lag
@@ -183,6 +185,8 @@ func (h *Handler) beat(r *request, k Known, b liveness.Beat) {
 	of := b.Key
 	if news.As != "" {
 		of.Name = news.As
+	} else if h.Orders != nil && k.Role == sentinel.Node {
+		h.Orders.Heard(k.Name, b.Boot, b.State, b.Age)
 	}
 	if _, again := h.untold.Load(of); again && h.counts(of, now.Add(-b.Age)) {
 		h.untold.Delete(of)
@@ -262,7 +266,7 @@ func (h *Handler) upsReport(r *request) error {
 		}
 	}
 	return h.submit(r, sentinel.UPSReported{Site: r.caller.Site, Pi: r.caller.Name, UPS: m.UPS, Reading: m.Reading, Lag: r.lag,
-		Boot: m.Boot, Seq: m.Seq})
+		Boot: m.Boot, Seq: m.Seq, Cutting: m.Cutting})
 }
 
 func (h *Handler) announcement(r *request) error {
@@ -284,6 +288,9 @@ func (h *Handler) announce(r *request, fresh bool, of wire.Header, in sentinel.A
 		return err
 	}
 	h.unsaved.done(of)
+	if h.Orders != nil {
+		h.Orders.Announced(in.Name, in.Boot, wire.ShutdownKind(in.Kind))
+	}
 	return nil
 }
 

@@ -103,7 +103,7 @@ func TestU1_ReportsCarryTheirLag(t *testing.T) {
 	b.send(courier.PathUPS, b.report("pi", onMains()))
 	b.pass(5 * time.Second)
 	run := shutdown.Status{ID: "run", State: shutdown.Advancing}
-	m := wire.UPSReport{Header: b.header("pi"), UPS: "ups", Reading: power.Reading{Supply: power.Battery, For: 2}, Bundle: "0123", Run: &run}
+	m := wire.UPSReport{Header: b.header("pi"), UPS: "ups", Reading: power.Reading{Supply: power.Battery, For: 2}, Bundle: "0123", Run: &run, Cutting: true}
 	b.pass(4 * time.Second)
 	b.taken()
 	b.send(courier.PathUPS, b.seal(wire.KindUPS, m, "pi"))
@@ -112,7 +112,7 @@ func TestU1_ReportsCarryTheirLag(t *testing.T) {
 		t.Fatalf("the Pi's run comes first, since it may keep the brain from beginning; got %+v", in)
 	}
 	r, ok := in[1].(sentinel.UPSReported)
-	if !ok || r.Site != "home" || r.Pi != "pi" || r.UPS != "ups" || r.Reading.Supply != power.Battery {
+	if !ok || r.Site != "home" || r.Pi != "pi" || r.UPS != "ups" || r.Reading.Supply != power.Battery || !r.Cutting {
 		t.Errorf("got %+v", in[1])
 	}
 	if off := r.Lag - 4*time.Second; off.Abs() > 20*time.Millisecond {

@@ -22,9 +22,6 @@ const directFor = 5 * time.Second
 // own way to the brain to be gone.
 const indirectAfter = 60 * time.Second
 
-// heardWithin is how long who was silent before a pause has after it to be heard, at least.
-const heardWithin = 5 * time.Second
-
 // Key names a source.
 type Key struct{ Site, Name string }
 
@@ -83,7 +80,8 @@ type Table struct {
 	silence time.Duration
 
 	mu      sync.Mutex
-	begin   time.Time // earlier than every word
+	begin   time.Time     // earlier than every word
+	resumed time.Duration // when the last stop was over
 	entries map[Key]*entry
 	sites   map[string][]*entry
 	// slots hold those that are not silent by their last words, within one as they came: what
@@ -352,6 +350,14 @@ func (t *Table) Resume(now time.Time, stood time.Duration, known []Beat) {
 
 func (t *Table) resume(now time.Time, stood time.Duration, known []Beat) {
 	at := t.since(now)
+	listened := at - stood - t.resumed
+	t.resumed = at
+	from := func(e *entry) time.Duration {
+		if e.anew && stood < t.silence {
+			return at - cause.Waited(at-stood-e.last, listened, t.silence)
+		}
+		return at
+	}
 	var speaking []*entry
 	for _, slot := range slices.Sorted(maps.Keys(t.slots)) {
 		for e := t.slots[slot]; e != nil; e = e.next {
@@ -360,12 +366,9 @@ func (t *Table) resume(now time.Time, stood time.Duration, known []Beat) {
 	}
 	slices.SortStableFunc(speaking, func(a, b *entry) int { return cmp.Compare(a.last, b.last) })
 	for _, e := range speaking {
-		from := at
-		if e.anew && stood < t.silence {
-			from = min(at, max(e.last+stood, at-t.silence+heardWithin))
-		}
+		last := from(e)
 		e.anew, e.early = true, e.early || at-stood-e.last >= t.silence-cause.Together
-		t.spoke(e, from)
+		t.spoke(e, last)
 	}
 	for _, b := range known {
 		e := t.entries[b.Key]
@@ -375,8 +378,9 @@ func (t *Table) resume(now time.Time, stood time.Duration, known []Beat) {
 			e.wasDirect, e.indirect = b.WasDirect || b.Indirect, b.Indirect
 		}
 		if e.silent && !b.Silent {
+			last := from(e)
 			e.anew = true
-			t.spoke(e, at)
+			t.spoke(e, last)
 		}
 	}
 	for _, b := range known {

@@ -305,6 +305,45 @@ func TestH8_PausedAgainAndAgain(t *testing.T) {
 	}
 }
 
+// TestH8_PausedFasterThanThat: the table is paused for 4 s after each 4 s, less than the 5 s that
+// a silence is left. Who died is missed, once, and who beats is not.
+func TestH8_PausedFasterThanThat(t *testing.T) {
+	table := liveness.New(silence)
+	var missed []string
+	told := 0.0
+	for begin := 0.0; begin < 120; begin += 8 {
+		for s := begin; s < begin+4; s += 0.5 {
+			table.Beat(at(s), beat("pve1"))
+			if s == 0 {
+				table.Beat(at(s), beat("pve2"))
+			}
+			for _, gone := range table.Expire(at(s)) {
+				missed, told = append(missed, gone.Name), s
+			}
+		}
+		table.Resume(at(begin+8), 4*time.Second, []liveness.Beat{beat("pve1")})
+	}
+	if diff := cmp.Diff([]string{"pve2"}, missed); diff != "" || told < 40 || told > 60 {
+		t.Errorf("who fell silent, at %v s (-want +got):\n%s", told, diff)
+	}
+}
+
+// TestH8_SilentInDoubt: whose silence was told and not believed has all of it anew after the first
+// pause, and 5 s after the next.
+func TestH8_SilentInDoubt(t *testing.T) {
+	table := liveness.New(silence)
+	table.Beat(at(0), beat("pve1"))
+	for _, step := range []struct{ at, next float64 }{{24, 44}, {48, 53}, {57, 62}} {
+		if gone := table.Expire(at(step.at - 4)); len(gone) != 1 {
+			t.Fatalf("before %v s: %v", step.at, gone)
+		}
+		table.Resume(at(step.at), 4*time.Second, []liveness.Beat{beat("pve1")})
+		if got := table.Next(); !got.Equal(at(step.next)) {
+			t.Errorf("after %v s Next = %s", step.at, got.Sub(begin))
+		}
+	}
+}
+
 // TestN6_NewsAfterAPause: who counted as silent with another before a pause is news with its next
 // word, or it would stay failed although it beats.
 func TestN6_NewsAfterAPause(t *testing.T) {

@@ -245,7 +245,7 @@ func (d *decider) overdue(site *Site, src *Source) bool {
 	if site.away || src.Condition != Off || src.BackBy.IsZero() {
 		return false
 	}
-	return d.due(later(src.BackBy, later(d.watching, site.reached).Add(d.cfg.Times.Silence)))
+	return d.due(later(src.BackBy, later(d.hearing, site.reached).Add(d.cfg.Times.Silence)))
 }
 
 // notBack lets sources fail that are off for longer than they may be. An outage that is

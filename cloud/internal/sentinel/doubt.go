@@ -152,6 +152,7 @@ func (d *decider) seesAgain() {
 	d.emit(&BlindEnded{For: away, Before: d.cfg.Times.unheardAtMost()})
 	d.emit(&Noticed{Text: "the sentinel was offline itself for " + power.Spell(away) + "; it watched nobody meanwhile, and blames nobody for it"})
 	d.restartClocks()
+	d.startedOften()
 }
 
 // blame decides the doubts of sites: it is not the brain that is offline. What fell silent
@@ -208,8 +209,7 @@ func (d *decider) dark(site *Site) {
 	why := "everything there fell silent within " + power.Spell(cause.Together)
 	i := d.outageAt(site, since)
 	if i != nil {
-		why = "the site went dark while on battery"
-		d.emit(&Noticed{Site: site.Name, Incident: i.ID, Text: site.Name + " went dark: the last word was that it is on battery"})
+		why = d.saidDark(site, i)
 	} else if i = d.open(site.Name, InternetOutage); i == nil {
 		if q.why.Reach == cause.Alone {
 			d.fail(site, names, q.last, d.whatFailed(q.why))

@@ -48,9 +48,10 @@ func (s *State) Evolve(at time.Time, f Fact) {
 	case *Muted, *Unmuted, *MaintenanceBegan, *MaintenanceEnded, *SourceDeleted, *SourceExpected, *SourceForgotten, *SiteForgotten, *DirectLost, *DirectBack, *CloneSeen:
 		s.evolveWatch(at, f)
 	case *SupplyChanged:
+		s.evolveCut(f)
 		u := s.ups(f.Site, f.UPS)
 		u.Supply, u.Since, u.Stale, u.Listed = f.Supply, f.Since, false, f.Listed
-		u.Pi = cmp.Or(f.Pi, u.Pi)
+		u.Pi, u.Transfers = cmp.Or(f.Pi, u.Pi), transfers(f.Reading)
 		if f.Seq != 0 {
 			u.Shown[f.Pi] = said(u.Shown[f.Pi], f.Boot, f.Seq, f.Boot)
 		}
@@ -68,11 +69,15 @@ func (s *State) Evolve(at time.Time, f Fact) {
 		s.site(f.Site).Armed = true
 	case *PlanDisarmed:
 		s.site(f.Site).Armed = false
+	case *PlanStopped, *NetworkSaid:
+		s.evolveStop(at, f)
+	case *OutputCut, *OutputKept:
+		s.evolveCut(f)
 	case *RunStepped:
 		s.evolveRun(f)
 	case *PiRunSeen:
 		site, run := s.site(f.Site), f.Run
-		site.toldByPi(run)
+		s.toldByPi(site, run)
 		if site.PiRun == nil || site.PiRun.ID != run.ID {
 			site.PiRunAt = at
 		}
@@ -189,7 +194,7 @@ func (src *Source) boots(at time.Time, boot string) {
 	if src.Boot != "" {
 		src.Left = append(slices.Clone(src.Left[max(len(src.Left)+1-bootsKept, 0):]), src.Boot)
 	}
-	src.Boot, src.Announced = boot, nil
+	src.Boot, src.Booted, src.Announced = boot, at, nil
 	if a := src.Ahead; a != nil && a.Boot == boot && at.Sub(a.At) <= aheadAtMost {
 		src.Announced = a
 	}
@@ -275,34 +280,10 @@ func (s *State) evolveRun(f *RunStepped) {
 		return
 	}
 	for _, p := range site.Run.Current() {
-		if p.Target.ID() == f.Event.Target && p.Target.Kind == shutdown.ProxmoxNode {
+		if p.Target.ID() == f.Event.Target && p.Target.Kind.Machine() {
 			site.toldToGo(p.Target.Node)
 		}
 	}
-}
-
-// toldByPi notes whom a Pi's run has told since it was last heard of.
-func (s *Site) toldByPi(run shutdown.Status) {
-	for _, o := range run.Targets {
-		before := s.PiRun != nil && s.PiRun.ID == run.ID && slices.ContainsFunc(s.PiRun.Targets, func(b shutdown.Outcome) bool {
-			return b.Kind == o.Kind && b.Name == o.Name && wasTold(b)
-		})
-		if !run.DryRun && wasTold(o) && !before {
-			s.toldToGo(o.Name)
-		}
-	}
-}
-
-// toldToGo notes in which of its boots a node was told to go down.
-func (s *Site) toldToGo(node string) {
-	if src := s.Sources[node]; src != nil {
-		src.ToldBoot = src.Boot
-	}
-}
-
-// wasTold reports whether a Pi's run told a node to go down.
-func wasTold(o shutdown.Outcome) bool {
-	return o.Kind == shutdown.ProxmoxNode && slices.Contains([]string{"told", "late", "down"}, o.State)
 }
 
 func (s *State) ups(site, name string) *UPS {

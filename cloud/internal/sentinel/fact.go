@@ -161,9 +161,15 @@ type (
 		Pi, Boot  string
 		Seq       int64 // of the Pi's report; 0: from before it was kept
 		Listed    bool  // the configuration names the UPS
+		// From is the Pi whose word counted until now, and Why it does no longer; empty: Pi's did.
+		From string `json:",omitempty"`
+		Why  string `json:",omitempty"`
 	}
 	ContactLost struct{ Site, UPS, Why string }
 	ContactBack struct{ Site, UPS string }
+	// OutputCut is a Pi's last word (rule G4); OutputKept takes it back, since the Pi is still on.
+	OutputCut  struct{ Site, UPS, Pi, Incident string }
+	OutputKept struct{ Site, UPS, Pi string }
 	// RecordTaken is what a Pi saw while the brain could not be reached (rule N7).
 	RecordTaken struct {
 		Site, Pi string
@@ -242,6 +248,18 @@ type (
 type (
 	PlanArmed    struct{ Site, By string }
 	PlanDisarmed struct{ Site, By string }
+	// PlanStopped ends what runs of the plan, and keeps it from beginning again while the
+	// power is out (rule S10).
+	PlanStopped struct {
+		Site, By string
+		Epoch    shutdown.Epoch // above all that were, so that it is known from what came before it
+	}
+	// NetworkSaid is a person's word on whether the network between Pi and nodes lives on
+	// when the power is out.
+	NetworkSaid struct {
+		Site, By string
+		OnUPS    bool
+	}
 	// RunStepped is one event of a run. Its first, Began, carries the run's header.
 	RunStepped struct {
 		Site, Incident string
@@ -253,6 +271,8 @@ type (
 		Site, Pi string
 		Run      shutdown.Status
 		Incident string // as of RecordTaken
+		New      bool   `json:",omitempty"` // it is the first word of that run
+		TakesUp  bool   `json:",omitempty"` // the brain's run did not act, and this one does in its place
 	}
 )
 
@@ -262,10 +282,10 @@ func NewFact(name string) Fact {
 		named[BrainStarted], named[BrainPaused], named[BlindBegan], named[BlindEnded], named[KeyBound],
 		named[SourceAppeared], named[SourceBack], named[SourceFailed], named[SourceLeft], named[ShutdownAnnounced], named[ShutdownCancelled], named[AnnouncementSeen],
 		named[Muted], named[Unmuted], named[MaintenanceBegan], named[MaintenanceEnded], named[SourceDeleted], named[SourceExpected], named[SourceForgotten], named[SiteForgotten], named[DirectLost], named[DirectBack], named[CloneSeen],
-		named[SupplyChanged], named[ContactLost], named[ContactBack], named[RecordTaken],
+		named[SupplyChanged], named[ContactLost], named[ContactBack], named[OutputCut], named[OutputKept], named[RecordTaken],
 		named[IncidentOpened], named[IncidentReopened], named[IncidentJoined], named[IncidentLeft], named[IncidentAnswered], named[IncidentResolved], named[IncidentWithdrawn], named[IncidentWorse], named[IncidentReminded], named[IncidentBecame], named[Noticed],
 		named[CallRequested], named[CallPlaced], named[CallEnded], named[CallDropped],
-		named[PlanArmed], named[PlanDisarmed], named[RunStepped], named[PiRunSeen],
+		named[PlanArmed], named[PlanDisarmed], named[PlanStopped], named[NetworkSaid], named[RunStepped], named[PiRunSeen],
 	} {
 		if f := of(name); f != nil {
 			return f
@@ -310,6 +330,8 @@ func (*SiteForgotten) FactName() string     { return "site_forgotten" }
 func (*DirectLost) FactName() string        { return "direct_lost" }
 func (*DirectBack) FactName() string        { return "direct_back" }
 func (*CloneSeen) FactName() string         { return "clone_seen" }
+func (*OutputCut) FactName() string         { return "output_cut" }
+func (*OutputKept) FactName() string        { return "output_kept" }
 func (*RecordTaken) FactName() string       { return "record_taken" }
 func (*IncidentWorse) FactName() string     { return "incident_worse" }
 func (*IncidentReminded) FactName() string  { return "incident_reminded" }
@@ -331,5 +353,7 @@ func (*CallEnded) FactName() string         { return "call_ended" }
 func (*CallDropped) FactName() string       { return "call_dropped" }
 func (*PlanArmed) FactName() string         { return "plan_armed" }
 func (*PlanDisarmed) FactName() string      { return "plan_disarmed" }
+func (*PlanStopped) FactName() string       { return "plan_stopped" }
+func (*NetworkSaid) FactName() string       { return "network_said" }
 func (*RunStepped) FactName() string        { return "run_stepped" }
 func (*PiRunSeen) FactName() string         { return "pi_run_seen" }

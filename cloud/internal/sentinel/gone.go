@@ -113,7 +113,7 @@ func (d *decider) onBattery(site *Site, i *Incident, ups string) bool {
 	if d.saysMains(u, e.At) || u != nil && u.Supply == power.Unknown && u.Since.After(e.At) { // gone by now
 		return false
 	}
-	known, after := later(e.At, d.watching), power.Reading{}.GoneAfter()
+	known, after := later(e.At, d.attending), power.Reading{}.GoneAfter()
 	if u != nil && !u.at.IsZero() && !u.assumed {
 		known, after = later(known, u.certain()), u.reading.GoneAfter()
 	}
@@ -204,15 +204,25 @@ func (d *decider) saidOver(site *Site, i *Incident) string {
 	return "the power is back"
 }
 
+// lostBefore reports whether contact with a UPS was lost long before a run began, whose reason it
+// cannot be then.
+func (u *UPS) lostBefore(r *shutdown.Run) bool {
+	return u.Lost && u.LostAt.Before(r.Begun.Add(-rememberedFor))
+}
+
+// letGoIn reports whether a UPS was let go of that may be the reason of a run.
+func (u *UPS) letGoIn(r *shutdown.Run) bool {
+	return u.Supply == power.Unknown && u.Lost && !u.lostBefore(r)
+}
+
 // stillReason reports whether a UPS may be the reason of a run: it is on battery or was let go of
 // since, and contact with it was not lost long before the run began; or its battery is low in a
 // test, as the policy sees it.
 func (d *decider) stillReason(site *Site, r *shutdown.Run) bool {
 	sc := d.cfg.site(site.Name)
 	for _, u := range site.UPSes {
-		long := u.Lost && u.LostAt.Before(r.Begun.Add(-rememberedFor))
 		switch reading, ok := u.Reading(d.now, d.cfg.Times.ReportFresh); {
-		case u.Supply == power.Battery && !long, u.Supply == power.Unknown && u.Lost && !long:
+		case u.Supply == power.Battery && !u.lostBefore(r), u.letGoIn(r):
 			return true
 		case u.tests() && ok && sc != nil && (u.assumed || sc.Policy.Decide(reading, need(sc.Plan)).Start):
 			return true

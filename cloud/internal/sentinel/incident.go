@@ -39,8 +39,7 @@ func (d *decider) settleIncident(i *Incident) {
 	if i.calmSince.IsZero() {
 		i.calmSince = d.now
 	}
-	calmFor := d.calmFor(site, i)
-	if !d.due(i.calmSince.Add(calmFor)) {
+	if !d.due(i.calmSince.Add(d.calmFor(site, i))) {
 		return
 	}
 	how := "all of its nodes have been back for "
@@ -50,7 +49,7 @@ func (d *decider) settleIncident(i *Incident) {
 	case slices.ContainsFunc(back, func(src *Source) bool { return src.Condition == Off }):
 		how = "all of its nodes have been back, or off as planned, for "
 	}
-	d.resolve(i, fmt.Sprintf("%s%s; it lasted %s", how, power.Spell(calmFor), power.Spell(i.calmSince.Sub(i.Since))))
+	d.resolve(i, fmt.Sprintf("%s%s; it lasted %s", how, power.Spell(d.now.Sub(i.calmSince)), power.Spell(i.calmSince.Sub(i.Since))))
 }
 
 // calmFor is how long an incident must be calm to be over: for longer if one of its nodes
@@ -151,7 +150,7 @@ func (d *decider) awaitsUPS(i *Incident) time.Duration {
 	if i.Kind != PowerOutage || !alarm.Before(d.watching) || site.livesSince().IsZero() || d.cfg.site(site.Name) == nil {
 		return 0
 	}
-	atMost := d.watching.Add(d.cfg.site(site.Name).Policy.LostFor).Sub(d.now)
+	atMost := d.attending.Add(d.cfg.site(site.Name).Policy.LostFor).Sub(d.now)
 	return min(d.unconfirmed(site), atMost)
 }
 
@@ -163,7 +162,7 @@ func (d *decider) mayBeOver(i *Incident, at time.Time) bool {
 	if i.Kind == PowerOutage || !alarm.Before(d.watching) || at.After(d.watching) {
 		return false
 	}
-	return !d.due(d.watching.Add(d.cfg.Times.Silence)) || !i.calmSince.IsZero()
+	return !d.due(d.hearing.Add(d.cfg.Times.Silence)) || !i.calmSince.IsZero()
 }
 
 // settleReminder calls everybody anew when all were called and nobody answered (rule H5).

@@ -90,6 +90,7 @@ type (
 		Lag           time.Duration
 		Boot          string
 		Seq           int64 // of the message; 0: not known
+		Cutting       bool  // the Pi is about to have its output cut
 	}
 	// PiReported is what a Pi says of the run it holds.
 	PiReported struct {
@@ -136,10 +137,18 @@ type (
 	// Arm lets the plan's commands out; Disarm holds them back.
 	Arm    struct{ Site, By string }
 	Disarm struct{ Site, By string }
+	// Stop ends the run of the plan that is under way, whoever holds it.
+	Stop struct{ Site, By string }
+	// SayNetwork tells whether the network between Pi and nodes is on the UPS.
+	SayNetwork struct {
+		Site, By string
+		OnUPS    bool
+	}
 
 	// RunAnswered is the outcome of a command of the site's run.
 	RunAnswered struct {
 		Site, Run, Target string
+		Start             bool // of a guest that is put back
 		Found             []shutdown.Target
 		Err               error
 	}
@@ -188,5 +197,7 @@ func (Maintained) input()    {}
 func (Delete) input()        {}
 func (Arm) input()           {}
 func (Disarm) input()        {}
+func (Stop) input()          {}
+func (SayNetwork) input()    {}
 func (RunAnswered) input()   {}
 func (RunSeen) input()       {}

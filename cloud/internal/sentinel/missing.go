@@ -102,12 +102,15 @@ func (d *decider) saidPending(srcs []*Source) string {
 	if slices.ContainsFunc(srcs, func(src *Source) bool { return src.Role != Pi }) {
 		program = "the agent"
 	}
-	heard := "has not been heard since it was"
+	heard, since := "is expected, and has", srcs[0].expected
 	if len(srcs) > 1 {
-		heard = "have not been heard since they were"
+		heard = "are expected, and have"
 	}
-	return fmt.Sprintf("%s %s configured %s ago; is %s installed and running there?",
-		list(namesOf(srcs)), heard, power.Spell(d.cfg.Times.PendingNotice), program)
+	for _, src := range srcs {
+		since = later(since, src.expected)
+	}
+	return fmt.Sprintf("%s %s not been heard for %s; is %s installed and running there?",
+		list(namesOf(srcs)), heard, power.Spell(d.now.Sub(since)), program)
 }
 
 func saidIndirect(srcs []*Source) string {

@@ -15,16 +15,20 @@ const (
 	oftenWithin = 10 * time.Minute
 )
 
-// startedOften says, once in the window, that the brain is started again and again: who falls
-// silent meanwhile is counted anew each time, and might never be missed (rule H8).
+// startedOften says, once in the window, that the brain is started or stopped again and again:
+// each start counts who is silent anew, and each stop later (rule H8). More than gapsKept are not
+// remembered.
 func (d *decider) startedOften() {
 	times := len(slices.DeleteFunc(slices.Clone(d.Deaf), func(g Gap) bool { return d.now.Sub(g.To) > oftenWithin }))
 	n := &Noticed{About: "starts of the brain"}
 	if at, told := d.ToldAt[n.About]; times < oftenTimes || told && d.now.Sub(at) < d.cfg.Times.Window {
 		return
 	}
-	n.Text = fmt.Sprintf("the brain was started, paused or offline %d times within %s; every silence is counted anew each time, so who fails meanwhile may be overlooked",
-		times, power.Spell(oftenWithin))
+	often := fmt.Sprint(times)
+	if times == gapsKept {
+		often = "at least " + often
+	}
+	n.Text = fmt.Sprintf("the brain was started, paused or offline %s times within %s; who fails meanwhile is missed later, or is overlooked", often, power.Spell(oftenWithin))
 	d.emit(n)
 }
 

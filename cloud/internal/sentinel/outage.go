@@ -263,7 +263,7 @@ func (d *decider) settleReturn(site *Site, i *Incident, silent []*Source) {
 		}
 		return
 	}
-	back := later(i.Resolved.Add(d.cfg.Times.Return), later(d.watching, site.reached).Add(d.cfg.Times.Silence))
+	back := later(i.Resolved.Add(d.cfg.Times.Return), later(d.hearing, site.reached).Add(d.cfg.Times.Silence))
 	if site.away || !d.due(back) {
 		return
 	}

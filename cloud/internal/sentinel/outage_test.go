@@ -9,6 +9,7 @@ import (
 
 	"sentinel.home.arpa/cloud/internal/sentinel"
 	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
 )
 
 // taken is an entry of a Pi's record that was taken in.
@@ -131,10 +132,11 @@ func TestU7_MainsOnlyIfAllAre(t *testing.T) {
 		{nil, power.Unknown},
 		{[]power.Supply{power.Mains, power.Mains}, power.Mains},
 		{[]power.Supply{power.Mains, ""}, power.Unknown},
-		{[]power.Supply{power.Mains, power.Unknown}, power.Unknown},
+		{[]power.Supply{power.Mains, power.Unknown}, power.Mains}, // one that was let go (rule U5)
+		{[]power.Supply{power.Unknown}, power.Unknown},
 		{[]power.Supply{power.Mains, power.Calibrates}, power.Calibrates},
 		{[]power.Supply{power.SelfTest, power.Mains}, power.SelfTest},
-		{[]power.Supply{power.SelfTest, power.Unknown}, power.Unknown},
+		{[]power.Supply{power.SelfTest, power.Unknown}, power.SelfTest},
 		{[]power.Supply{power.Unknown, power.Battery, power.Mains}, power.Battery},
 	} {
 		site := &sentinel.Site{UPSes: map[string]*sentinel.UPS{}}
@@ -145,6 +147,29 @@ func TestU7_MainsOnlyIfAllAre(t *testing.T) {
 			if got := site.Supply(); got != c.want {
 				t.Fatalf("of %v it is %q, want %q", c.of, got, c.want)
 			}
+		}
+	}
+}
+
+// TestU5_AUPSThatWasLetGoIsNoMains for the run whose reason it may be, and for no other.
+func TestU5_AUPSThatWasLetGoIsNoMains(t *testing.T) {
+	begun := time.Date(2026, 11, 21, 19, 2, 0, 0, time.UTC)
+	for _, c := range []struct {
+		what string
+		lost time.Time
+		over bool
+		want power.Supply
+	}{
+		{"lost in the run", begun.Add(time.Minute), false, power.Unknown},
+		{"lost shortly before", begun.Add(-5 * time.Minute), false, power.Unknown},
+		{"lost long before", begun.Add(-5*time.Minute - 1), false, power.Mains},
+		{"not lost", time.Time{}, false, power.Mains},
+		{"the run is over", begun.Add(time.Minute), true, power.Mains},
+	} {
+		site := &sentinel.Site{Run: &shutdown.Run{Begun: begun, Finished: c.over}, UPSes: map[string]*sentinel.UPS{
+			"gone": {Supply: power.Unknown, Lost: !c.lost.IsZero(), LostAt: c.lost}, "other": {Supply: power.Mains}}}
+		if got := site.Supply(); got != c.want {
+			t.Errorf("%s: %q, want %q", c.what, got, c.want)
 		}
 	}
 }

@@ -191,14 +191,16 @@ func (d *decider) saidOutage(site *Site, b *onBatteryOnce) string {
 	case run == nil:
 		return text + "; nothing was shut down"
 	}
-	down := outcomes(run, func(o shutdown.Outcome) bool { return o.State == "down" || site.leftByNow(o) })
+	down := outcomes(run, func(o shutdown.Outcome) bool {
+		return slices.Contains([]string{"down", shutdown.Back, shutdown.NotBack}, o.State) || site.leftByNow(o)
+	})
 	switch late := d.notDown(site, b); {
 	case run.DryRun:
 		return text + "; the plan is not armed, so the Pi shut nothing down"
 	case len(late) > 0:
 		return text + "; the Pi told " + list(late) + " to shut down and did not see that"
 	case len(down) > 0:
-		return text + "; the Pi shut down " + list(down)
+		return text + "; the Pi shut down " + list(down) + saidBack(run)
 	}
 	return text + "; the Pi's run shut nothing down"
 }
@@ -216,7 +218,7 @@ func (d *decider) notDown(site *Site, b *onBatteryOnce) []string {
 // off: it announced that, or left as the plan told it.
 func (s *Site) leftByNow(o shutdown.Outcome) bool {
 	src := s.Sources[o.Name]
-	return toldOnly(o) && o.Kind == shutdown.ProxmoxNode && src != nil && src.Condition == Off && !src.Maintained
+	return toldOnly(o) && o.Kind.Machine() && src != nil && src.Condition == Off && !src.Maintained
 }
 
 func toldOnly(o shutdown.Outcome) bool { return o.State == "told" || o.State == "late" }

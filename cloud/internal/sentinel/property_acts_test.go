@@ -2,6 +2,7 @@ package sentinel_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"pgregory.net/rapid"
@@ -26,7 +27,7 @@ func (h *history) someNode() *beater {
 func (h *history) act() {
 	site := draw(h, "site", h.sites...)
 	switch draw(h, "act", "pass", "pass", "pass", "silent", "back", "dark", "light", "announce", "repeat", "state", "ups", "ups", "uplink", "person",
-		"call", "call", "run", "run", "run", "restart", "pause", "pi", "watch", "watch", "cause", "cause") {
+		"call", "call", "run", "run", "run", "restart", "pause", "pi", "watch", "watch", "cause", "cause", "midway") {
 	case "pass":
 		h.line("+%s", draw(h, "for", "500ms", "1s", "4s", "7s", "11s", "19s", "21s", "35s", "65s", "130s", "11m"))
 	case "silent":
@@ -56,6 +57,8 @@ func (h *history) act() {
 		}
 	case "run":
 		h.machines(site)
+	case "midway":
+		h.midway(site)
 	case "restart":
 		h.line("restart for=%s", draw(h, "away", "1s", "5s", "1m"))
 	case "pause":
@@ -120,11 +123,13 @@ func (h *history) changeUPS(u *unit) {
 }
 
 func (h *history) person(site string) {
-	switch draw(h, "button", "arm", "disarm", "acknowledge") {
+	switch draw(h, "button", "arm", "disarm", "stop", "acknowledge") {
 	case "arm":
 		h.line("arm %s", site)
 	case "disarm":
 		h.line("disarm %s", site)
+	case "stop":
+		h.line("stop %s", site)
 	case "acknowledge":
 		if open := h.state.OpenIncidents(); len(open) > 0 {
 			h.line("ack bob id=%s", draw(h, "of", open...).ID)
@@ -140,6 +145,8 @@ func (h *history) machines(site string) {
 	}
 	target := draw(h, "target", run.Targets...).Target
 	switch {
+	case run.PutsBack() && draw(h, "starts", true, true, false):
+		h.guestReturns(draw(h, "guest", run.Back.Guests...).Target.ID(), site)
 	case !draw(h, "answers", true, false):
 		h.line("seen %s site=%s closed%s", target.ID(), site, draw(h, "agent", "", " silent=1s", " silent=6s"))
 	case draw(h, "refuses", false, false, true):
@@ -148,6 +155,37 @@ func (h *history) machines(site string) {
 		h.line("answered %s guests=%d site=%s", target.ID(), 100+len(target.Node), site)
 	default:
 		h.line("answered %s site=%s", target.ID(), site)
+	}
+}
+
+// midway is an outage that ends, and perhaps begins again, while guests go down.
+func (h *history) midway(site string) {
+	u := h.units[slices.Index(h.sites, site)]
+	h.line("arm %s", site)
+	h.line("ups %s ONBATT charge=90 runtime=40m", u.name)
+	h.line("+11s")
+	h.line("answered listing/pve1 guests=100,101 site=%s", site)
+	for range rapid.IntRange(0, 6).Draw(h.rt, "answers") {
+		h.machines(site)
+	}
+	h.line("ups %s ONLINE", u.name)
+	for range rapid.IntRange(0, 8).Draw(h.rt, "returns") {
+		h.machines(site)
+		h.line("+%s", draw(h, "for", "500ms", "4s", "11s", "2m"))
+	}
+}
+
+// guestReturns is what becomes of a guest that is put back.
+func (h *history) guestReturns(id, site string) {
+	switch draw(h, "returns", "stopped", "running", "started", "not started") {
+	case "stopped":
+		h.line("seen %s stopped site=%s", id, site)
+	case "running":
+		h.line("seen %s running site=%s", id, site)
+	case "started":
+		h.line("started %s site=%s", id, site)
+	case "not started":
+		h.line("not-started %s no quorum site=%s", id, site)
 	}
 }
 

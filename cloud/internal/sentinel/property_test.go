@@ -205,6 +205,8 @@ func (h *history) checkRun(f *sentinel.RunStepped) {
 		if site.Run != nil && !site.Run.Over() {
 			h.fail("a run began while %s goes on", site.Run.ID)
 		}
+	case shutdown.StartSent:
+		h.checkStart(f)
 	case shutdown.Sent:
 		mains := true
 		for _, u := range site.UPSes {
@@ -216,6 +218,29 @@ func (h *history) checkRun(f *sentinel.RunStepped) {
 		if !strings.HasPrefix(e.Target, "listing/") && (!site.Armed || site.Run.DryRun) {
 			h.fail("%s was told although the plan is not armed", e.Target)
 		}
+	}
+}
+
+// checkStart proves that a guest is started only with the mains there, and only one that a run
+// of the site has told, as long as nobody disarmed it (rule S5).
+func (h *history) checkStart(f *sentinel.RunStepped) {
+	site := h.mirror.Sites[f.Site]
+	mains := false
+	for _, u := range site.UPSes {
+		switch {
+		case u.Supply == power.Mains:
+			mains = true
+		case u.Supply == power.Battery && !u.Lost:
+			h.fail("%s was started although %s is on battery", f.Event.Target, u.Name)
+		}
+	}
+	told := slices.ContainsFunc(site.Run.Targets, func(p *shutdown.Progress) bool { return p.Target.ID() == f.Event.Target && p.Tries > 0 }) ||
+		slices.ContainsFunc(site.Run.Owed, func(t shutdown.Target) bool { return t.ID() == f.Event.Target })
+	switch {
+	case !mains:
+		h.fail("%s was started, and no UPS is known to be on mains", f.Event.Target)
+	case !told, !site.Armed, site.Run.DryRun, !site.Run.Over():
+		h.fail("%s was started: told %v, armed %v, dry %v, over %v", f.Event.Target, told, site.Armed, site.Run.DryRun, site.Run.Over())
 	}
 }
 
@@ -325,6 +350,11 @@ func (h *history) calm() {
 	}
 	for _, i := range h.state.OpenIncidents() {
 		h.fail("all is calm, and %s goes on: %s", i.ID, i.Why)
+	}
+	for name, site := range h.state.Sites {
+		if site.Run != nil && site.Run.PutsBack() {
+			h.fail("all is calm, and guests of %s are still being started", name)
+		}
 	}
 	for _, b := range h.sources {
 		if src := h.state.Sites[b.site].Sources[b.name]; src.Condition != sentinel.Up || src.Announced != nil {

@@ -164,5 +164,9 @@ func (w *world) piTargets(a args) []shutdown.Outcome {
 	if a.has("down") {
 		pve1.State, nas.State = "down", "down"
 	}
-	return []shutdown.Outcome{pve1, nas}
+	all := []shutdown.Outcome{pve1, nas}
+	if state := a.set["guest"]; state != "" {
+		all = append(all, shutdown.Outcome{Kind: shutdown.Guest, Name: "mail", State: strings.ReplaceAll(state, "+", " "), Why: "no quorum"})
+	}
+	return all
 }

@@ -164,6 +164,9 @@ func (w *world) configure(a args) error {
 	if a.has("long-plan") {
 		site.Plan.Stages[0].Deadline = 90 * time.Minute
 	}
+	if h := a.set["hosts"]; h != "" {
+		site.Plan.Stages = slices.Insert(site.Plan.Stages, 0, shutdown.Stage{Hosts: strings.Split(h, ","), Deadline: 2 * time.Minute})
+	}
 	if n := a.set["threshold"]; n != "" {
 		w.cfg.Threshold, _ = strconv.Atoi(n)
 	}
@@ -270,14 +273,14 @@ func (w *world) doUPS(a args) error {
 	}
 	flags := map[string]power.Flags{"ONLINE": power.Online, "ONBATT": power.OnBattery, "LOWBATT": power.LowBattery,
 		"COMMLOST": power.CommLost, "CAL": power.Calibration, "CONFIRMED": power.OutageConfirmed}
-	u.dead, u.changed = a.has("dead"), true
+	u.dead, u.changed, u.cutting = a.has("dead"), true, a.has("cutting")
 	if u.dead {
 		return nil
 	}
 	was := u.status.Flags
 	u.status.Flags = 0
 	for _, n := range a.names {
-		if n == "self-test" || n == "unreported" {
+		if n == "self-test" || n == "unreported" || n == "cutting" {
 			continue
 		}
 		f, ok := flags[n]
@@ -331,6 +334,10 @@ func (w *world) doPerson(verb string, a args) error {
 		w.step(sentinel.Arm{Site: w.siteOf(a.name()), By: "alice"})
 	case "disarm":
 		w.step(sentinel.Disarm{Site: w.siteOf(a.name()), By: "alice"})
+	case "stop":
+		w.step(sentinel.Stop{Site: w.siteOf(a.name()), By: "alice"})
+	case "network":
+		w.step(sentinel.SayNetwork{Site: site, By: "alice", OnUPS: a.name() == "yes"})
 	case "ack":
 		w.step(sentinel.Acknowledge{Incident: cmp.Or(a.set["id"], w.state.OpenIncidents()[0].ID), By: cmp.Or(a.name(), "alice")})
 	case "call-placed":
@@ -351,10 +358,16 @@ func (w *world) doPerson(verb string, a args) error {
 		for _, target := range a.names {
 			w.step(sentinel.RunAnswered{Site: site, Run: run, Target: target, Found: found})
 		}
+	case "started", "not-started":
+		var err error
+		if verb == "not-started" {
+			err = errors.New(strings.Join(a.names[1:], " "))
+		}
+		w.step(sentinel.RunAnswered{Site: site, Run: run, Target: a.name(), Start: true, Err: err})
 	case "refused":
 		w.step(sentinel.RunAnswered{Site: site, Run: run, Target: a.names[0], Err: errors.New(strings.Join(a.names[1:], " "))})
 	case "seen":
-		sight := shutdown.Sight{Running: !a.has("stopped"), Closed: a.has("closed")}
+		sight := shutdown.Sight{Running: !a.has("stopped"), Closed: a.has("closed"), Leaving: a.has("leaving")}
 		if a.set["silent"] != "" {
 			d, err := a.duration("silent")
 			if err != nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"sentinel.home.arpa/cloud/internal/liveness"
 	"sentinel.home.arpa/cloud/internal/sentinel"
@@ -64,6 +65,8 @@ func (w *world) doWatch(verb string, a args) error {
 		w.step(sentinel.Direct{Site: site, Name: name})
 	case "relayed":
 		w.source(name).via = a.set["by"]
+	case "stops": // stops for=4s after=4s times=9: so it goes on
+		return w.stops(span, a)
 	case "clone":
 		return w.clone(site, name, a)
 	case "reload":
@@ -89,6 +92,20 @@ func (w *world) doWatch(verb string, a args) error {
 		return errUnknown
 	}
 	return nil
+}
+
+// stops has the brain stand still again and again.
+func (w *world) stops(stop time.Duration, a args) error {
+	runs, err := a.duration("after")
+	if err != nil {
+		return err
+	}
+	times, err := strconv.Atoi(a.set["times"])
+	for range times {
+		w.pass(runs)
+		w.pause(stop)
+	}
+	return err
 }
 
 // clone has a second machine beat under a name, which the table keeps apart.

@@ -148,6 +148,9 @@ func (s *State) whole() error {
 		if r := site.Run; r != nil && (slices.Contains(r.Targets, nil) || r.Past < 0 || r.Past > len(r.Targets) || r.Stage >= len(r.Plan.Stages)) {
 			return fmt.Errorf("the run %s is not whole", r.ID)
 		}
+		if r := site.Run; r != nil && r.Back != nil && slices.Contains(r.Back.Guests, nil) {
+			return fmt.Errorf("what the run %s puts back is not whole", r.ID)
+		}
 	}
 	for id, i := range s.Incidents {
 		if i == nil || slices.Contains(i.Calls, nil) {

@@ -21,9 +21,13 @@ type State struct {
 	Blind     time.Time            // since when the brain has had no uplink; zero: it has
 	Deaf      []Gap                // when nobody was heard here, the newest last
 
-	wake     time.Time // the next deadline, as of the last Step
-	watching time.Time // since when time has been watched without a gap
-	last     time.Time // when the last fact was written
+	wake time.Time // the next deadline, as of the last Step
+	last time.Time // when the last fact was written
+
+	watching  time.Time // since when time has been watched without a gap
+	attending time.Time // the same, but for stops that follow one another
+	hearing   time.Time // since when who is there could be heard: such stops begin that once
+	stopped   time.Time // when the last stop was over; zero: none was since the last start
 }
 
 // Site is one home or office as it stands.
@@ -36,6 +40,12 @@ type Site struct {
 
 	MaintainedUntil time.Time // the whole site; zero: it is not in maintenance
 	MaintainedFor   time.Duration
+
+	StoppedAt    time.Time `json:",omitzero"`  // when a person last stopped the plan; zero: nobody did
+	StoppedBy    string    `json:",omitempty"` // who
+	NetworkOnUPS string    `json:",omitempty"` // NetworkYes or NetworkNo; empty: nobody has said
+
+	Cut string `json:",omitempty"` // the UPS whose output a Pi has had cut; empty: none
 
 	Run         *shutdown.Run // the last one
 	RunIncident string
@@ -79,6 +89,7 @@ type Source struct {
 	Role      Role
 	Condition Condition
 	Boot      string
+	Booted    time.Time `json:",omitzero"` // when the first was heard of its boot
 	Since     time.Time // of the condition
 	Last      time.Time // its last word, while it is not up
 	Via       string    // the Pi that relayed its last transition; empty: directly
@@ -138,11 +149,14 @@ type UPS struct {
 	Shown  map[string][]Said // by Pi: its reports that changed the supply
 	Listed bool              // the configuration named it then
 	Pi     string            // whose it is; empty: not known
+	// Transfers is how often it had gone on battery when the supply last changed; 0: it did not say.
+	Transfers int
 
 	reading power.Reading
 	at      time.Time        // when the reading was true; zero: none ever
 	assumed bool             // the reading is what the journal knew, not yet heard anew
 	heard   time.Time        // since when it has been heard, after a start or pause; zero: not yet
+	unheard time.Time        // while it is assumed: when the last was heard of it that is certain
 	claims  map[string]claim // by Pi
 }
 
@@ -307,11 +321,14 @@ func knownFirst[T cmp.Ordered](a, b *T) int {
 }
 
 // Supply is the worst of the site's UPSes: on battery, then not known, then a test, and mains
-// only if all are on mains. With none it is not known.
+// only if all are on mains. With none it is not known. One that was let go is as if it were not
+// there, but for a run of which it may be the reason (rules S5, U5).
 func (s *Site) Supply() power.Supply {
 	supplies := map[power.Supply]bool{}
 	for _, u := range s.UPSes {
-		supplies[u.Supply] = true
+		if u.Supply != power.Unknown || s.Run != nil && !s.Run.Over() && u.letGoIn(s.Run) {
+			supplies[u.Supply] = true
+		}
 	}
 	for _, worst := range []power.Supply{power.Battery, power.Unknown, "", power.SelfTest, power.Calibrates, power.Mains} {
 		if supplies[worst] {
@@ -360,6 +377,9 @@ func (s *State) Mandate(name string, now time.Time) (shutdown.Epoch, shutdown.St
 	}
 	if !site.Armed {
 		return epoch, shutdown.Disarmed, ""
+	}
+	if s.stopHolds(site) {
+		return epoch, shutdown.Stopped, site.stoppedRun()
 	}
 	if r := site.Run; r == nil || r.DryRun && site.hearsBattery() || r.Over() && !s.ranFor(site, r) {
 		return epoch, shutdown.None, ""

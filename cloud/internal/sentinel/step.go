@@ -48,8 +48,7 @@ func (s *State) Step(now time.Time, in Input) []Fact {
 	case Started:
 		d.started(in)
 	case Paused:
-		d.emit(&BrainPaused{For: in.For})
-		d.restartClocks()
+		d.paused(in)
 	case Heard:
 		d.heard(in)
 	case Silent:
@@ -106,8 +105,14 @@ func (s *State) Step(now time.Time, in Input) []Fact {
 		d.arm(in)
 	case Disarm:
 		d.disarm(in)
+	case Stop:
+		d.stop(in)
+	case SayNetwork:
+		d.sayNetwork(in)
 	case RunAnswered:
-		if r := d.run(in.Site, in.Run); r != nil {
+		if r := d.run(in.Site, in.Run); r != nil && in.Start {
+			d.stepRun(in.Site, r.StartAnswered(now, in.Target, in.Err))
+		} else if r != nil {
 			d.stepRun(in.Site, r.Answered(now, in.Target, in.Found, in.Err))
 		}
 	case RunSeen:
@@ -134,6 +139,7 @@ func (d *decider) settle() {
 		d.settleSources(site)
 		d.settlePower(site)
 		d.settleRun(site)
+		d.settlePutBack(site)
 	}
 	for _, i := range d.OpenIncidents() {
 		d.settleIncident(i)
@@ -158,11 +164,7 @@ func (d *decider) started(in Started) {
 	d.reconcile()
 	d.restartClocks()
 	for _, site := range d.Sites { // what was under way is sent again
-		if r := site.Run; r != nil && !r.Over() {
-			for _, c := range r.Due(d.now) {
-				d.stepRun(site.Name, r.Answered(d.now, c.Target.ID(), nil, errInterrupted))
-			}
-		}
+		d.interrupted(site)
 	}
 }
 
@@ -170,9 +172,10 @@ func (d *decider) started(in Started) {
 // calm, and the UPS's last report, which must be heard again, or be missing for as long
 // as lost contact takes to be danger, before anything is begun.
 func (d *decider) restartClocks() {
-	d.watching = d.now
+	d.watching, d.hearing, d.attending, d.stopped = d.now, d.now, d.now, time.Time{}
 	for _, site := range d.Sites {
-		site.doubt, site.piAdvanced, site.complete, site.news, site.unsaid = nil, time.Time{}, nil, time.Time{}, time.Time{}
+		site.forgetTalks()
+		site.piAdvanced = time.Time{}
 		for _, u := range site.UPSes {
 			u.assume(d.now)
 		}
@@ -201,8 +204,10 @@ func (d *decider) disarm(in Disarm) {
 	if site.Armed {
 		d.emit(&PlanDisarmed{Site: in.Site, By: in.By})
 	}
-	if site.Run != nil && !site.Run.Over() {
-		d.stepRun(in.Site, site.Run.Abort(d.now, "it was disarmed by "+in.By))
+	if site.Run != nil {
+		why := "it was disarmed by " + in.By
+		d.stepRun(in.Site, site.Run.Abort(d.now, why))
+		d.stepRun(in.Site, site.Run.EndPutBack(d.now, "the plan was disarmed by "+in.By, false))
 	}
 }
 

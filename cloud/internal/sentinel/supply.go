@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -24,6 +25,11 @@ func (u *UPS) assume(now time.Time) {
 	if u.Supply == "" {
 		return
 	}
+	if !u.assumed && u.at.IsZero() {
+		u.unheard = now // an earlier process heard it, lately or it is stale
+	} else if !u.assumed {
+		u.unheard = u.certain()
+	}
 	lost := power.Seconds(0)
 	u.at, u.assumed = now, true
 	u.reading = power.Reading{Supply: u.Supply, For: power.InSeconds(now.Sub(u.Since)), LostFor: &lost}
@@ -41,6 +47,7 @@ func (d *decider) upsReported(in UPSReported) {
 	if !at.After(u.at) || u.overtaken(in) || d.ofAnother(u, in) {
 		return
 	}
+	from, why := d.takenFrom(u, in)
 	if u.remembers(in.Reading, at) || u.knowsBetter(in.Reading, at) {
 		in.Reading = power.Reading{Supply: power.Unknown, LostFor: in.Reading.LostFor}
 	}
@@ -51,23 +58,29 @@ func (d *decider) upsReported(in UPSReported) {
 	if !u.believes(in, at) {
 		return // the next report will say so too, within a second
 	}
+	later, anew := u.anotherTransfer(in, at)
 	u.reading, u.at, u.assumed = in.Reading, at, false
+	d.cutting(in)
 	was := u.Supply
 	confirms := u.Stale && was == power.Battery // it was for so long unheard that it was unsure
-	if in.Reading.Supply == was && !confirms && (u.Pi == "" || u.Pi == in.Pi) {
+	if in.Reading.Supply == was && !confirms && !later && (u.Pi == "" || u.Pi == in.Pi) {
 		return
 	}
 	since := at.Add(-in.Reading.For.Duration())
-	if in.Reading.Supply == was { // or another Pi took over
+	if in.Reading.Supply == was && !anew { // or another Pi took over
 		since = u.Since
 	}
-	if in.Reading.OnBattery() && (was == power.SelfTest || was == power.Calibrates) && u.Since.Before(since) {
+	if in.Reading.OnBattery() && (was == power.SelfTest || was == power.Calibrates) && !anew && u.Since.Before(since) {
 		since = u.Since // it is one time on battery, also if its Pi was restarted in it
 	}
 	d.emit(&SupplyChanged{Site: in.Site, UPS: in.UPS, Supply: in.Reading.Supply, Since: since, Reading: in.Reading,
-		Pi: in.Pi, Boot: in.Boot, Seq: in.Seq, Listed: d.listsUPS(in.Site, in.UPS)})
+		Pi: in.Pi, Boot: in.Boot, Seq: in.Seq, Listed: d.listsUPS(in.Site, in.UPS), From: from, Why: why})
+	site := d.site(in.Site)
+	if since, on := site.OnBattery(); anew && on && site.Run != nil && site.Run.Begun.Before(since) {
+		d.endRun(site, site.Run, "the power was back meanwhile")
+	}
 	if was == power.Battery || in.Reading.Supply == power.Mains {
-		d.mainsBack(d.site(in.Site))
+		d.mainsBack(site)
 	}
 }
 
@@ -144,11 +157,11 @@ func (u *UPS) believes(in UPSReported, at time.Time) bool {
 // battery (rules U4, S5). A run ends already when all that are were out of reach for long when
 // it began, since none of those can be its reason.
 func (d *decider) mainsBack(site *Site) {
-	if r := site.Run; r != nil && !r.Over() && !d.stillReason(site, r) {
-		d.stepRun(site.Name, r.Abort(d.now, "the power is back"))
+	if r := site.Run; r != nil && !d.stillReason(site, r) {
+		d.endRun(site, r, "the power is back")
 	}
 	if i := d.open(site.Name, PowerOutage); i != nil {
-		d.endOutage(i, "the power is back after "+power.Spell(d.now.Sub(i.Since)))
+		d.endOutage(i, "the power is back after "+power.Spell(d.now.Sub(i.Since))+saidReturning(site.Run))
 	}
 }
 
@@ -160,7 +173,11 @@ func (d *decider) piReported(in PiReported) {
 	if known := site.PiRun; known != nil && known.ID == in.Run.ID && sameProgress(known, &in.Run) {
 		return
 	}
-	d.emit(&PiRunSeen{Site: in.Site, Pi: in.Pi, Run: in.Run, Incident: d.storyOf(site, in.Pi, d.now)})
+	seen, before := &PiRunSeen{Site: in.Site, Pi: in.Pi, Run: in.Run, Incident: d.storyOf(site, in.Pi, d.now)}, site.PiRun
+	seen.New = before == nil || before.ID != in.Run.ID
+	seen.TakesUp = seen.New && site.Run != nil && !site.Run.Over() && !site.Run.DryRun && in.Run.Epoch.Compare(site.Epoch) > 0
+	d.emit(seen)
+	d.tellNotBack(before, in, seen.Incident)
 }
 
 func sameProgress(a, b *shutdown.Status) bool {
@@ -213,7 +230,7 @@ func (d *decider) settleContact(site *Site, u *UPS, r power.Reading, p power.Pol
 	lost := r.LostFor != nil && d.due(d.now.Add(p.LostFor-r.LostFor.Duration()))
 	switch {
 	case lost && !u.Lost:
-		d.emit(&ContactLost{Site: site.Name, UPS: u.Name, Why: "nothing certain was heard of it for " + power.Spell(p.LostFor)})
+		d.emit(&ContactLost{Site: site.Name, UPS: u.Name, Why: "nothing certain was heard of it for " + power.Spell(r.LostFor.Duration())})
 	case r.LostFor == nil && u.Lost:
 		d.emit(&ContactBack{Site: site.Name, UPS: u.Name})
 	}
@@ -273,6 +290,9 @@ func (d *decider) anotherUPS(site *Site, u *UPS, r power.Reading, p power.Policy
 // mayBegin holds a plan back that brain or Pi has begun already in this outage (rule G2). What
 // was tried before the plan was armed is no run of it (rule S7).
 func (d *decider) mayBegin(site *Site, u *UPS) bool {
+	if d.stopHolds(site) {
+		return false
+	}
 	if r := site.Run; r != nil && (!r.Over() || !r.Begun.Before(u.Since) && !(r.DryRun && site.Armed)) {
 		return false
 	}
@@ -301,9 +321,12 @@ func (d *decider) beginRun(site *Site, plan shutdown.Plan, v power.Verdict) {
 	if site.PiRun != nil {
 		epoch.Counter = max(epoch.Counter, site.PiRun.Epoch.Counter+1)
 	}
+	if r := site.PiRun; r != nil && r.State.Open() { // mayBegin waited for it
+		v.Reason += fmt.Sprintf("; the run of %s has made no headway for %s", cmp.Or(r.Epoch.Holder, "the Pi"), power.Spell(d.now.Sub(site.piAdvanced)))
+	}
 	d.emit(&RunStepped{Site: site.Name, Incident: i.ID, Epoch: epoch, Event: shutdown.Event{
 		Type: shutdown.Began, At: d.now,
-		Run: &shutdown.Header{ID: fmt.Sprintf("%s/%d", i.ID, epoch.Counter), Plan: plan, Reason: v.Reason, DryRun: !site.Armed},
+		Run: &shutdown.Header{ID: fmt.Sprintf("%s/%d", i.ID, epoch.Counter), Plan: plan, Reason: v.Reason, DryRun: !site.Armed, Owed: site.Run.StillOwed()},
 	}})
 	if i.Answered != "" && !i.Reopened.IsZero() && !slices.Contains(i.Worse, planBegins) { // that is always a call (rule U2)
 		d.emit(&IncidentWorse{ID: i.ID, What: planBegins, Why: "the plan begins: " + v.Reason + "; " + i.Answered + " knew of the outage before"})
@@ -330,8 +353,12 @@ func (d *decider) settleRun(site *Site) {
 }
 
 // onlyWatches reports whether a site's run may tell nobody anything for now: a Pi's under a
-// later epoch advances (rule G2), or nobody has confirmed its reason (rule S5).
+// later epoch advances (rule G2), nobody has confirmed its reason (rule S5), or a brain that is
+// offline takes its own silence for the UPS's (rule N3).
 func (d *decider) onlyWatches(site *Site) bool {
+	if !d.Blind.IsZero() {
+		return true
+	}
 	if site.piActs() && !d.due(site.piAdvanced.Add(piPatience)) {
 		return true
 	}
@@ -389,36 +416,6 @@ func (d *decider) stepRun(site string, es []shutdown.Event) {
 		d.emit(&RunStepped{Site: site, Incident: st.RunIncident, Epoch: st.Epoch, Event: e})
 		if e.Type == shutdown.Accepted {
 			d.toldNode(st, e.Target)
-		}
-	}
-}
-
-// toldByPlan reports whether the plan told a node to go down in the outage that is open.
-func (d *decider) toldByPlan(site *Site, node string) bool {
-	i := d.open(site.Name, PowerOutage)
-	return i != nil && site.toldIn(i, node)
-}
-
-// toldIn reports whether the run of an outage, the brain's or a Pi's, told a node to go down.
-// One that has started since was told nothing in the boot it is in now.
-func (s *Site) toldIn(i *Incident, node string) bool {
-	if src := s.Sources[node]; src != nil && src.ToldBoot != "" && src.ToldBoot != src.Boot {
-		return false
-	}
-	if r := s.PiRun; r != nil && !r.DryRun && !s.PiRunAt.Before(i.Since) &&
-		slices.ContainsFunc(r.Targets, func(o shutdown.Outcome) bool { return o.Name == node && wasTold(o) }) {
-		return true
-	}
-	return s.Run != nil && s.RunIncident == i.ID && slices.ContainsFunc(s.Run.Targets, func(p *shutdown.Progress) bool {
-		return p.Target.Kind == shutdown.ProxmoxNode && p.Target.Node == node && (p.Accepted || p.Down)
-	})
-}
-
-// toldNode makes a node that the plan told part of the outage (rule U8).
-func (d *decider) toldNode(site *Site, target string) {
-	for _, p := range site.Run.Current() {
-		if p.Target.ID() == target && p.Target.Kind == shutdown.ProxmoxNode {
-			d.emit(&IncidentJoined{ID: site.RunIncident, Node: p.Target.Node, Why: "the plan told it to shut down"})
 		}
 	}
 }

@@ -1,7 +1,9 @@
 package sentinel
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,13 +75,19 @@ func Sentence(f Fact) string {
 	case *ShutdownCancelled:
 		return because(f.Name+" does not shut down after all", f.Why)
 	case *SupplyChanged:
-		return fmt.Sprintf("%s: %s%s", f.UPS, saidSupply(f.Supply), saidBattery(f.Reading))
+		text := fmt.Sprintf("%s: %s%s", f.UPS, saidSupply(f.Supply), saidBattery(f.Reading))
+		if f.From != "" {
+			text += fmt.Sprintf("; the word of %s counts from now on, no longer that of %s", f.Pi, f.From)
+		}
+		return because(text, f.Why)
 	case *ContactLost:
 		return because("contact with "+f.UPS+" is lost", f.Why)
 	case *ContactBack:
 		return f.UPS + " is heard again"
 	case *RecordTaken:
 		return saidRecord(f)
+	case *OutputCut, *OutputKept:
+		return sentenceOfCut(f)
 	default:
 		if text := sentenceOfWatch(f, because); text != "" {
 			return text
@@ -122,8 +130,11 @@ func sentenceOfIncident(f Fact, because func(what, why string) string) string {
 	case *CallRequested:
 		return because("calling "+f.Contact, f.Why)
 	case *CallEnded:
-		if f.Delivered {
+		switch {
+		case f.Delivered:
 			return "the call was taken by a person"
+		case strings.Contains(f.Outcome, "taken by "): // a mailbox, or somebody who did not listen
+			return "no person took the call: " + f.Outcome
 		}
 		return "the call was not taken: " + f.Outcome
 	case *CallDropped:
@@ -132,12 +143,26 @@ func sentenceOfIncident(f Fact, because func(what, why string) string) string {
 		return "the plan was armed by " + f.By
 	case *PlanDisarmed:
 		return "the plan was disarmed by " + f.By
+	case *PlanStopped, *NetworkSaid:
+		return sentenceOfStop(f)
 	case *RunStepped:
 		return sentenceOfRun(f.Event)
 	case *PiRunSeen:
-		return fmt.Sprintf("%s runs the plan itself: %s, stage %d, %s", f.Pi, f.Run.State, f.Run.Stage+1, saidTargets(f.Run.Targets))
+		return saidPiRun(f)
 	}
 	return ""
+}
+
+// saidPiRun says how a Pi's run stands; with its first word also why it is.
+func saidPiRun(f *PiRunSeen) string {
+	what := f.Pi + " runs the plan itself"
+	if f.TakesUp {
+		what = f.Pi + " takes the plan over from the brain"
+	}
+	if f.New && f.Run.Reason != "" {
+		what += ", because " + f.Run.Reason
+	}
+	return fmt.Sprintf("%s: %s, stage %d, %s", what, f.Run.State, f.Run.Stage+1, saidTargets(f.Run.Targets))
 }
 
 func sentenceOfRun(e shutdown.Event) string {
@@ -150,9 +175,19 @@ func sentenceOfRun(e shutdown.Event) string {
 		}
 		return text
 	case shutdown.StageBegan:
-		return fmt.Sprintf("stage %d of %d: %s, at most %s", e.Stage+1, e.Stages, saidStage(e.Targets), power.Spell(e.Deadline))
+		return fmt.Sprintf("stage %d of %d: %s, at most %s", e.Stage+1, e.Stages, saidStage(e.Targets, e.Name), power.Spell(e.Deadline))
 	case shutdown.Found:
+		switch {
+		case e.Again && len(e.Targets) == 0:
+			return "" // asked anew, and nothing new
+		case e.Again:
+			return fmt.Sprintf("on %s run now too %s", e.Name, saidGuests(e.Targets))
+		case len(e.Targets) == 0 && e.Why != "":
+			return fmt.Sprintf("on %s run no %s", e.Name, strings.TrimPrefix(e.Why, "all "))
+		}
 		return fmt.Sprintf("on %s run %s", e.Name, saidGuests(e.Targets))
+	case shutdown.Moved:
+		return fmt.Sprintf("%s is sought on the other nodes: %s", e.Name, e.Why)
 	case shutdown.Sent:
 		if listing || e.Again {
 			return "" // its answer is told, and if it is another than before
@@ -176,6 +211,9 @@ func sentenceOfRun(e shutdown.Event) string {
 	case shutdown.WentDown:
 		return fmt.Sprintf("%s is down: %s", e.Name, e.Why)
 	case shutdown.Skipped:
+		if e.Why != "" {
+			return e.Name + " is left out: " + e.Why
+		}
 		return e.Name + " would be shut down now"
 	case shutdown.Late:
 		return e.Name + " was not down at its deadline"
@@ -184,16 +222,20 @@ func sentenceOfRun(e shutdown.Event) string {
 	case shutdown.Aborted:
 		return "the plan stops here, because " + e.Why
 	}
-	return "" // accepted, or the end of a stage: the next entry tells
+	return sentenceOfPutBack(e) // accepted, or the end of a stage: the next entry tells
 }
 
-func saidStage(ts []shutdown.Target) string {
+// saidStage names what goes down together; guests is how those are called, if not all are meant.
+func saidStage(ts []shutdown.Target, guests string) string {
 	var names []string
 	for _, t := range ts {
+		name := t.Said()
 		if t.Kind == shutdown.Listing {
-			return "all guests"
+			name = cmp.Or(guests, "all guests")
 		}
-		names = append(names, t.Said())
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
 	}
 	return list(names)
 }
@@ -217,7 +259,14 @@ func saidTargets(ts []shutdown.Outcome) string {
 	for _, t := range ts {
 		n[t.State]++
 	}
-	return fmt.Sprintf("%d down, %d told, %d to come", n["down"], n["told"], n["pending"])
+	text := fmt.Sprintf("%d down, %d told, %d to come", n["down"], n["told"], n["pending"])
+	if n[shutdown.Back] > 0 {
+		text += fmt.Sprintf(", %d started again", n[shutdown.Back])
+	}
+	if n[shutdown.NotBack] > 0 {
+		text += fmt.Sprintf(", %d not started again", n[shutdown.NotBack])
+	}
+	return text
 }
 
 func saidKind(k IncidentKind) string {

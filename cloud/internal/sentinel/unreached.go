@@ -156,7 +156,7 @@ func (d *decider) settleUnreached(i *Incident) {
 	if i.Kind == TailnetDown {
 		what = "Tailscale has been in reach again for "
 	}
-	why := fmt.Sprintf("%s%s; it lasted %s", what, power.Spell(d.cfg.Times.Calm), power.Spell(i.calmSince.Sub(i.Since)))
+	why := fmt.Sprintf("%s%s; it lasted %s", what, power.Spell(d.now.Sub(i.calmSince)), power.Spell(i.calmSince.Sub(i.Since)))
 	if len(missing) > 0 {
 		why += "; what " + list(missing) + " recorded meanwhile did not come"
 	}

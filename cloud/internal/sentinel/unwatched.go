@@ -58,8 +58,11 @@ func (d *decider) settleOffPis(site *Site, off []*Source) {
 	for _, src := range off {
 		since = later(since, d.silentSince(site, src))
 	}
+	if site.Cut != "" { // it starts with the others when the power is back
+		since = later(since, site.livesSince())
+	}
 	n := &Noticed{Site: site.Name, About: aboutOffPis + site.Name, As: last.UTC().Format(time.RFC3339)}
-	if d.Told[n.About] == n.As || !site.lives() || !d.due(since.Add(d.cfg.Times.Return)) {
+	if d.Told[n.About] == n.As || !site.lives() || !d.due(d.heardBy(since, d.cfg.Times.Return)) {
 		return
 	}
 	was := " was switched off, as it had announced, and is"
@@ -84,7 +87,7 @@ func (d *decider) settleUnwatched(site *Site, silent []*Source) {
 	for _, src := range silent {
 		since = later(since, d.silentSince(site, src))
 	}
-	if d.due(since.Add(d.cfg.Times.PiCall)) {
+	if d.due(d.heardBy(since, d.cfg.Times.PiCall)) {
 		d.nobodyWatches(site, silent)
 	}
 }
@@ -103,7 +106,13 @@ func (d *decider) explained(src *Source) bool {
 
 // silentSince is since when a silent source could have been heard and was not.
 func (d *decider) silentSince(site *Site, src *Source) time.Time {
-	return later(later(src.Last, d.watching), site.joined)
+	return later(later(src.Last, d.attending), site.joined)
+}
+
+// heardBy is when a silence since a moment has lasted for so long, and who is back since the last
+// stop would have been heard.
+func (d *decider) heardBy(since time.Time, lasts time.Duration) time.Time {
+	return later(since.Add(lasts), d.hearing.Add(d.cfg.Times.Silence))
 }
 
 func (d *decider) settlePi(site *Site, src *Source, watched bool) {
@@ -111,7 +120,7 @@ func (d *decider) settlePi(site *Site, src *Source, watched bool) {
 		return // told already
 	}
 	n := &Noticed{Site: site.Name, About: aboutSilentPi + src.Name, As: src.Last.UTC().Format(time.RFC3339)}
-	if d.cfg.Times.PiNotice <= 0 || d.Told[n.About] == n.As || !site.lives() || !d.due(d.silentSince(site, src).Add(d.cfg.Times.PiNotice)) {
+	if d.cfg.Times.PiNotice <= 0 || d.Told[n.About] == n.As || !site.lives() || !d.due(d.heardBy(d.silentSince(site, src), d.cfg.Times.PiNotice)) {
 		return
 	}
 	n.Text = fmt.Sprintf("%s has not been heard for %s, while nodes there are; ", src.Name, power.Spell(d.now.Sub(src.Last)))

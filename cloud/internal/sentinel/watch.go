@@ -230,7 +230,7 @@ func (d *decider) settleWatch(site *Site, names []string) {
 				why = "its time is over"
 			}
 			if src.Condition == Failed {
-				until = later(until, d.watching.Add(d.cfg.Times.Silence))
+				until = later(until, d.hearing.Add(d.cfg.Times.Silence))
 			}
 			if (src.Condition != Failed || !d.unsure(site)) && d.due(until) { // else the verdict looks again
 				d.endMute(site, src, why)

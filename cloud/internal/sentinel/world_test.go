@@ -70,6 +70,7 @@ type unit struct {
 	tracker        power.Tracker
 	dead           bool // apcupsd does not answer its Pi
 	changed        bool
+	cutting        bool // its Pi is about to have its output cut
 	sent           time.Time
 }
 
@@ -205,7 +206,7 @@ func (w *world) report(u *unit) {
 		return
 	}
 	u.sent, u.changed = w.now, false
-	w.step(sentinel.UPSReported{Site: u.site, Pi: u.pi, UPS: u.name, Reading: r})
+	w.step(sentinel.UPSReported{Site: u.site, Pi: u.pi, UPS: u.name, Reading: r, Cutting: u.cutting})
 }
 
 // ask begins a check of the brain's uplink as the brain does: at once when wished for,

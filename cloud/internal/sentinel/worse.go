@@ -23,6 +23,9 @@ func worsenings() []string { return []string{allNodes, lowCharge, lowRuntime, la
 // settleWorse calls once more about an outage that got worse. That all nodes are down is
 // judged when one of them fails, not when a healthy one leaves.
 func (d *decider) settleWorse(i *Incident) {
+	if d.darkAsPlanned(i) {
+		return // nothing there can be told or seen any more
+	}
 	for _, what := range worsenings() {
 		if what != allNodes {
 			d.worsen(i, what)
@@ -157,7 +160,7 @@ func (d *decider) hushed(i *Incident) bool {
 // for those who are back to be heard (rule H8), and nobody is reminded of what is about to
 // be over.
 func (d *decider) remind(i *Incident, at time.Time) bool {
-	at = later(at, d.watching.Add(d.cfg.Times.Silence))
+	at = later(at, d.hearing.Add(d.cfg.Times.Silence))
 	end := later(i.Opened, i.Reopened).Add(d.cfg.Times.RemindFor)
 	if !i.calmSince.IsZero() || !at.Before(end) || !d.due(at) || !d.now.Before(end) {
 		return false

@@ -7,8 +7,10 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"sentinel.home.arpa/shared/power"
 )
@@ -18,6 +20,9 @@ const incidentsShown = 20
 
 //go:embed page.tmpl
 var pageTemplate string
+
+//go:embed stop.html
+var stopPage []byte
 
 // Page serves the page and its data.
 type Page struct {
@@ -36,6 +41,7 @@ func NewPage(view func() *View, log *slog.Logger) (*Page, error) {
 		"newest": newest,
 		"until":  func(v *View, t time.Time) string { return Until(t, v.At) },
 		"names":  func(names []string) string { return strings.Join(names, ", ") },
+		"unsaid": unsaid,
 	}).Parse(pageTemplate)
 	if err != nil {
 		return nil, fmt.Errorf("read the page's template: %w", err)
@@ -46,6 +52,7 @@ func NewPage(view func() *View, log *slog.Logger) (*Page, error) {
 // Register puts the routes on a mux.
 func (p *Page) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /{$}", p.serve)
+	mux.HandleFunc("GET /plan/stop", askStop)
 	p.registerAPI(mux)
 }
 
@@ -63,11 +70,19 @@ func (p *Page) serve(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "the page could not be made", http.StatusInternalServerError)
 		return
 	}
+	writePage(w, b.Bytes())
+}
+
+// askStop asks once whether the plan is to be stopped. It is a page of its own since the other
+// is renewed under the reader's hand.
+func askStop(w http.ResponseWriter, _ *http.Request) { writePage(w, stopPage) }
+
+func writePage(w http.ResponseWriter, page []byte) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; frame-ancestors 'none'")
 	h.Set("Cache-Control", "no-store")
-	_, _ = w.Write(b.Bytes()) // the reader may be gone
+	_, _ = w.Write(page) // the reader may be gone
 }
 
 // Title says what an incident is, and where.
@@ -84,6 +99,16 @@ func Title(kind, site string) string {
 	default:
 		return "Failure at " + site
 	}
+}
+
+// unsaid are the names that a text does not tell.
+func unsaid(names []string, text string) []string {
+	words := strings.FieldsFunc(text, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-._", r)
+	})
+	return slices.DeleteFunc(slices.Clone(names), func(n string) bool {
+		return slices.ContainsFunc(words, func(w string) bool { return strings.TrimRight(w, ".") == n })
+	})
 }
 
 // newest are the first of a list: as many as the page has room for.

@@ -39,7 +39,7 @@ func full() *View {
 		At: at("19:02:31"), Verdict: "On battery at home for 20 s. You were called, not yet answered.",
 		Warnings: []string{"The journal cannot be written; a restart now would forget what has happened since."},
 		Sites: []Site{
-			{Name: "home", HasPlan: true, OpenIncidents: 1,
+			{Name: "home", HasPlan: true, OpenIncidents: 1, Stoppable: true,
 				UPSes: []UPS{
 					{Name: "ups", Supply: "battery", OnBattery: true, For: 20 * time.Second, Charge: ratio(0.96), Runtime: &left, Load: ratio(0.31), Age: time.Second},
 					{Name: "old", Supply: "mains", For: 26 * time.Hour, Age: 3 * time.Minute, Stale: true},
@@ -52,10 +52,10 @@ func full() *View {
 					{Name: "pve2", Role: "node", Condition: "pending", State: "pending"},
 					{Name: "pve2 (2)", Role: "node", Condition: "up", State: "up, heard through pi alone", OnlyBy: "pi", CloneOf: "pve2", Heard: true},
 				},
-				Runs: []Run{{ID: "r", Title: "The plan advances", State: "advancing", Reason: "the power has been out for 10 s", Stage: 1,
+				Runs: []Run{{ID: "r", Title: "The plan advances", State: "advancing", Reason: "the power has been out for 10 s", Stage: 1, Now: "stage 1 of 3: 2 guests; waits for mail at most 1 min 40 s",
 					Targets: []Target{{Name: "mail", State: "told"}, {Name: "db", State: "late", Why: "no answer"}}}},
 			},
-			{Name: "office", Armed: true, HasPlan: true, Unconfirmed: []string{"pi2"}, MaintenanceUntil: at("20:00:00"),
+			{Name: "office", Armed: true, HasPlan: true, Unconfirmed: []string{"pi2"}, StoppedBy: "the operator", StopSays: "nas3 stays up", StopUnconfirmed: []string{"pi2"}, MaintenanceUntil: at("20:00:00"),
 				Runs: []Run{{ID: "q", Title: "Last run of the plan: 12:00", State: "ended", Reason: "it was tried", Past: true, Targets: []Target{{Name: "nas2", State: "down"}}}}},
 			{Name: "cabin", HasPlan: true, ArmingUnknown: true, Unconfirmed: []string{"pi3"}},
 		},
@@ -149,7 +149,8 @@ func TestPage_SaysWhatMatters(t *testing.T) {
 		"battery for 20 s, 96 %, 31 min left, load 31 %", "mains for 26 h<", "3 min ago",
 		"planned, back by 19:14", "not heard",
 		"The plan is not armed",
-		"The plan advances, because the power has been out for 10 s; stage 1.", "db: late", "(no answer)",
+		"The plan advances, because the power has been out for 10 s; stage 1 of 3: 2 guests; waits for mail at most 1 min 40 s.", `<a href="/plan/stop">Stop the plan</a>`,
+		"The plan was stopped by the operator, and does not begin again before the power is back; nas3 stays up. pi2 has not confirmed, and may go on.", "db: late", "(no answer)",
 		"Power outage at home", "Internet outage at home", "Failure at home", "known to Alex", "Over: all of its nodes",
 		"call to Alex: placed", "calling Alex, because the plan begins",
 		"<h2>Waiting to be approved</h2>", "pi pi at home, from pi on the tailnet, because it has no tag:sentinel-pi",
@@ -173,6 +174,36 @@ func TestPage_SaysWhatMatters(t *testing.T) {
 	}
 }
 
+// TestPage_Icon is red, or amber while a plan is not armed, or green.
+func TestPage_Icon(t *testing.T) {
+	for _, c := range []struct {
+		v    View
+		want string
+	}{
+		{View{}, "%23c0392b"},
+		{View{Sites: []Site{{HasPlan: true}}}, "%23c0392b"},
+		{View{Well: true}, "%2327833f"},
+		{View{Well: true, Sites: []Site{{HasPlan: true, Armed: true}, {}}}, "%2327833f"},
+		{View{Well: true, Sites: []Site{{HasPlan: true, ArmingUnknown: true}}}, "%2327833f"},
+		{View{Well: true, Sites: []Site{{HasPlan: true, Armed: true}, {HasPlan: true}}}, "%23d68910"},
+	} {
+		body := get(serve(t, &c.v), "/").Body.String()
+		if n := strings.Count(body, `<link rel="icon"`); n != 1 || !strings.Contains(body, "fill='"+c.want+"'/%3E") {
+			t.Errorf("%+v: %d icons, want %s:\n%s", c.v, n, c.want, body[:min(len(body), 500)])
+		}
+	}
+}
+
+// TestPage_NamesOnce: an incident's line tells a node that its reason names by that alone.
+func TestPage_NamesOnce(t *testing.T) {
+	v := full()
+	v.Incidents = []Incident{{Title: "Failure at home", Why: "pve1, db-2 and nas.lan sent nothing for 20 s.", Nodes: []string{"pve1", "db-2", "nas.lan", "db", "pve10", "s"}}}
+	body := get(serve(t, v), "/").Body.String()
+	if want := "because pve1, db-2 and nas.lan sent nothing for 20 s.; db, pve10"; !strings.Contains(body, want) {
+		t.Errorf("the page does not say %q", want)
+	}
+}
+
 // TestPage_HostileNames: whatever a node or person is called, it stays text.
 func TestPage_HostileNames(t *testing.T) {
 	const evil = `"><script>alert(1)</script><img src=x onerror=alert(1)>&{{.}}'`
@@ -184,6 +215,7 @@ func TestPage_HostileNames(t *testing.T) {
 	s.Name, s.UPSes[0].Name, s.UPSes[0].Supply = evil, evil, evil
 	s.Sources[0] = Source{Name: evil, Condition: evil, State: evil}
 	v.Sites[1].Unconfirmed = []string{evil}
+	v.Sites[1].StoppedBy, v.Sites[1].StopSays, v.Sites[1].StopUnconfirmed, s.Runs[0].Now = evil, evil, []string{evil}, evil
 	s.Runs[0].Title, s.Runs[0].Reason, s.Runs[0].Targets[0] = evil, evil, Target{Name: evil, State: evil, Why: evil}
 	i := &v.Incidents[0]
 	i.Title, i.Site, i.Why, i.Outcome, i.Answered, i.Nodes[0], i.Calls[0].Contact, i.Calls[0].Outcome = evil, evil, evil, evil, evil, evil, evil, evil
@@ -201,12 +233,25 @@ func TestPage_Headers(t *testing.T) {
 	w := get(serve(t, full()), "/")
 	for key, want := range map[string]string{
 		"Content-Type":            "text/html; charset=utf-8",
-		"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+		"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; frame-ancestors 'none'",
 		"Cache-Control":           "no-store",
 	} {
 		if got := w.Header().Get(key); got != want {
 			t.Errorf("%s: %q", key, got)
 		}
+	}
+}
+
+// TestS10_ThePageAsksOnce before it stops the plan, on a page that stands still.
+func TestS10_ThePageAsksOnce(t *testing.T) {
+	w := get(serve(t, full()), "/plan/stop")
+	body := w.Body.String()
+	if !strings.Contains(body, `<form method="post" action="/plan/stop"><button>Stop it</button>`) || strings.Contains(body, "refresh") {
+		t.Errorf("it asks %s", body)
+	}
+	wellFormed(t, body)
+	if strings.Contains(get(serve(t, &View{Sites: []Site{{Name: "home", HasPlan: true}}}), "/").Body.String(), "/plan/stop") {
+		t.Error("there is a button with nothing to stop")
 	}
 }
 

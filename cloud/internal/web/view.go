@@ -1,6 +1,9 @@
 package web
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // View is everything that the page shows, as of one moment. It is never changed once made.
 type View struct {
@@ -30,6 +33,11 @@ type Stranger struct {
 	Last     time.Time `json:"last_seen"`
 }
 
+// Idle reports whether a plan is not armed, as far as is known: it would shut nothing down.
+func (v *View) Idle() bool {
+	return slices.ContainsFunc(v.Sites, func(s Site) bool { return s.HasPlan && !s.Armed && !s.ArmingUnknown })
+}
+
 // Site is one home or office.
 type Site struct {
 	Name          string   `json:"name"`
@@ -43,6 +51,15 @@ type Site struct {
 	MaintenanceUntil time.Time `json:"maintenance_until,omitzero"` // of the whole site
 	// ArmingUnknown: the brain has lost facts, and Armed may be wrong.
 	ArmingUnknown bool `json:"arming_unknown,omitempty"`
+	// NetworkOnUPS is what a person said of the network between Pi and nodes: yes, no, or nothing.
+	NetworkOnUPS string `json:"network_on_ups,omitempty"`
+	// Stoppable: a run of the plan is under way, or an outage in which one may begin.
+	Stoppable bool `json:"stoppable,omitempty"`
+	// StoppedBy is who stopped the plan in the outage that goes on, StopSays what that leaves, and
+	// StopUnconfirmed the Pis that have not said that they know of it (rule S10).
+	StoppedBy       string   `json:"stopped_by,omitempty"`
+	StopSays        string   `json:"stop_says,omitempty"`
+	StopUnconfirmed []string `json:"stop_unconfirmed_by,omitempty"`
 	// Unconfirmed are the Pis that have not said that the plan as it stands, armed or not,
 	// is on their disk (rule S10).
 	Unconfirmed []string `json:"unconfirmed_by,omitempty"`
@@ -88,6 +105,7 @@ type Run struct {
 	DryRun  bool     `json:"dry_run"`
 	Past    bool     `json:"past,omitempty"` // it is over, as is what it was about; Title says when it was
 	Stage   int      `json:"stage"`          // counts from 1
+	Now     string   `json:"now,omitempty"`  // while it is under way: its stage and what it waits for
 	Targets []Target `json:"targets"`
 }
 

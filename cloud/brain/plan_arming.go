@@ -1,0 +1,86 @@
+package brain
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"sentinel.home.arpa/cloud/internal/sentinel"
+	"sentinel.home.arpa/shared/courier"
+	"sentinel.home.arpa/shared/proxmox"
+)
+
+// armCheckWithin bounds the look at the machines before the plan is armed.
+const armCheckWithin = 12 * time.Second
+
+var errForce = errors.New("force takes yes alone")
+
+// armed is the answer where something is to be said of a plan that was armed.
+type armed struct {
+	Warnings []string `json:"warnings"`
+}
+
+// arm lets the plan's commands out, once nothing of its machines speaks against it. With
+// force=yes only high availability does.
+func (b *Brain) arm(ctx context.Context, r *http.Request) (any, error) {
+	force := r.URL.Query().Get("force")
+	if force != "" && force != "yes" {
+		return nil, &courier.Fault{Status: http.StatusBadRequest, Reason: "malformed", Err: errForce}
+	}
+	sc := b.planned()
+	if sc == nil {
+		return nil, errWithoutPlan()
+	}
+	checking, cancel := context.WithTimeout(r.Context(), armCheckWithin)
+	defer cancel()
+	never, unless, warnings := judgeArming(b.checkPlan(checking, *sc, false), len(sc.Plan.Nodes))
+	switch {
+	case len(never) > 0:
+		return nil, &courier.Fault{Status: http.StatusConflict, Reason: "unfit", Err: errors.New(strings.Join(never, "; "))}
+	case len(unless) > 0 && force == "":
+		return nil, &courier.Fault{Status: http.StatusConflict, Reason: "unfit", Err: errors.New(strings.Join(unless, "; ")),
+			Hint: "`sentinel-cloud plan check` tells all; `sentinel-cloud plan arm --force` arms it all the same"}
+	}
+	if ctx.Err() != nil { // the look took its time
+		fresh, done := context.WithTimeout(r.Context(), 2*appendWithin)
+		defer done()
+		ctx = fresh
+	}
+	if err := b.decideArming(ctx, func(site string) sentinel.Input { return sentinel.Arm{Site: site, By: operator} }); err != nil {
+		return nil, err
+	}
+	if warnings = append(unless, warnings...); len(warnings) > 0 {
+		return armed{warnings}, nil
+	}
+	return nil, nil
+}
+
+// judgeArming sorts what a check found: what always keeps a plan from being armed, what does
+// unless somebody insists, and what is only to be said. A node that does not answer may be off
+// for now; with none that answers nothing is known.
+func judgeArming(found []planFinding, nodes int) (never, unless, warnings []string) {
+	silent := map[string]bool{}
+	for _, f := range found {
+		if f.Severity == proxmox.Refusal && f.Subject == proxmox.AboutReach {
+			silent[f.Target] = true
+		}
+	}
+	for _, f := range found {
+		switch {
+		case f.Severity == proxmox.Refusal && f.Subject == proxmox.AboutHA:
+			never = append(never, f.Text)
+		case f.Severity == proxmox.Refusal && f.Subject == proxmox.AboutReach && len(silent) < nodes:
+			warnings = append(warnings, f.Text)
+		case f.Severity == proxmox.Refusal:
+			unless = append(unless, f.Text)
+		case f.Subject == aboutNetwork && f.Severity == proxmox.Warning && f.Said:
+			warnings = append(warnings, f.Text)
+		}
+	}
+	if len(silent) > 0 && len(silent) == nodes {
+		unless = append([]string{"no node of the plan answers, so it is not known whether high availability is at work"}, unless...)
+	}
+	return never, unless, warnings
+}

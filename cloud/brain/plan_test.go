@@ -1,0 +1,244 @@
+package brain
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"sentinel.home.arpa/cloud/internal/web"
+	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
+	"sentinel.home.arpa/shared/sim/pvesim"
+)
+
+// asks is an answer of the plan's routes; a field that is missing is an error.
+func asks[T any](h *home, path string) (answer T) {
+	h.Helper()
+	code, text := h.request(http.MethodGet, path, nil, nil)
+	if err := json.Unmarshal([]byte(text), &answer); err != nil || code != http.StatusOK {
+		h.Fatalf("%s answered %d %s: %v", path, code, text, err)
+	}
+	return answer
+}
+
+// refuses presses arm, which must say no with all of these words.
+func (h *home) refuses(path string, words ...string) {
+	h.Helper()
+	code, text := h.request(http.MethodPost, path, nil, nil)
+	for _, w := range words {
+		if code != http.StatusConflict || !strings.Contains(text, w) {
+			h.Errorf("%s answered %d %s, without %q", path, code, text, w)
+		}
+	}
+	if h.view().Sites[0].Armed {
+		h.Errorf("%s armed the plan", path)
+	}
+}
+
+// TestPlan_Show: the plan's stages with the guests that run now, also where a node is silent.
+func TestPlan_Show(t *testing.T) {
+	var c *cluster
+	in(t, func(h *home) { c = h.withPlan() }, func(h *home) {
+		c.PowerCut("pve3")
+		rest(time.Second)
+		p := asks[shownPlan](h, "/api/v1/plan")
+		said := func(s shownStage) (names string) {
+			for _, t := range s.Targets {
+				names += t.Name + " "
+			}
+			return names
+		}
+		if len(p.Stages) != 3 || len(p.Stages[0].Targets) != 6 || said(p.Stages[1]) != "pve2 pve3 " || said(p.Stages[2]) != "pve1 " {
+			t.Errorf("stages %+v", p.Stages)
+		}
+		if s := p.Stages[1]; s.Begins != 3*time.Minute+10*time.Second || s.Ends != 5*time.Minute+10*time.Second || p.Need != 7*time.Minute {
+			t.Errorf("stage 2 %+v, need %s", s, p.Need)
+		}
+		if len(p.Silent) != 1 || p.Silent[0].Node != "pve3" || p.Silent[0].Why == "" {
+			t.Errorf("silent are %+v", p.Silent)
+		}
+		if want := "ups reports 31 min; the plan needs up to 7 min, and 2 min to spare: it lasts"; len(p.UPSes) != 1 || p.UPSes[0].Text != want {
+			t.Errorf("UPSes %+v", p.UPSes)
+		}
+		if p.Armed || len(c.told()) > 0 {
+			t.Errorf("armed %t, told %v", p.Armed, c.told())
+		}
+		s := asks[simulatedPlan](h, "/api/v1/plan/simulate?runtime=8m&charge=40%25")
+		if s.Begins != 0 || s.Because != "the battery lasts for 8 min and the shutdown needs 9 min" || s.Lasts != tooShort || !strings.HasSuffix(s.Text, "1 min would be left, less than the 2 min to spare") {
+			t.Errorf("simulated %+v", s)
+		}
+		checked := asks[checkedPlan](h, "/api/v1/plan/check")
+		if f := checked.Findings[0]; checked.Fit || f.Target != "pve3" || !strings.Contains(f.Text, "is not reached") {
+			t.Errorf("checked %+v", checked)
+		}
+	})
+}
+
+// TestS3_ArmRefuses what would do harm, or what could not be carried out unless somebody insists.
+func TestS3_ArmRefuses(t *testing.T) {
+	t.Run("high availability", func(t *testing.T) {
+		in(t, func(h *home) { h.withPlan(func(cfg *pvesim.Config) { cfg.Nodes[1].Guests[0].HA = true }) }, func(h *home) {
+			h.refuses("/api/v1/plan/arm", "high availability is at work (vm:200, watchdog of pve2)")
+			h.refuses("/api/v1/plan/arm?force=yes", "high availability is at work")
+		})
+	})
+	t.Run("a Pi without the secret", func(t *testing.T) {
+		in(t, func(h *home) { h.withPlan() }, func(h *home) {
+			h.lacks.Store(true)
+			rest(2 * time.Second)
+			h.refuses("/api/v1/plan/arm", "pi does not have proxmox-secret", "--force")
+			if code, text := h.request(http.MethodPost, "/api/v1/plan/arm?force=yes", nil, nil); code != http.StatusOK || !strings.Contains(text, `{"warnings":["pi does not have proxmox-secret`) {
+				t.Errorf("with force it answered %d %s", code, text)
+			}
+			if !h.view().Sites[0].Armed {
+				t.Error("the plan is not armed")
+			}
+		})
+	})
+	t.Run("nodes that do not answer", func(t *testing.T) {
+		var c *cluster
+		in(t, func(h *home) { c = h.withPlan() }, func(h *home) {
+			for _, n := range []string{"pve1", "pve2", "pve3"} {
+				c.PowerCut(n)
+			}
+			rest(time.Second)
+			h.refuses("/api/v1/plan/arm", "no node of the plan answers", "pve1 at")
+			h.must(c.Start("pve1"))
+			rest(time.Minute)
+			if code, text := h.request(http.MethodPost, "/api/v1/plan/arm", nil, nil); code != http.StatusOK || !strings.Contains(text, "pve2 at") || strings.Contains(text, "pve1 at") {
+				t.Errorf("with one of them it answered %d %s", code, text)
+			}
+		})
+	})
+	t.Run("a network without power", func(t *testing.T) {
+		in(t, func(h *home) { h.withPlan() }, func(h *home) {
+			h.press("/api/v1/plan/network?on-ups=no")
+			if code, text := h.request(http.MethodPost, "/api/v1/plan/arm", nil, nil); code != http.StatusOK || !strings.Contains(text, "is not on the UPS, as was said") {
+				t.Errorf("it answered %d %s", code, text)
+			}
+			h.crash(time.Second)
+			rest(2 * time.Second)
+			if got := h.view().Sites[0].NetworkOnUPS; got != "no" {
+				t.Errorf("after a crash it is %q", got)
+			}
+			h.press("/api/v1/plan/network?on-ups=yes")
+			h.press("/api/v1/plan/arm")
+		})
+	})
+}
+
+// TestS10_Stop midway: nothing more leaves, the Pi is told, and the page says who has not
+// confirmed, and what is left.
+func TestS10_Stop(t *testing.T) {
+	var c *cluster
+	in(t, func(h *home) { c = h.withPlan() }, func(h *home) {
+		h.press("/api/v1/plan/arm")
+		h.refusesStop()
+		h.ups.set(true)
+		rest(17200 * time.Millisecond) // the guests are down, and pve2 and pve3 are told
+		at := h.view().Sites[0]
+		if now := at.Runs[0].Now; !at.Stoppable || !strings.HasPrefix(now, "stage 2 of 3: pve2, pve3; waits for ") || !strings.Contains(now, " at most 1 min 5") {
+			t.Errorf("stoppable %t, and the run is at %q", at.Stoppable, now)
+		}
+		before := len(c.told())
+		if code, _ := h.request(http.MethodPost, "/plan/stop", nil, nil); code != http.StatusSeeOther {
+			t.Errorf("the page's button answered %d", code)
+		}
+		h.mustTell("the operator stopped the plan")
+		rest(2 * time.Second)
+		if a := h.pi.answer(); a.Mandate.Run != shutdown.Stopped || a.Mandate.Epoch.Counter != 2 {
+			t.Errorf("the Pi is told %+v", a.Mandate)
+		}
+		s := h.view().Sites[0]
+		if s.StoppedBy != "the operator" || len(s.StopUnconfirmed) != 1 || s.Stoppable || !strings.HasSuffix(s.StopSays, "pve2, pve3 were told before and may still go down; pve1 stays up") {
+			t.Errorf("stopped by %q, not confirmed by %v: %s", s.StoppedBy, s.StopUnconfirmed, s.StopSays)
+		}
+		h.heeds.Store(true)
+		rest(3 * time.Second)
+		if s := h.view().Sites[0]; len(s.StopUnconfirmed) != 0 {
+			t.Errorf("%v has confirmed", s.StopUnconfirmed)
+		}
+		h.press("/api/v1/plan/stop") // again, which changes nothing
+		h.crash(time.Second)
+		rest(5 * time.Minute)
+		if told := c.told(); len(told) != before {
+			t.Errorf("told after the stop: %v", told[before:])
+		}
+		h.ups.set(false)
+		rest(5 * time.Second)
+		if s := h.view().Sites[0]; s.StoppedBy != "" {
+			t.Errorf("with the power back it is stopped by %s", s.StoppedBy)
+		}
+	})
+}
+
+func (h *home) refusesStop() {
+	h.Helper()
+	if code, text := h.request(http.MethodPost, "/api/v1/plan/stop", nil, nil); code != http.StatusConflict || !strings.Contains(text, "nothing to stop") {
+		h.Errorf("stop answered %d %s", code, text)
+	}
+}
+
+// TestS2_Simulated is when the policy begins the plan with a battery, and why.
+func TestS2_Simulated(t *testing.T) {
+	of := func(runtime time.Duration, charge float64) (*time.Duration, *float64) { return &runtime, &charge }
+	for _, tt := range []struct {
+		name    string
+		runtime time.Duration
+		charge  float64 // negative: neither is known
+		begins  time.Duration
+		because string
+	}{
+		{"it lasts", 30 * time.Minute, 1, 10 * time.Second, "the power has been out for 10 s"},
+		{"nothing is known", 0, -1, 10 * time.Second, "the power has been out for 10 s"},
+		{"too short", 5 * time.Minute, 0.4, 0, "the battery lasts for 5 min and the shutdown needs 9 min"},
+		{"too short, and it says so for the first time", 5 * time.Minute, 1, 2 * time.Second, "the battery lasts for 5 min and the shutdown needs 9 min"},
+		{"almost empty", 20 * time.Minute, 0.1, 2 * time.Second, "the battery is down to 10 percent"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			runtime, charge := of(tt.runtime, tt.charge)
+			if tt.charge < 0 {
+				runtime, charge = nil, nil
+			}
+			if begins, v := outageOf(runtime, charge, power.DefaultPolicy(), 7*time.Minute); !v.Start || begins != tt.begins || v.Reason != tt.because {
+				t.Errorf("it begins %s after, because %s", begins, v.Reason)
+			}
+		})
+	}
+	slow := power.DefaultPolicy()
+	slow.RideThrough = 2500 * time.Millisecond
+	if begins, v := outageOf(nil, nil, slow, time.Minute); begins != slow.RideThrough || !v.Start {
+		t.Errorf("with a ride-through between two polls it begins after %s", begins)
+	}
+	slow.RideThrough = 48 * time.Hour
+	if _, v := outageOf(nil, nil, slow, time.Minute); v.Start {
+		t.Error("it begins before its time")
+	}
+}
+
+// TestPlan_WhichUPS is simulated: the only one, or the one that is named.
+func TestPlan_WhichUPS(t *testing.T) {
+	left := 9 * time.Minute
+	two := web.Site{UPSes: []web.UPS{{Name: "rack", Runtime: &left}, {Name: "desk"}}}
+	for _, tt := range []struct {
+		site      web.Site
+		query     map[string][]string
+		ups, says string
+	}{
+		{web.Site{UPSes: two.UPSes[:1]}, nil, "rack", ""},
+		{two, map[string][]string{"ups": {"desk"}}, "desk", ""},
+		{two, nil, "", "there are several UPSes"},
+		{two, map[string][]string{"ups": {"desc"}}, "", `there is no UPS "desc"`},
+		{web.Site{}, nil, "", "no UPS is known"},
+		{web.Site{}, map[string][]string{"runtime": {"9m"}}, "", ""},
+		{web.Site{}, map[string][]string{"runtime": {"25h"}}, "", `runtime must be a time up to 24 hours, not "25h"`},
+		{web.Site{}, map[string][]string{"charge": {"140%"}}, "", `charge must be a percentage from 0% to 100%, not "140%"`},
+	} {
+		p, err := supposed(tt.site, tt.query)
+		if tt.says == "" != (err == nil) || err != nil && err.Error() != tt.says || p.UPS != tt.ups {
+			t.Errorf("%v: %q, %v", tt.query, p.UPS, err)
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package sentinel
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// endRun ends a site's run since the mains are back, or were meanwhile, and begins to put back
+// what it stopped (rule S5). A run that came to its end is one of the outage that ends.
+func (d *decider) endRun(site *Site, r *shutdown.Run, why string) {
+	of, now := d.Incidents[site.RunIncident], d.open(site.Name, PowerOutage)
+	if r.Finished && r.Back == nil && (of == nil || !of.Open()) {
+		return
+	}
+	d.stepRun(site.Name, r.PowerBack(d.now, why, func(node string) bool {
+		return of != nil && site.toldIn(of, node) || now != nil && site.toldIn(now, node)
+	}))
+}
+
+// settlePutBack lets the guests be started again that are due, until the power is out again.
+func (d *decider) settlePutBack(site *Site) {
+	r := site.Run
+	if r == nil || !r.PutsBack() || d.cfg.site(site.Name) == nil {
+		return
+	}
+	if d.stillReason(site, r) {
+		d.stepRun(site.Name, r.EndPutBack(d.now, "the power is out again", true))
+		return
+	}
+	mains := d.MainsNow(site.Name, d.now)
+	for {
+		es := r.NextPutBack(d.now, mains)
+		if len(es) == 0 {
+			break
+		}
+		d.stepRun(site.Name, es)
+	}
+	if r.PutsBack() {
+		d.due(r.PutBackDeadline(mains))
+		return
+	}
+	if text := saidPutBack(r.Back); text != "" {
+		d.emit(&Noticed{Site: site.Name, Incident: site.RunIncident, Text: "the power is back at " + site.Name + ": " + text})
+	}
+}
+
+// MainsNow reports whether the site's UPSes say that they are on mains: all but those of which
+// nothing was heard for long.
+func (s *State) MainsNow(site string, now time.Time) bool {
+	st := s.Sites[site]
+	if st == nil {
+		return false
+	}
+	heard := false
+	for _, u := range st.UPSes {
+		silent := u.Supply == power.Unknown || u.Supply == power.Battery && u.Lost
+		says := !u.at.IsZero() && !u.assumed && u.reading.Supply == power.Mains && u.reading.LostFor == nil && now.Sub(u.at) <= reportTooOld
+		switch {
+		case says:
+			heard = true
+		case !silent:
+			return false
+		}
+	}
+	return heard
+}
+
+// interrupted has what was under way in a site's run sent again: nobody waits for its answer.
+func (d *decider) interrupted(site *Site) {
+	if site.Run == nil {
+		return
+	}
+	for _, c := range site.Run.Due(d.now) {
+		if c.Start {
+			d.stepRun(site.Name, site.Run.StartAnswered(d.now, c.Target.ID(), errInterrupted))
+			continue
+		}
+		d.stepRun(site.Name, site.Run.Answered(d.now, c.Target.ID(), nil, errInterrupted))
+	}
+}
+
+// saidReturning says of an outage that is over what is started again.
+func saidReturning(r *shutdown.Run) string {
+	if r == nil || !r.PutsBack() {
+		return ""
+	}
+	var names []string
+	for _, g := range r.Back.Guests {
+		if !g.Done() {
+			names = append(names, g.Target.Said())
+		}
+	}
+	return "; to be started again: " + list(names)
+}
+
+// saidPutBack says what was started again and what was not, and why; empty: neither.
+func saidPutBack(b *shutdown.PuttingBack) string {
+	var started, parts []string
+	for _, g := range b.Guests {
+		switch {
+		case g.Back && g.Tries > 0:
+			started = append(started, g.Target.Said())
+		case g.Failed:
+			parts = append(parts, fmt.Sprintf("%s was not started again: %s", g.Target.Said(), g.Why))
+		}
+	}
+	switch {
+	case len(started) == 1:
+		parts = append([]string{started[0] + " was started again"}, parts...)
+	case len(started) > 1:
+		parts = append([]string{list(started) + " were started again"}, parts...)
+	}
+	return strings.Join(parts, "; ")
+}
+
+// sentenceOfPutBack says a step of it. What came of it all says a notice.
+func sentenceOfPutBack(e shutdown.Event) string {
+	switch e.Type {
+	case shutdown.PutBackBegan:
+		return "what the plan told to shut down is started again, because " + e.Why + ": " + saidStage(e.Targets, "")
+	case shutdown.StartRefused:
+		switch {
+		case e.Again: // said once
+		case e.Undone:
+			return e.Name + " took its start, and " + e.Why
+		default:
+			return e.Name + " was not started: " + e.Why
+		}
+	case shutdown.PutBack:
+		if e.Why != "" {
+			return e.Name + " runs: " + e.Why
+		}
+		return "started " + e.Name + " again, because the power is back"
+	case shutdown.PutBackFailed:
+		return e.Name + " was not started again: " + e.Why
+	case shutdown.PutBackEnded:
+		if e.Why == "" {
+			return ""
+		}
+		text := "nothing more is started again, because " + e.Why
+		if len(e.Targets) > 0 {
+			text += "; still to be started: " + saidStage(e.Targets, "")
+		}
+		return text
+	}
+	return ""
+}
+
+// saidBack says what a Pi's run has started again, and what it could not.
+func saidBack(run *shutdown.Status) (text string) {
+	back := outcomes(run, func(o shutdown.Outcome) bool { return o.State == shutdown.Back })
+	not := outcomes(run, func(o shutdown.Outcome) bool { return o.State == shutdown.NotBack })
+	if len(back) > 0 {
+		text = ", and started " + list(back) + " again"
+	}
+	if len(not) > 0 {
+		text += ", but not " + list(not)
+	}
+	return text
+}
+
+// tellNotBack tells of what a Pi has just failed to start again.
+func (d *decider) tellNotBack(known *shutdown.Status, in PiReported, incident string) {
+	was := map[string]bool{}
+	if known != nil && known.ID == in.Run.ID {
+		for _, o := range known.Targets {
+			was[o.Name] = o.State == shutdown.NotBack
+		}
+	}
+	for _, o := range in.Run.Targets {
+		if o.State == shutdown.NotBack && !was[o.Name] {
+			d.emit(&Noticed{Site: in.Site, Incident: incident, Text: in.Pi + " did not start " + o.Name + " again, though the power is back: " + o.Why})
+		}
+	}
+}
