@@ -39,6 +39,8 @@ type brain struct {
 	hash      string // of the bundle, unless a test lies
 	run       shutdown.State
 	epoch     shutdown.Epoch
+	runID     string
+	hosts     []string // that the Pi is to order off
 	beats     []arrival[wire.Heartbeat]
 	reports   []arrival[wire.UPSReport]
 	announced []arrival[wire.Announcement]
@@ -128,7 +130,7 @@ func take[T any, M interface {
 		}
 		a := wire.Answer{Header: b.header(), To: e.Header.Node, ToBoot: e.Header.Boot, ToSeq: e.Header.Seq, BrainKey: b.key.PublicKey(), Taken: taken, Leaving: b.leaving}
 		if kind != wire.KindRelay && kind != wire.KindAnnouncement {
-			a.Mandate = &wire.Mandate{Epoch: b.epoch, Run: b.run, Bundle: b.hash}
+			a.Mandate = &wire.Mandate{Epoch: b.epoch, Run: b.run, Bundle: b.hash, RunID: b.runID, Hosts: b.hosts}
 			if has != b.hash {
 				a.Bundle = b.bundle
 			}

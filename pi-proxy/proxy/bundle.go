@@ -65,6 +65,7 @@ func (p *Proxy) learn(a *wire.Answer, now time.Duration) {
 	}
 	if a.Mandate != nil {
 		p.guard.mandate(*a.Mandate)
+		p.lend(*a.Mandate)
 	}
 }
 

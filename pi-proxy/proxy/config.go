@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"sentinel.home.arpa/pi-proxy/internal/root"
 	"sentinel.home.arpa/shared/config"
 	"sentinel.home.arpa/shared/wire"
 )
@@ -26,8 +27,10 @@ type Config struct {
 	Tailnet  Tailnet `yaml:"tailnet"`
 	LAN      LAN     `yaml:"lan"`
 	UPS      []UPS   `yaml:"ups"`
+	Halt     bool    `yaml:"halt"` // the Pi powers itself off where apcupsd would, after the plan
 
 	ControlSocket string `yaml:"control_socket"`
+	RootSocket    string `yaml:"root_socket"`
 	BootIDFile    string `yaml:"boot_id_file"`
 }
 
@@ -60,6 +63,8 @@ type UPS struct {
 	Name string          `yaml:"name"`
 	NIS  string          `yaml:"nis"` // host:port of its network information server
 	Poll config.Duration `yaml:"poll"`
+	// CutOutput has the output cut as the Pi's last deed; the apcupsd must be the Pi's own.
+	CutOutput bool `yaml:"cut_output"`
 }
 
 // DefaultControlSocket is where the command line finds the running Pi.
@@ -77,7 +82,9 @@ func DefaultConfig() Config {
 		Log:           Log{Level: "info", Format: "text"},
 		LAN:           LAN{Listen: ":7777"},
 		UPS:           []UPS{{Name: "ups", NIS: "127.0.0.1:3551", Poll: defaultPoll}},
+		Halt:          true,
 		ControlSocket: DefaultControlSocket,
+		RootSocket:    root.Socket,
 	}
 }
 
@@ -149,7 +156,7 @@ func (c *Config) check(f *config.File) error {
 	if len(c.UPS) == 0 {
 		errs = append(errs, f.Errorf("ups", "there must be one; leave the key out for apcupsd on this machine"))
 	}
-	seen := map[string]bool{}
+	seen, cuts := map[string]bool{}, ""
 	for i, u := range c.UPS {
 		at := fmt.Sprintf("ups[%d]", i)
 		if err := wire.ValidName(u.Name); err != nil {
@@ -160,6 +167,17 @@ func (c *Config) check(f *config.File) error {
 		}
 		seen[u.Name] = true
 		address(at+".nis", u.NIS)
+		switch {
+		case !u.CutOutput:
+		case !u.local():
+			errs = append(errs, f.Errorf(at+".cut_output", "only the apcupsd of this machine cuts an output, and nis names another; leave the key out"))
+		case cuts != "":
+			errs = append(errs, f.Errorf(at+".cut_output", "one apcupsd cuts one output, and %s has the key already", cuts))
+		case !c.Halt:
+			errs = append(errs, f.Errorf(at+".cut_output", "the output is cut when the Pi halts; write halt: true too"))
+		default:
+			cuts = u.Name
+		}
 		errs = append(errs, config.Bound(f, at+".poll", u.Poll, config.Duration(200*time.Millisecond), config.Duration(time.Minute)))
 	}
 	return f.Join(errs...)

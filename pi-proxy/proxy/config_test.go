@@ -126,6 +126,12 @@ func TestR5_AWrongConfigurationIsRefusedWithWhatToWrite(t *testing.T) {
 		"poll, no unit":    {"ups: [{name: a, nis: \"h:1\", poll: 1}]\n", "pi.yaml:1:29: ups[0].poll: 1 has no unit; write 1s, 1m or 1h"},
 		"poll, too short":  {"ups: [{name: a, nis: \"h:1\", poll: 10ms}]\n", "pi.yaml:1:29: ups[0].poll: 10ms is too short; at least 200ms"},
 		"poll, too long":   {"ups: [{name: a, nis: \"h:1\", poll: 2m}]\n", "pi.yaml:1:29: ups[0].poll: 2m is too long; at most 1m"},
+		"another machine's output": {"ups: [{name: a, nis: \"h:1\", cut_output: true}]\n",
+			"pi.yaml:1:29: ups[0].cut_output: only the apcupsd of this machine cuts an output, and nis names another; leave the key out"},
+		"two outputs": {"ups:\n  - {name: a, nis: \"localhost:1\", cut_output: true}\n  - {name: b, nis: \"[::1]:2\", cut_output: true}\n",
+			"pi.yaml:3:31: ups[1].cut_output: one apcupsd cuts one output, and a has the key already"},
+		"a cut without a halt": {"halt: false\nups: [{name: a, nis: \"127.0.0.1:1\", cut_output: true}]\n",
+			"pi.yaml:2:37: ups[0].cut_output: the output is cut when the Pi halts; write halt: true too"},
 		"a brain": {"brains:\n  - address: \":80\"\n    key: \"ed25519:AAAA\"\n",
 			"pi.yaml:2:5: brains[0].address: \":80\" is no address; write <host>:<port>\n" +
 				"pi.yaml:3:5: brains[0].key: a public key is \"ed25519:\" and 32 bytes in base64; the brain logs its own at start"},

@@ -2,20 +2,47 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
-// eventWithin bounds how long apcupsd's script waits for the Pi.
-const eventWithin = time.Second
+const (
+	// eventWithin bounds how long apcupsd's script waits for the Pi.
+	eventWithin = time.Second
+	// maxReason bounds what is read of why the Pi says no.
+	maxReason = 1024
+)
 
-// TellEvent tells the running Pi of an event of apcupsd.
+// TellEvent tells the running Pi of an event of apcupsd. An error for doshutdown means that
+// apcupsd must shut the Pi down by itself; a Pi that is being restarted is waited for.
 func TellEvent(socket, name string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), eventWithin)
+	within := eventWithin
+	if name == doShutdown {
+		within = tripWithin + eventWithin
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
+	for {
+		err := tellEvent(ctx, socket, name)
+		var unreached *net.OpError
+		if name != doShutdown || !errors.As(err, &unreached) || unreached.Op != "dial" {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(tripAgain):
+		}
+	}
+}
+
+func tellEvent(ctx context.Context, socket, name string) error {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
@@ -30,7 +57,8 @@ func TellEvent(socket, name string) error {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusNoContent {
-		return fmt.Errorf("tell the Pi of %s: it answered %s", name, resp.Status)
+		why, _ := io.ReadAll(io.LimitReader(resp.Body, maxReason))
+		return fmt.Errorf("tell the Pi of %s: it answered %s: %s", name, resp.Status, strings.TrimSpace(string(why)))
 	}
 	return nil
 }

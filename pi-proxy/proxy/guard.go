@@ -26,6 +26,7 @@ const (
 var (
 	errMainsBack = errors.New("the power is back")
 	errDiskHangs = errors.New("the disk hangs")
+	errNoBundle  = errors.New("there is no bundle")
 )
 
 // guard is the loop that owns the guardian.
@@ -38,11 +39,15 @@ type guard struct {
 	disk   chan struct{} // taken while a write is under way
 
 	unwritten []guardian.Event // the loop's alone
+	untripped error            // why apcupsd's last word is not on disk; the loop's alone
+	stops     bool             // the brain's last word was that the plan is stopped; the loop's alone
 
 	run   atomic.Pointer[shutdown.Status]
+	heeds atomic.Pointer[shutdown.Epoch]
 	looks atomic.Pointer[[]shutdown.Target]
 
 	do       func(shutdown.Command) // performs a command of the run under way; nil: nothing can
+	lame     bool                   // it reaches hosts alone
 	cancel   context.CancelFunc
 	performs chan struct{} // closed when what performs has ended
 }
@@ -74,12 +79,24 @@ func (g *guard) order(b wire.Bundle) {
 }
 
 func (g *guard) mandate(m wire.Mandate) {
-	g.send(func(now time.Time) []guardian.Event { return g.core.Mandated(now, m.Epoch, m.Run) })
+	g.send(func(now time.Time) []guardian.Event {
+		g.stops = m.Run == shutdown.Stopped
+		return append(g.core.Stopped(now, m.Run, m.RunID), g.core.Mandated(now, m.Epoch, m.Run)...)
+	})
 }
 
 // status is the run as the brain is told of it; nil if there was none. It speaks only of
 // what is on disk.
 func (g *guard) status() *shutdown.Status { return g.run.Load() }
+
+// heeded is the epoch under which the Pi begins nothing more in this outage, once that is on
+// disk; zero: there is none.
+func (g *guard) heeded() shutdown.Epoch {
+	if e := g.heeds.Load(); e != nil {
+		return *e
+	}
+	return shutdown.Epoch{}
+}
 
 // loop turns until the context ends. What the guardian decides is written down before it
 // is done; a disk that fails does not stop a shutdown.
@@ -88,7 +105,7 @@ func (g *guard) loop(ctx context.Context) error {
 	defer g.stop()
 	now := g.p.clock.Now()
 	g.done(ctx, now, g.core.Restarted(now, g.lived, g.p.upses()))
-	if r := g.core.Run; r != nil && !r.Over() {
+	if r := g.core.Run; r != nil && (!r.Over() || r.PutsBack()) {
 		g.p.log.Warn("taking up a run", "run", r.ID)
 		g.perform(ctx)
 	}
@@ -149,24 +166,41 @@ func (g *guard) write(es []guardian.Event) error {
 
 // done writes events down and does what they ask for.
 func (g *guard) done(ctx context.Context, now time.Time, es []guardian.Event) {
+	var err error
 	if len(es) > 0 || len(g.unwritten) > 0 {
-		if err := g.write(es); err != nil {
+		if err = g.write(es); err != nil {
 			g.p.log.Error("run not written, acting from memory", "err", err)
 		}
 	}
+	if err == nil { // else it is no confirmation (rule S10)
+		heeds := shutdown.Epoch{}
+		if g.stops {
+			heeds = g.core.Heeds()
+		}
+		g.heeds.Store(&heeds)
+	}
 	g.publish(now)
+	watches := g.core.Watches(now)
+	g.p.end.watches.Store(&watches)
 	for _, e := range es {
 		g.p.log.Info("run", "event", e.Event.Type, "target", e.Event.Target, "why", e.Event.Why, "epoch", e.Epoch.Counter)
 		switch e.Event.Type {
 		case shutdown.Began:
 			g.p.log.Warn("shutting the site down", "because", e.Event.Run.Reason, "epoch", e.Epoch.Counter)
 			g.perform(ctx)
-		case shutdown.Sent:
+		case shutdown.PutBackBegan:
+			g.p.log.Warn("starting guests again", "because", e.Event.Why, "guests", len(e.Event.Targets))
+			g.perform(ctx)
+		case shutdown.Sent, shutdown.StartSent:
 			g.command(ctx, now, e.Event.Target)
-		case shutdown.Ended, shutdown.Aborted:
+		case shutdown.Ended, shutdown.Aborted, shutdown.PutBackEnded:
 			g.stop()
 		case guardian.Gone:
 			g.p.gone(e.Event.Target)
+		case guardian.Tripped:
+			g.untripped = err
+		case guardian.Halting, guardian.Cutting, guardian.Clearing:
+			g.p.end.order(e.Event)
 		}
 	}
 }
@@ -195,11 +229,11 @@ func brief(s *shutdown.Status) *shutdown.Status {
 }
 
 func (g *guard) command(ctx context.Context, now time.Time, target string) {
-	if g.do == nil {
+	if g.do == nil || g.lame {
 		g.perform(ctx) // the bundle or the secret may be there by now
 	}
 	if g.do == nil {
-		return // the run says so at its deadlines
+		return // the run says so at its deadlines, and what is not started is named
 	}
 	for _, c := range g.core.Run.Due(now) {
 		if c.Target.ID() == target {
@@ -212,22 +246,27 @@ func (g *guard) command(ctx context.Context, now time.Time, target string) {
 // hangs must not hold up the loop once the power is back.
 func (g *guard) perform(ctx context.Context) {
 	g.stop()
-	fleet, err := g.fleet()
+	machines, done, lame, err := g.machines()
 	if err != nil {
 		g.p.log.Error("run without machines", "err", err)
 		return
 	}
+	g.lame = lame
+	may := g.may
+	if g.core.Run.PutsBack() {
+		may = g.mayStart
+	}
 	ctx, g.cancel = context.WithCancel(context.WithoutCancel(ctx)) // stop cancels it, after the last command
 	exec := &executor.Executor{
-		Machines: fleet,
-		May: func() error {
-			if g.p.mains() {
-				return errMainsBack
-			}
-			return nil
-		},
+		Machines: machines,
+		May:      may,
 		Outcome: func(o executor.Outcome) {
-			g.sendWithin(ctx, func(now time.Time) []guardian.Event { return g.core.Answered(now, o.Target, o.Found, o.Err) })
+			g.sendWithin(ctx, func(now time.Time) []guardian.Event {
+				if o.Start {
+					return g.core.StartAnswered(now, o.Target, o.Err)
+				}
+				return g.core.Answered(now, o.Target, o.Found, o.Err)
+			})
 		},
 		Sight: func(target string, s shutdown.Sight) {
 			g.sendWithin(ctx, func(now time.Time) []guardian.Event { return g.core.Seen(now, target, s) })
@@ -237,7 +276,7 @@ func (g *guard) perform(ctx context.Context) {
 	g.do, g.performs = func(c shutdown.Command) { exec.Perform(ctx, []shutdown.Command{c}) }, ended
 	go func() { // stop waits for it
 		defer close(ended)
-		defer fleet.Close()
+		defer done()
 		exec.Watch(ctx, func() []shutdown.Target {
 			if ts := g.looks.Load(); ts != nil {
 				return *ts
@@ -264,10 +303,15 @@ func (g *guard) stop() {
 	g.cancel, g.do, g.performs = nil, nil, nil
 }
 
-func (g *guard) fleet() (*proxmox.Fleet, error) {
+func (g *guard) fleet() (*proxmox.Fleet, error) { return g.fleetOf(g.core.Run.Plan) }
+
+func (g *guard) fleetOf(plan shutdown.Plan) (*proxmox.Fleet, error) {
+	if len(plan.Nodes) == 0 { // Linux hosts alone
+		return proxmox.NewFleet(plan, "", "", nil, nil)
+	}
 	stored := g.p.stored.Load()
 	if stored == nil {
-		return nil, errors.New("there is no bundle")
+		return nil, errNoBundle
 	}
 	secret, err := config.NewSecret(stored.Bundle.TokenSecret)
 	if err != nil {
@@ -278,5 +322,5 @@ func (g *guard) fleet() (*proxmox.Fleet, error) {
 		return nil, fmt.Errorf("read the Proxmox token's secret: %w", err)
 	}
 	// No dialer: only of the machine's own network does the fleet know what its errors mean.
-	return proxmox.NewFleet(g.core.Run.Plan, stored.Bundle.TokenID, text, nil, g.p.lan.SilentFor)
+	return proxmox.NewFleet(plan, stored.Bundle.TokenID, text, nil, g.p.lan.SilentFor)
 }

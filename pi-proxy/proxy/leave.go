@@ -20,7 +20,8 @@ const (
 
 // farewell tells the brains that this Pi is restarted, when it is told to stop. It cannot
 // know whether only its program is, or the machine: a soft reboot is both, a return within
-// the same boot or in another (rules N5, A1). One that is killed, or fails, says nothing.
+// the same boot or in another (rules N5, A1). One that is killed, or fails, says nothing; one
+// that halts its own machine does not return by itself (rule G4).
 func (p *Proxy) farewell(ctx context.Context) {
 	if ctx.Err() == nil {
 		return // nobody told it to: a task has failed
@@ -29,7 +30,7 @@ func (p *Proxy) farewell(ctx context.Context) {
 	defer cancel()
 	p.record.Remark("told to stop")
 	told := p.toBrains(ctx, nil, func(ctx context.Context, to courier.Receiver) error {
-		m := wire.Announcement{Header: p.header(), Kind: wire.SoftReboot}
+		m := wire.Announcement{Header: p.header(), Kind: p.end.farewell()}
 		m.ID = fmt.Sprintf("stop-%d", m.Seq)
 		return p.post(ctx, to, courier.PathAnnounce, wire.KindAnnouncement, m.Header, m)
 	})

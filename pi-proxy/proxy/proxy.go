@@ -24,6 +24,7 @@ import (
 	"sentinel.home.arpa/pi-proxy/internal/ups"
 	"sentinel.home.arpa/shared/courier"
 	"sentinel.home.arpa/shared/daemon"
+	"sentinel.home.arpa/shared/orders"
 	"sentinel.home.arpa/shared/shutdown"
 	"sentinel.home.arpa/shared/tailnet"
 	"sentinel.home.arpa/shared/wire"
@@ -59,6 +60,8 @@ type Proxy struct {
 	pollers []*ups.Poller
 	latest  []*latest // of each UPS
 	guard   *guard
+	end     *ending
+	desk    *orders.Desk
 
 	seq      wire.Counter
 	stored   atomic.Pointer[ledger.Stored] // what the Pi goes by
@@ -133,7 +136,8 @@ func (p *Proxy) authKey() (string, error) {
 // takeUp restores the bundle and the run. Without a readable bundle the Pi still reports
 // and relays; it guards once the brain has handed one out.
 func (p *Proxy) takeUp(seen *ledger.Seen) {
-	p.guard = newGuard(p)
+	p.guard, p.end = newGuard(p), newEnding(p)
+	p.guard.core.Hangs(p.cfg.own())
 	stored, err := p.ledger.Bundle()
 	if err != nil {
 		p.log.Error("bundle unreadable, waiting for the brain's", "err", err)
@@ -168,7 +172,8 @@ func (p *Proxy) takeUp(seen *ledger.Seen) {
 }
 
 func (p *Proxy) listenOnLAN() {
-	p.lan = &lan.Listener{Log: p.log, Key: p.key, Now: time.Now, SinceBoot: daemon.BootTime, Self: p.header, Keep: p.spool.Put, Refused: p.metrics.count,
+	p.desk = &orders.Desk{Log: p.log, Key: p.key, Self: p.header, Now: time.Now}
+	p.lan = &lan.Listener{Orders: p.desk, Log: p.log, Key: p.key, Now: time.Now, SinceBoot: daemon.BootTime, Self: p.header, Keep: p.spool.Put, Refused: p.metrics.count,
 		NewBoot: func() {
 			select {
 			case p.newBoot <- struct{}{}:
@@ -191,7 +196,7 @@ func (p *Proxy) listenOnLAN() {
 				a.Pis = s.Bundle.Pis
 			}
 		}}
-	p.relay = &lan.Relay{Log: p.log, Brain: p.isBrain, Mains: p.mains, Refused: p.metrics.count, Dial: (&net.Dialer{}).DialContext, Allowed: func(addr string) bool {
+	p.relay = &lan.Relay{Log: p.log, Brain: p.isBrain, Mains: p.mains, MainsNow: p.mainsNow, Refused: p.metrics.count, Dial: (&net.Dialer{}).DialContext, Allowed: func(addr string) bool {
 		s := p.stored.Load()
 		return s != nil && inPlan(s.Bundle.Plan, addr)
 	}}
@@ -259,9 +264,7 @@ func (p *Proxy) watchUPSes() {
 				p.log.Info("ups", "ups", u.Name, "supply", o.Reading.Supply, "flags", fmt.Sprintf("%#x", uint32(o.Reading.Flags)), "err", o.Err)
 			}
 			l.put(o, p.noteUPS(l, o))
-			if p.mains() {
-				p.relay.MainsBack()
-			}
+			p.relay.SupplyChanged()
 			p.guard.report(u.Name, o.Reading)
 		})
 		if o, on := p.guard.core.Outage(u.Name); on && !p.guard.lived.IsZero() { // of this boot

@@ -83,7 +83,7 @@ func (l *latest) sampled(at time.Time) bool {
 func (l *latest) calm() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.known || !l.o.Reading.OnBattery()
+	return !l.known || l.gone || !l.o.Reading.OnBattery()
 }
 
 // untold takes back that an observation was told.
@@ -160,10 +160,7 @@ func (p *Proxy) reportUPS(ctx context.Context, l *latest) error {
 			continue
 		}
 		last = time.Now()
-		told := p.toBrains(ctx, &p.reports, func(ctx context.Context, to courier.Receiver) error {
-			m := wire.UPSReport{Header: p.header(), UPS: l.name, Reading: t.reading, Changed: t.changed, Bundle: p.bundleHash(), Run: p.guard.status()}
-			return p.post(ctx, to, courier.PathUPS, wire.KindUPS, m.Header, m)
-		})
+		told := p.toBrains(ctx, &p.reports, func(ctx context.Context, to courier.Receiver) error { return p.postUPS(ctx, to, l, t) })
 		if !told { // the next poll wakes this again
 			last = time.Time{}
 			l.untold(t.changed)
@@ -171,6 +168,11 @@ func (p *Proxy) reportUPS(ctx context.Context, l *latest) error {
 		}
 		p.record.Told(t.entry)
 	}
+}
+
+func (p *Proxy) postUPS(ctx context.Context, to courier.Receiver, l *latest, t taken) error {
+	m := wire.UPSReport{Header: p.header(), UPS: l.name, Reading: t.reading, Changed: t.changed, Bundle: p.bundleHash(), Run: p.guard.status(), Cutting: p.end.cuts(l.name)}
+	return p.post(ctx, to, courier.PathUPS, wire.KindUPS, m.Header, m)
 }
 
 // beat says each second that the Pi lives, and whom it hears.
@@ -181,7 +183,7 @@ func (p *Proxy) beat(ctx context.Context) error {
 		noted := p.noted.entries()
 		told := p.toBrains(ctx, nil, func(ctx context.Context, to courier.Receiver) error {
 			m := wire.Heartbeat{Header: p.header(), State: beatState, Pi: &wire.PiStatus{Addresses: p.addresses(), Heard: p.lan.Heard(),
-				Bundle: p.bundleHash(), Lacks: p.lacks(), Run: p.guard.status()}}
+				Bundle: p.bundleHash(), Lacks: p.lacks(), Run: p.guard.status(), Heeds: p.guard.heeded()}}
 			return p.post(ctx, to, courier.PathHeartbeat, wire.KindHeartbeat, m.Header, m)
 		})
 		if told {

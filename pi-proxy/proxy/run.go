@@ -23,6 +23,8 @@ func (p *Proxy) Run(ctx context.Context) error {
 	p.log.Info("starting", "name", p.cfg.Name, "key", p.key.PublicKey(), "lan", ln.Addr(), "version", daemon.Version())
 	tasks := []daemon.Task{
 		{Name: "guardian", Run: p.guard.loop},
+		{Name: "end", Run: p.end.run},
+		{Name: "machines", Run: p.end.watch},
 		{Name: "heartbeat", Run: p.beat},
 		{Name: "forward", Run: p.forward},
 		{Name: "bundles", Run: p.storeBundles},
@@ -106,6 +108,10 @@ func (p *Proxy) controlRoutes() http.Handler {
 	mux.HandleFunc("POST /event/{name}", func(w http.ResponseWriter, r *http.Request) {
 		p.log.Info("apcupsd event", "event", r.PathValue("name"))
 		p.poke()
+		if r.PathValue("name") == doShutdown {
+			p.serveTrip(w, r)
+			return
+		}
 		w.WriteHeader(http.StatusNoContent)
 	})
 	mux.Handle("GET /healthz", p.health.LiveHandler())

@@ -15,12 +15,17 @@
 //	  |  <---- report: run 6/pi ---- |                                 |
 //	  |  only watches (6/pi > 5)     |                                 |
 //
-// What counts is not that the brain lives but that it acts: its word "advancing" means
-// that a machine accepted a command within the last 10 s. Its words "ended" and
-// "stopped" hold until the mains are back, as does what the Pi itself has begun: no
-// outage has two runs. Of a run that was begun before the mains were last there they say
-// nothing: a brain that missed them goes on with it. A disarmed plan is never begun.
-// Whoever begins raises the epoch's counter, and the holder of a lower one only watches.
+// What counts is not that the brain lives but that it acts: its word "advancing" means that
+// within the last 10 s a machine accepted a command, was seen down or was passed over, or that
+// all of the stage have accepted and still have time. When time is short the Pi waits for 2 s,
+// but for 10 s from each such word.
+// Its words "ended" and "stopped" hold until the mains are back, as does what the Pi itself has
+// begun: no outage has two runs, but for one of the Pi's that was given up to the brain's later
+// one, which it takes over again should that stop advancing. Of a run that was begun before the
+// mains were last there those words say nothing, over restarts of the Pi too: a brain that
+// missed the mains goes on with its run until it hears of another outage. A disarmed plan is
+// never begun. Whoever begins raises the epoch's counter, and the holder of a lower one only
+// watches while that advances.
 //
 // After a restart the UPS must be heard before anything is sent. If it was on battery and
 // is silent, its silence is danger as ever (rule U5), but only in the same boot of the Pi
@@ -29,10 +34,19 @@
 // without a battery-backed clock it can't tell how long it was away. Should it be the
 // outage, then the brain has heard the UPS on battery and fall silent, and acts on it; a
 // house with power that is shut down would be the worse mistake.
-// An outage is over once every UPS that was on battery was heard to be on mains, or has not
-// been heard for so long that its battery is empty, or it is another one: half an hour more
-// than its runtime, or than another half an hour. A process that has not listened for all
-// that time cannot tell, and the outage goes on.
+// An outage is over once every UPS that was on battery was heard to be on mains, or not at all
+// for so long that its battery is empty by now or it was replaced: for half an hour more than
+// its runtime, which counts as half an hour if it is shorter or not known. A process that has
+// not listened for all that time cannot tell, and the outage goes on.
+//
+// Once the mains are back the guests that the Pi's own run told to shut down are started
+// again, as far as their nodes stay up; a new outage interrupts that, and the next run owes
+// them. What the brain's run stopped the brain starts.
+//
+// The last thing that the Pi switches off is itself (Own): where apcupsd would, once the plan is
+// through, or when the battery is flat; and, if it is told to, the UPS's output with it. It
+// never does on mains. Until then apcupsd, which would not wait for the plan, is held back by
+// its own script, which asks here (Trip).
 //
 // It is pure: no clock, network, disk, log or randomness.
 package guardian

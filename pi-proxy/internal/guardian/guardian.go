@@ -27,29 +27,33 @@ type Orders struct {
 	Policy power.Policy
 }
 
-// Event is a step of the Pi's own run or of the outage, to be on disk before anything
-// comes of it.
+// Event is a step of the Pi's own run, or what else of an outage a later process must know. It
+// is to be on disk before anything comes of it; only a disk that takes nothing is not waited for.
 type Event struct {
+	// Epoch is the brain's for BrainDone, Yielded and EpochSeen, and else what the Pi holds its
+	// own run under, the last one if none is open.
 	Epoch shutdown.Epoch `json:"epoch"`
 	Event shutdown.Event `json:"event"`
-	// Transfer is which one it is about, for OnBattery.
+	// Transfer is the one that OnBattery is about, as far as the UPS names it; nil: not at all.
 	Transfer *power.Transfer `json:"transfer,omitempty"`
 }
 
 // The events of an outage, beside those of the Pi's own run.
 const (
-	// BrainDone: the brain's run has ended or was stopped, so this outage needs no other.
+	// BrainDone: the brain's run of this outage has ended or was stopped, so it needs no other.
 	BrainDone shutdown.EventType = "brain_done"
 	// Yielded: the brain runs the plan under a later epoch. The outage is not done with.
 	Yielded shutdown.EventType = "yielded"
-	// OutageOver: the mains are back, and nothing of the outage holds the next one back.
+	// OutageOver: the mains are there, or no UPS counts as on battery any more. Nothing that was
+	// begun or named until then holds the next outage's run back.
 	OutageOver shutdown.EventType = "outage_over"
-	// OnBattery and OnMains: what a UPS, the event's target, was last heard to be on.
+	// OnBattery: a UPS, the event's target, is on battery since the event's time, or in a test
+	// that is too long or drains it; again when its transfer is named. OnMains: it was, and is on mains.
 	OnBattery shutdown.EventType = "on_battery"
 	OnMains   shutdown.EventType = "on_mains"
-	// Gone: a UPS that was on battery was not heard for so long that it says nothing any more.
+	// Gone: a UPS that was on battery was not heard for so long that it no longer counts as that.
 	Gone shutdown.EventType = "gone"
-	// EpochSeen: the brain has named an epoch that is above all before.
+	// EpochSeen: the brain has named an epoch above all that it named before, and above the Pi's.
 	EpochSeen shutdown.EventType = "epoch_seen"
 )
 
@@ -63,7 +67,7 @@ type Guardian struct {
 	Epoch shutdown.Epoch
 
 	seen     shutdown.Epoch    // the highest that the brain has named
-	fresh    uint64            // the lowest counter of a run that was not begun when the mains were last known to be there
+	fresh    uint64            // the lowest counter of a run that was not begun when the mains were last known to be there, or the Pi last began one
 	readings map[string]heard  // of each UPS whose supply was heard since Resumed
 	out      map[string]Outage // UPSes that were on battery when last heard
 	silent   time.Time         // since when nothing is heard of those of out without a reading; zero: they must be heard first
@@ -74,6 +78,7 @@ type Guardian struct {
 	brain    time.Time         // the brain's last word that it acts; good if not earlier than holds
 	done     bool              // a run of this outage was begun here, or is over at the brain's
 	wake     time.Time
+	end      ending
 }
 
 // heard is a reading and when it came.
@@ -84,12 +89,15 @@ type heard struct {
 
 // New makes a guardian that holds no plan and does nothing.
 func New(self string) *Guardian {
-	return &Guardian{self: self, readings: map[string]heard{}, out: map[string]Outage{}}
+	g := &Guardian{self: self, readings: map[string]heard{}, out: map[string]Outage{}}
+	g.fresh = g.unused()
+	return g
 }
 
 // Restore replays an event of an earlier process.
 func (g *Guardian) Restore(e Event) {
 	switch {
+	case g.end.restore(e.Event):
 	case e.Event.Type == OnBattery:
 		o := Outage{Since: e.Event.At}
 		if e.Transfer != nil {
@@ -104,12 +112,12 @@ func (g *Guardian) Restore(e Event) {
 		g.done = true
 		g.heed(e.Epoch)
 	case e.Event.Type == OutageOver:
-		g.done = false
+		g.done, g.fresh = false, g.unused()
 	case e.Event.Type == Yielded:
 		g.done = false
 		g.heed(e.Epoch)
 	case e.Event.Type == shutdown.Began:
-		g.done = true
+		g.done, g.fresh = true, e.Epoch.Counter // whatever the brain begins from now on is above it
 		g.Epoch, g.Run = e.Epoch, shutdown.Start(e.Event)
 	case g.Run != nil:
 		g.Run.Apply(e.Event)
@@ -137,16 +145,10 @@ func (g *Guardian) Resumed(now time.Time) []Event {
 	g.holds, g.listens = time.Time{}, now
 	clear(g.readings)
 	g.listen(now)
-	if g.open() && !g.orders.Armed {
-		return g.apply(g.Run.Abort(now, "the plan was disarmed"))
+	if g.Run != nil && !g.open() && !g.orders.Armed { // one that is open waits: what armed it may not have come to disk
+		return g.disarmed(now)
 	}
-	var es []Event
-	if g.open() {
-		for _, c := range g.Run.Due(now) { // what was under way is sent again
-			es = append(es, g.apply(g.Run.Answered(now, c.Target.ID(), nil, errInterrupted))...)
-		}
-	}
-	return es
+	return g.interrupted(now)
 }
 
 // Order takes a new bundle. A run keeps the plan that it began with; a disarmed plan
@@ -154,7 +156,7 @@ func (g *Guardian) Resumed(now time.Time) []Event {
 func (g *Guardian) Order(now time.Time, o Orders) []Event {
 	g.orders = o
 	if !o.Armed && g.Run != nil {
-		return g.apply(g.Run.Abort(now, "the plan was disarmed"))
+		return g.disarmed(now)
 	}
 	return g.Tick(now)
 }
@@ -177,8 +179,10 @@ func (g *Guardian) mandated(now time.Time, epoch shutdown.Epoch, run shutdown.St
 	if run == shutdown.Disarmed && epoch.Compare(g.seen) < 0 {
 		return g.Tick(now) // a brain that has lost its memory: only a bundle that a person disarmed counts
 	}
-	if g.open() && run == shutdown.Disarmed { // the bundle that says so may not be on disk
-		return g.apply(g.Run.Abort(now, "the plan was disarmed"))
+	if g.Run != nil && run == shutdown.Disarmed { // the bundle that says so may not be on disk
+		if es := g.disarmed(now); len(es) > 0 {
+			return es
+		}
 	}
 	over := run == shutdown.HasEnded || run == shutdown.Stopped
 	if g.holds.IsZero() && !(over && g.held) {
@@ -190,7 +194,7 @@ func (g *Guardian) mandated(now time.Time, epoch shutdown.Epoch, run shutdown.St
 		g.brain = now
 	case shutdown.HasEnded, shutdown.Stopped:
 		if !g.done && epoch.Counter >= g.fresh { // a run of an outage before says nothing about this one
-			es = g.note(epoch, shutdown.Event{Type: BrainDone, At: now, Why: "the brain's run: " + string(run)})
+			es = g.note(epoch, shutdown.Event{Type: BrainDone, At: now, Why: saidDone(run)})
 		}
 	}
 	return append(es, g.Tick(now)...)
@@ -204,19 +208,19 @@ func (g *Guardian) Reported(now time.Time, ups string, r power.Reading) []Event 
 		g.readings[ups] = heard{r, now}
 		es = g.mark(now, ups, r)
 	}
-	if !g.mains() {
+	if r.Supply != power.Mains || !g.mains() {
 		return append(es, g.Tick(now)...)
 	}
-	return append(es, g.powerBack(now, "the power is back")...)
+	return append(es, g.mainsBack(now)...)
 }
 
 // powerBack ends what an outage began.
 func (g *Guardian) powerBack(now time.Time, why string) (es []Event) {
-	g.holds, g.held, g.wake, g.fresh = time.Time{}, false, time.Time{}, g.unused()
+	g.holds, g.held, g.wake = time.Time{}, false, time.Time{}
 	if g.open() {
 		es = g.apply(g.Run.Abort(now, why))
 	}
-	if g.done {
+	if g.done || g.fresh != g.unused() {
 		es = append(es, g.note(g.Epoch, shutdown.Event{Type: OutageOver, At: now})...)
 	}
 	return es
@@ -246,7 +250,9 @@ func (g *Guardian) Seen(now time.Time, target string, s shutdown.Sight) []Event 
 // and reports also that it could not.
 func (g *Guardian) Tick(now time.Time) []Event {
 	es := g.forgetGone(now)
-	return append(es, g.tick(now)...)
+	es = append(es, g.tick(now)...)
+	es = append(es, g.putBack(now)...)
+	return append(es, g.finish(now)...)
 }
 
 func (g *Guardian) tick(now time.Time) []Event {
@@ -298,8 +304,13 @@ func (g *Guardian) begin(now time.Time, v power.Verdict) []Event {
 		ID:     fmt.Sprintf("%s-%s-%d", g.orders.Plan.Site, g.self, epoch.Counter),
 		Plan:   g.orders.Plan,
 		Reason: v.Reason + " and the brain has not said that it acts",
+		Owed:   g.owed(),
 	}})
-	for _, ups := range slices.Sorted(maps.Keys(g.out)) { // a run's record begins anew, and must hold these
+	// A run's record begins anew, and must hold what else is known.
+	if g.seen != (shutdown.Epoch{}) {
+		es = append(es, g.note(g.seen, shutdown.Event{Type: EpochSeen, At: now})...)
+	}
+	for _, ups := range slices.Sorted(maps.Keys(g.out)) {
 		es = append(es, g.onBattery(epoch, ups, g.out[ups])...)
 	}
 	return es

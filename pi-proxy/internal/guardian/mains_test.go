@@ -35,11 +35,6 @@ func TestS10_ADisarmedPlanEndsTheRun(t *testing.T) {
 		"by the brain's word, the bundle could not be stored": func(h *house) []guardian.Event {
 			return h.g.Mandated(h.now, shutdown.Epoch{}, shutdown.Disarmed)
 		},
-		"while the process was away": func(h *house) []guardian.Event {
-			h.orders = unarmed
-			h.boot()
-			return h.disk[len(h.disk)-1:]
-		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(t, orders())
@@ -55,6 +50,26 @@ func TestS10_ADisarmedPlanEndsTheRun(t *testing.T) {
 				t.Errorf("%d commands after the plan was disarmed", n-sent)
 			}
 		})
+	}
+}
+
+// What armed the plan may not have come to the disk before the Pi crashed, or what disarmed it
+// did, and the run's end did not: the Pi waits for the brain to say which.
+func TestS9_ARunWhosePlanIsNotArmedOnDiskWaits(t *testing.T) {
+	h := newHouse(t, orders())
+	h.cut()
+	h.pass(25)
+	armed := h.orders
+	h.orders.Armed = false
+	h.restart(h.now)
+	sent := len(h.all(shutdown.Sent))
+	h.pass(20)
+	if n := len(h.all(shutdown.Sent)); n != sent || h.g.Run.Over() {
+		t.Fatalf("%d commands by a plan that is not armed, and the run is over: %v", n-sent, h.g.Run.Over())
+	}
+	h.note(h.g.Order(h.now, armed))
+	if n := len(h.all(shutdown.Sent)); n == sent {
+		t.Error("it is armed, and the run does not go on")
 	}
 }
 

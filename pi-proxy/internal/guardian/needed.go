@@ -9,16 +9,21 @@ import (
 // Needed are the places of those events that restore the same guardian as all of them do:
 // without what a later one has overtaken.
 func Needed(es []Event) (places []int) {
-	highest := -1 // of those that name an epoch of the brain's
+	highest, over, then := -1, -1, -1 // of those that name an epoch of the brain's; the last OutageOver, and what highest was then
 	for i, e := range es {
 		switch e.Event.Type {
 		case EpochSeen, BrainDone, Yielded:
 			if highest < 0 || e.Epoch.Compare(es[highest].Epoch) > 0 {
 				highest = i
 			}
+		case OutageOver:
+			over, then = i, highest
+		case shutdown.Began:
+			over, then = -1, -1
 		}
 	}
 	supply, done := map[string]bool{}, false // what a later event has said
+	tripped, own := false, false
 	for i, e := range slices.Backward(es) {
 		overtaken := false
 		switch e.Event.Type {
@@ -31,8 +36,12 @@ func Needed(es []Event) (places []int) {
 			overtaken, done = done, true
 		case shutdown.Began:
 			done = true
+		case Tripped:
+			overtaken, tripped = tripped, true
+		case Halting, Cutting, Clearing:
+			overtaken, own = own, true
 		}
-		if !overtaken || i == highest {
+		if !overtaken || i == highest || i == over || i == then {
 			places = append(places, i)
 		}
 	}

@@ -16,7 +16,7 @@ import (
 // TestProperty_NeededEventsRestoreTheSame guardian as all of them, and are few.
 func TestProperty_NeededEventsRestoreTheSame(t *testing.T) {
 	kinds := []shutdown.EventType{guardian.OnBattery, guardian.OnMains, guardian.Gone, guardian.EpochSeen, guardian.BrainDone,
-		guardian.Yielded, guardian.OutageOver, shutdown.Began, shutdown.Sent, shutdown.Aborted}
+		guardian.Yielded, guardian.OutageOver, guardian.Tripped, guardian.Halting, guardian.Cutting, guardian.Clearing, shutdown.Began, shutdown.Sent, shutdown.Aborted}
 	rapid.Check(t, func(t *rapid.T) {
 		var es []guardian.Event
 		runs := 0
@@ -24,6 +24,8 @@ func TestProperty_NeededEventsRestoreTheSame(t *testing.T) {
 			e := guardian.Event{Epoch: shutdown.Epoch{Counter: uint64(rapid.IntRange(0, 9).Draw(t, "epoch")), Holder: "brain"}}
 			e.Event = shutdown.Event{Type: rapid.SampledFrom(kinds).Draw(t, "kind"), At: start.Add(time.Duration(i)), Target: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "ups")}
 			switch e.Event.Type {
+			case guardian.BrainDone:
+				e.Event.Why = rapid.SampledFrom([]string{"the brain's run: ended", "the brain's run: stopped"}).Draw(t, "why")
 			case shutdown.Began:
 				runs++
 				e.Event.Target, e.Event.Run = "", &shutdown.Header{ID: fmt.Sprint(i), Plan: orders().Plan}
@@ -44,7 +46,7 @@ func TestProperty_NeededEventsRestoreTheSame(t *testing.T) {
 		if diff := cmp.Diff(all, few, cmp.Exporter(func(reflect.Type) bool { return true })); diff != "" {
 			t.Fatalf("S9: another guardian:\n%s", diff)
 		}
-		if others := len(needed) - runs; others > 4 { // two UPSes, whether it is over, and the epoch
+		if others := len(needed) - runs; others > 8 { // two UPSes, whether it is over and when it last was, the epoch and that of then, apcupsd's word and the Pi's end
 			t.Fatalf("%d are needed beside the %d of runs", others, runs)
 		}
 	})

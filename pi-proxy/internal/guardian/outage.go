@@ -19,9 +19,10 @@ const awayAtMost = 5 * time.Minute
 func (g *Guardian) Restarted(now, lived time.Time, upses []string) []Event {
 	maps.DeleteFunc(g.out, func(ups string, _ Outage) bool { return !slices.Contains(upses, ups) })
 	g.silent, g.turned = lived, lived
-	if len(g.out) == 0 { // the mains were there when last heard
-		g.fresh = g.unused()
+	if lived.IsZero() { // a booted Pi has an apcupsd that wants nothing
+		g.end.tripped = time.Time{}
 	}
+	g.held = len(g.out) > 0 // for all that is known
 	return g.Resumed(now)
 }
 
@@ -95,8 +96,12 @@ func (g *Guardian) calm() bool {
 	return len(g.out) == 0
 }
 
-// goesOn reports whether an open run may: a UPS says so, or is lost on battery.
+// goesOn reports whether an open run may: the plan is armed, as far as is known after a restart,
+// and a UPS says so, or is lost on battery.
 func (g *Guardian) goesOn(now time.Time) bool {
+	if !g.orders.Armed {
+		return false
+	}
 	for _, r := range g.readings {
 		if r.Supply != power.Mains {
 			return true
@@ -161,6 +166,7 @@ func (g *Guardian) decide(now time.Time) (v power.Verdict, onBattery bool) {
 		}
 		weigh(g.orders.Policy.Decide(r, need))
 	}
+	weigh(g.tripReason(now))
 	for _, ups := range g.unheard() {
 		onBattery = true
 		if in := g.lostIn(now); in > 0 {

@@ -273,12 +273,13 @@ func TestG5_TheHighestEpochSeenSurvivesACrash(t *testing.T) {
 		t.Errorf("epoch %v, want %v", h.g.Epoch, want)
 	}
 	h.boot()
+	const inBothRecords = 2 // a run's begins anew
 	h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 41, Holder: "brain"}, shutdown.None))
-	if n := len(h.all(guardian.EpochSeen)); n != 1 {
+	if n := len(h.all(guardian.EpochSeen)); n != inBothRecords {
 		t.Errorf("one that its own run has outrun is written down")
 	}
 	h.note(h.g.Mandated(h.now, h.g.Epoch, shutdown.None))
-	if n := len(h.all(guardian.EpochSeen)); n != 1 {
+	if n := len(h.all(guardian.EpochSeen)); n != inBothRecords {
 		t.Errorf("its own, which the brain repeats, is written down")
 	}
 }
@@ -330,4 +331,30 @@ func TestU5_ArmedLongAfterAUPSWasUnplugged(t *testing.T) {
 			t.Errorf("armed %s after contact was lost: %d runs, want %d", after, got, want)
 		}
 	}
+}
+
+func TestG2_WhichRunsAreOfAnOutageBeforeIsKnownAfterARestart(t *testing.T) {
+	h := newHouse(t, orders())
+	h.report(mains())
+	h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 4, Holder: "brain"}, shutdown.HasEnded))
+	h.report(mains())
+	h.cut()
+	h.restart(h.now)
+	h.pass(40, shutdown.HasEnded)
+	h.beganAt(20 * time.Second)
+}
+
+func TestG2_TheBrainsWordThatItsRunIsOverCountsRightAfterARestart(t *testing.T) {
+	h := newHouse(t, orders())
+	h.report(mains())
+	h.cut()
+	h.pass(15, shutdown.Advancing)
+	h.restart(h.now)
+	h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 4, Holder: "brain"}, shutdown.HasEnded))
+	h.pass(60)
+	h.beganAt()
+	h.report(mains())
+	h.cut()
+	h.pass(20)
+	h.beganAt(20 * time.Second)
 }

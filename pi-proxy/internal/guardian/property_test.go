@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,15 +51,17 @@ type history struct {
 	over    bool           // the brain's run of this outage is over
 	highest uint64         // epoch counter, of all that was begun
 	named   uint64         // by the brain
-	fresh   uint64         // the lowest counter that was not known when the mains were last heard of
+	fresh   uint64         // the lowest counter that was not known when the mains were last heard of, or the Pi's run was begun
+	held    bool           // a reason held before the process began or resumed, in an outage that may go on
 	out     bool           // the UPS was on battery when last heard, by whatever process
 	lost    time.Time      // when its silence is danger; zero: it must be heard
 }
 
 func TestProperty_RandomHistories(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		h := &history{t: t, now: start, orders: orders()}
+		h := &history{t: t, now: start, orders: orders(), fresh: 1}
 		h.orders.Policy.RideThrough = 2 * time.Second
+		h.orders.Plan.Stages = append([]shutdown.Stage{{AllGuests: true, Deadline: time.Minute}}, h.orders.Plan.Stages...)
 		h.restart()
 		t.Repeat(map[string]func(*rapid.T){
 			"":        func(*rapid.T) { h.replay() },
@@ -73,7 +76,7 @@ func TestProperty_RandomHistories(t *testing.T) {
 			"arm":     func(t *rapid.T) { h.arm(rapid.Bool().Draw(t, "armed")) },
 			"reboot":  func(*rapid.T) { h.restart() },
 			"restart": h.crash,
-			"pause":   func(*rapid.T) { h.forget(); h.check(h.g.Resumed(h.now)) },
+			"pause":   func(*rapid.T) { h.pause() },
 		})
 	})
 }
@@ -110,7 +113,7 @@ func (h *history) other(t *rapid.T) {
 
 func (h *history) report(r power.Reading) {
 	if r.Supply != power.Unknown {
-		h.at = h.now
+		h.at, h.held = h.now, h.held && r.OnBattery()
 	}
 	switch r.Supply {
 	case power.Unknown:
@@ -128,9 +131,16 @@ func (h *history) mandate(t *rapid.T) {
 	state := rapid.SampledFrom([]shutdown.State{shutdown.None, shutdown.Begun, shutdown.Advancing, shutdown.HasEnded,
 		shutdown.Stopped, shutdown.Disarmed}).Draw(t, "state")
 	h.named = max(h.named, epoch.Counter)
-	h.over = h.over || epoch.Counter >= h.fresh && h.reason() && (state == shutdown.HasEnded || state == shutdown.Stopped)
+	h.over = h.over || epoch.Counter >= h.fresh && (h.reason() || h.held) && (state == shutdown.HasEnded || state == shutdown.Stopped)
 	if state == shutdown.Advancing && h.reason() {
 		h.word = h.now
+	}
+	if h.g.Run != nil && rapid.Bool().Draw(t, "names the run") {
+		sent := h.g.Stopped(h.now, state, h.g.Run.ID)
+		if state == shutdown.Stopped && !h.g.Run.Over() {
+			h.t.Fatal("S10: the run that a person stopped goes on")
+		}
+		h.check(sent)
 	}
 	es := h.g.Mandated(h.now, epoch, state)
 	for _, e := range es {
@@ -163,7 +173,7 @@ func (h *history) silence() bool {
 }
 
 func (h *history) target(t *rapid.T) string {
-	return rapid.SampledFrom([]string{"node/pve1", "node/pve2", "guest/100", ""}).Draw(t, "target")
+	return rapid.SampledFrom([]string{"node/pve1", "node/pve2", "guest/100", "listing/pve1", ""}).Draw(t, "target")
 }
 
 func (h *history) answer(t *rapid.T) {
@@ -171,12 +181,20 @@ func (h *history) answer(t *rapid.T) {
 	if rapid.Bool().Draw(t, "refused") {
 		err = errors.New("not now")
 	}
-	h.check(h.g.Answered(h.now, h.target(t), nil, err))
+	if rapid.Bool().Draw(t, "of a start") {
+		h.check(h.g.StartAnswered(h.now, h.target(t), err))
+		return
+	}
+	var found []shutdown.Target
+	if rapid.Bool().Draw(t, "finds a guest") {
+		found = []shutdown.Target{{Kind: shutdown.Guest, Node: "pve1", VMID: 100}}
+	}
+	h.check(h.g.Answered(h.now, h.target(t), found, err))
 }
 
 func (h *history) see(t *rapid.T) {
 	silent := time.Duration(rapid.IntRange(0, 10).Draw(t, "silent")) * time.Second
-	h.check(h.g.Seen(h.now, h.target(t), shutdown.Sight{Closed: rapid.Bool().Draw(t, "closed"), SilentFor: &silent}))
+	h.check(h.g.Seen(h.now, h.target(t), shutdown.Sight{Closed: rapid.Bool().Draw(t, "closed"), Running: rapid.Bool().Draw(t, "running"), SilentFor: &silent}))
 }
 
 func (h *history) arm(armed bool) {
@@ -190,6 +208,12 @@ func (h *history) forget() {
 	if at := h.now.Add(10 * time.Second); !h.lost.IsZero() && h.lost.Before(at) {
 		h.lost = at
 	}
+}
+
+func (h *history) pause() {
+	h.held = h.held || h.reason()
+	h.forget()
+	h.check(h.g.Resumed(h.now))
 }
 
 func (h *history) restart() {
@@ -211,10 +235,7 @@ func (h *history) crash(t *rapid.T) {
 }
 
 func (h *history) begin(lived time.Time) {
-	h.g, h.fresh = guardian.New("pi"), 0
-	if !h.out {
-		h.fresh = max(h.named+1, h.highest)
-	}
+	h.g, h.held = guardian.New("pi"), h.out
 	h.check(h.g.Order(h.now, h.orders))
 	for _, e := range h.disk {
 		h.g.Restore(e)
@@ -229,6 +250,13 @@ func (h *history) check(es []guardian.Event) {
 		switch e.Event.Type {
 		case shutdown.Began:
 			h.checkBegan(e)
+		case shutdown.StartSent:
+			switch {
+			case h.reading == nil || h.reading.Supply != power.Mains || h.out:
+				h.t.Fatalf("S5: %s was started, at %+v", e.Event.Target, h.reading)
+			case !h.orders.Armed:
+				h.t.Fatalf("S5: %s was started unarmed", e.Event.Target)
+			}
 		case shutdown.Sent:
 			switch {
 			case h.reading == nil && !h.silence():
@@ -256,7 +284,7 @@ func (h *history) checkBegan(e guardian.Event) {
 	case !h.reason():
 		h.t.Fatalf("S2: a run without a reason, at %+v", h.reading)
 	}
-	h.highest = e.Epoch.Counter
+	h.highest, h.fresh = e.Epoch.Counter, e.Epoch.Counter
 }
 
 // replay is what a process finds that starts now.
@@ -268,6 +296,19 @@ func (h *history) replay() {
 	if diff := cmp.Diff(shape(h.t, h.g), shape(h.t, g)); diff != "" {
 		h.t.Fatalf("S9: the events give another run:\n%s", diff)
 	}
+	if diff := cmp.Diff(h.g, g, cmp.Exporter(func(reflect.Type) bool { return true }), cmp.FilterPath(passing, cmp.Ignore())); diff != "" {
+		h.t.Fatalf("S9: the events give another guardian:\n%s", diff)
+	}
+}
+
+// passing reports whether a path is to what of a guardian does not survive a restart, or is in
+// its shape.
+func passing(p cmp.Path) bool {
+	if len(p) < 3 { // the guardian itself
+		return false
+	}
+	f, ok := p.Index(2).(cmp.StructField)
+	return !ok || !slices.Contains([]string{"seen", "fresh", "done", "out"}, f.Name())
 }
 
 // shape is what of a guardian must survive a restart.

@@ -32,55 +32,81 @@ type Relay struct {
 	Brain func(r *http.Request) error
 	// Allowed are the addresses of the plan's APIs.
 	Allowed func(addr string) bool
-	// Mains reports whether the mains are known to be there; nothing is shut down then.
-	Mains func() bool
-	Dial  func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Mains reports whether the mains were there when the supply was last known; nothing is
+	// shut down then. MainsNow reports whether they are there now: only then is anything started.
+	Mains    func() bool
+	MainsNow func() bool
+	Dial     func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Refused counts what was refused, by one of a few reasons.
 	Refused func(reason string)
 
 	mu    sync.Mutex
 	open  int
-	ends  map[int]func() // of the tunnels through which a run may send
+	ends  map[int]ending // of the tunnels through which something may be told
 	count int
 	wg    sync.WaitGroup
 }
 
-// errMains is why a run's connection is refused.
-var errMains = errors.New("the mains are there, so nothing is shut down")
+// Why a connection is refused.
+var (
+	errMains   = errors.New("the mains are there, so nothing is shut down")
+	errNoMains = errors.New("the mains are not known to be there, so nothing is started")
+)
 
-// MainsBack ends the tunnels of runs: no further command (rule S5).
-func (c *Relay) MainsBack() {
+// ending is how a tunnel is ended, and what it is for.
+type ending struct {
+	end     func()
+	purpose courier.Purpose
+}
+
+// SupplyChanged ends the tunnels that the supply forbids by now: no further command
+// (rule S5).
+func (c *Relay) SupplyChanged() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for id, end := range c.ends {
-		end()
+	for id, e := range c.ends {
+		if c.forbidden(e.purpose) != nil {
+			e.end()
+			delete(c.ends, id)
+		}
+	}
+}
+
+// tracked has a tunnel ended when the supply forbids it.
+func (c *Relay) tracked(purpose courier.Purpose, end func()) (forget func()) {
+	if purpose == courier.ToAsk {
+		return func() {}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ends == nil {
+		c.ends = map[int]ending{}
+	}
+	c.count++
+	id := c.count
+	c.ends[id] = ending{end, purpose}
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		delete(c.ends, id)
 	}
 }
 
-// tracked has a run's tunnel ended when the mains come back.
-func (c *Relay) tracked(r *http.Request, end func()) (forget func()) {
-	if forRun(r) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.ends == nil {
-			c.ends = map[int]func(){}
-		}
-		c.count++
-		id := c.count
-		c.ends[id] = end
-		return func() {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			delete(c.ends, id)
-		}
-	}
-	return func() {}
+func purposeOf(r *http.Request) courier.Purpose {
+	return courier.Purpose(r.Header.Get(courier.HeaderPurpose))
 }
 
-// forRun: what does not say that it only asks may shut down.
-func forRun(r *http.Request) bool {
-	return courier.Purpose(r.Header.Get(courier.HeaderPurpose)) != courier.ToAsk
+// forbidden says why a connection may not be: what does not say what it is for may shut down.
+func (c *Relay) forbidden(p courier.Purpose) error {
+	switch {
+	case p == courier.ToAsk:
+		return nil
+	case p == courier.ToPutBack && !c.MainsNow():
+		return errNoMains
+	case p != courier.ToPutBack && c.Mains():
+		return errMains
+	}
+	return nil
 }
 
 // Wait waits for all tunnels to end.
@@ -100,8 +126,8 @@ func (c *Relay) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusForbidden, "forbidden", errors.New("the plan has no such address"))
 		return
 	}
-	if forRun(r) && c.Mains() {
-		refuse(http.StatusConflict, "mains", errMains)
+	if err := c.forbidden(purposeOf(r)); err != nil {
+		refuse(http.StatusConflict, "mains", err)
 		return
 	}
 	if !c.enter() {
@@ -149,8 +175,8 @@ func (c *Relay) tunnel(w http.ResponseWriter, r *http.Request, far net.Conn) {
 	shut := func() { _ = errors.Join(near.Close(), far.Close()) }
 	stop := context.AfterFunc(r.Context(), shut) // the Pi stops
 	defer stop()
-	defer c.tracked(r, shut)()
-	if forRun(r) && c.Mains() { // they came back while it was dialled
+	defer c.tracked(purposeOf(r), shut)()
+	if c.forbidden(purposeOf(r)) != nil { // they came or went while it was dialled
 		shut()
 	}
 	var wg sync.WaitGroup

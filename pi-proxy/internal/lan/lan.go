@@ -44,6 +44,7 @@ type Listener struct {
 	NewBoot func()
 	// Refused counts what changed nothing, by one of a few reasons.
 	Refused func(reason string)
+	Orders  Orders // nil: nobody is ordered anything
 
 	seen wire.Sequence
 	lags wire.Lags
@@ -65,11 +66,13 @@ func (l *Listener) Register(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+courier.PathAnnounce, l.serve(l.announcement))
 }
 
-func (l *Listener) serve(take func(e *wire.Envelope, raw []byte) error) http.HandlerFunc {
+// serve answers what take takes, which tells whether it was a new heartbeat.
+func (l *Listener) serve(take func(e *wire.Envelope, raw []byte) (beat bool, err error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		beat := false
 		e, raw, err := courier.Receive(w, r)
 		if err == nil {
-			err = take(e, raw)
+			beat, err = take(e, raw)
 		}
 		if err != nil {
 			reason := courier.Fail(w, err)
@@ -79,30 +82,37 @@ func (l *Listener) serve(take func(e *wire.Envelope, raw []byte) error) http.Han
 		}
 		a := wire.Answer{Header: l.Self(), To: e.Header.Node, ToBoot: e.Header.Boot, ToSeq: e.Header.Seq}
 		l.Tell(&a)
+		if beat && l.Orders != nil {
+			a.Order = l.Orders.For(e.Header)
+		}
 		if err := courier.Reply(w, a, l.Key); err != nil {
 			l.Log.Debug("answer not delivered", "to", a.To, "err", err)
 		}
 	}
 }
 
-func (l *Listener) heartbeat(e *wire.Envelope, _ []byte) error {
+func (l *Listener) heartbeat(e *wire.Envelope, _ []byte) (bool, error) {
 	key, ok := l.KeyOf(e.Header.Node)
 	if !ok {
-		return &courier.Fault{Status: http.StatusForbidden, Reason: "unknown", Err: fmt.Errorf("%s is not known here", e.Header.Node),
+		return false, &courier.Fault{Status: http.StatusForbidden, Reason: "unknown", Err: fmt.Errorf("%s is not known here", e.Header.Node),
 			Hint: "the brain has not handed its key out; it must know the node first"}
 	}
 	var m wire.Heartbeat
 	if err := courier.Decode(e, key, wire.KindHeartbeat, &m); err != nil {
-		return err
+		return false, err
 	}
 	if !l.seen.Fresh(m.Header, wire.KindHeartbeat) {
 		l.Refused(repeated)
-		return nil
+		return false, nil
 	}
-	if l.hear(m, l.lags.Of(m.Header, l.SinceBoot())) {
+	lag := l.lags.Of(m.Header, l.SinceBoot())
+	if l.hear(m, lag) {
 		l.NewBoot()
 	}
-	return nil
+	if l.Orders != nil {
+		l.Orders.Heard(m.Node, m.Boot, m.State, lag)
+	}
+	return true, nil
 }
 
 // hear notes a heartbeat as of when it was sent: one that waited in a buffer says nothing
@@ -124,9 +134,9 @@ func (l *Listener) hear(m wire.Heartbeat, lag time.Duration) bool {
 // announcement is on disk before it is acknowledged (rule A3). One that comes again, or
 // was overtaken, is acknowledged and changes nothing (rule A7). What a stranger says marks
 // nothing: its name may be another's.
-func (l *Listener) announcement(e *wire.Envelope, raw []byte) error {
+func (l *Listener) announcement(e *wire.Envelope, raw []byte) (bool, error) {
 	if len(raw) > MaxAnnouncement {
-		return &courier.Fault{Status: http.StatusRequestEntityTooLarge, Reason: "too-large",
+		return false, &courier.Fault{Status: http.StatusRequestEntityTooLarge, Reason: "too-large",
 			Err: fmt.Errorf("the announcement is over %d bytes", MaxAnnouncement)}
 	}
 	key, known := l.KeyOf(e.Header.Node)
@@ -136,21 +146,24 @@ func (l *Listener) announcement(e *wire.Envelope, raw []byte) error {
 	}
 	var m wire.Announcement
 	if err := courier.Decode(e, key, wire.KindAnnouncement, &m); err != nil {
-		return err
+		return false, err
 	}
 	if known && !l.seen.Newer(m.Header, wire.KindAnnouncement) {
 		l.Refused(repeated)
-		return nil
+		return false, nil
 	}
 	if err := l.Keep(raw, stranger); err != nil {
 		l.Log.Error("announcement not kept", "node", m.Node, "err", err)
-		return &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "spool", Err: errNotKept}
+		return false, &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "spool", Err: errNotKept}
 	}
 	if known {
 		l.seen.Fresh(m.Header, wire.KindAnnouncement)
 	}
+	if known && l.Orders != nil {
+		l.Orders.Announced(m.Node, m.Boot, m.Kind)
+	}
 	l.Log.Info("announcement taken", "node", m.Node, "kind", m.Kind, "id", m.ID)
-	return nil
+	return false, nil
 }
 
 // Heard are the nodes heard lately, for the Pi's own heartbeat.

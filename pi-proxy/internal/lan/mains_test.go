@@ -65,9 +65,25 @@ func TestS5_OnMainsTheRelayLetsNothingBeShutDown(t *testing.T) {
 	echoes(t, conn)
 }
 
-func TestS5_MainsBackEndsTheTunnelsOfRunsAlone(t *testing.T) {
+// supply has the relay see the UPS.
+func (r *relay) supply() *atomic.Bool {
+	var mains atomic.Bool
+	r.Mains, r.MainsNow = mains.Load, mains.Load
+	return &mains
+}
+
+// ended fails unless a tunnel is.
+func ended(t *testing.T, conn net.Conn) {
+	t.Helper()
+	if n, err := conn.Read(make([]byte, 1)); err == nil || n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the tunnel lives on: %d, %v", n, err)
+	}
+}
+
+func TestS5_TheSupplyEndsTunnels(t *testing.T) {
 	addr := machine(t, echo)
 	r := newRelay(t, addr)
+	mains := r.supply()
 	open := func(purpose courier.Purpose) net.Conn {
 		conn, err := r.throughFor(t, purpose, addr)
 		if err != nil {
@@ -77,15 +93,37 @@ func TestS5_MainsBackEndsTheTunnelsOfRunsAlone(t *testing.T) {
 		return conn
 	}
 	ask, one, two := open(courier.ToAsk), open(courier.ToShutDown), open(courier.ToShutDown)
-	r.MainsBack()
-	for _, conn := range []net.Conn{one, two} {
-		if n, err := conn.Read(make([]byte, 1)); err == nil || n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("a run's tunnel lives on: %d, %v", n, err)
-		}
-	}
+	mains.Store(true)
+	r.SupplyChanged()
+	ended(t, one)
+	ended(t, two)
 	echoes(t, ask)
-	r.MainsBack() // nothing is left to end
+	back := open(courier.ToPutBack)
+	r.SupplyChanged() // nothing is left to end
+	echoes(t, back)
+	mains.Store(false)
+	r.SupplyChanged()
+	ended(t, back)
+	echoes(t, ask)
 	echoes(t, open(courier.ToShutDown))
+}
+
+// TestS5_NothingIsPutBackOnBattery, nor while it is not known how the power stands.
+func TestS5_NothingIsPutBackOnBattery(t *testing.T) {
+	addr := machine(t, echo)
+	r := newRelay(t, addr)
+	var now atomic.Bool
+	r.Mains, r.MainsNow = func() bool { return true }, now.Load
+	_, err := r.throughFor(t, courier.ToPutBack, addr)
+	if err == nil || !strings.Contains(err.Error(), "it answered 409") || errors.Is(err, courier.ErrTargetClosed) {
+		t.Errorf("without mains that are certain: %v", err)
+	}
+	now.Store(true)
+	conn, err := r.throughFor(t, courier.ToPutBack, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	echoes(t, conn)
 }
 
 func TestS5_MainsThatComeBackDuringTheDialEndTheTunnel(t *testing.T) {
@@ -97,7 +135,7 @@ func TestS5_MainsThatComeBackDuringTheDialEndTheTunnel(t *testing.T) {
 	r.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
 		mains.Store(true) // and MainsBack finds no tunnel yet
-		r.MainsBack()
+		r.SupplyChanged()
 		return conn, err
 	}
 	conn, err := r.throughFor(t, courier.ToShutDown, addr)

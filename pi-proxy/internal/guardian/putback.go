@@ -1,0 +1,85 @@
+package guardian
+
+import (
+	"time"
+
+	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// mainsBack ends what an outage began, and begins to start again what the Pi's run stopped
+// (rule S5). What another run than that of this outage owes is left to who began a later one.
+func (g *Guardian) mainsBack(now time.Time) (es []Event) {
+	const why = "the power is back"
+	if g.open() || g.Run != nil && (g.end.mine || len(g.owed()) > 0) {
+		es = g.apply(g.Run.PowerBack(now, why, nil))
+	}
+	es = append(es, g.powerBack(now, why)...)
+	return append(es, g.putBack(now)...)
+}
+
+// owed are the guests that the Pi's last run stopped and has not started again. Of a site in
+// which the brain has begun a run since, the Pi does not know which nodes were told.
+func (g *Guardian) owed() []shutdown.Target {
+	if g.seen.Compare(g.Epoch) > 0 {
+		return nil
+	}
+	return g.Run.StillOwed()
+}
+
+// putBack lets the guests be started again that are due. Nothing is on battery.
+func (g *Guardian) putBack(now time.Time) (es []Event) {
+	if g.Run == nil {
+		return nil
+	}
+	if len(g.out) > 0 {
+		return g.apply(g.Run.EndPutBack(now, "the power is out again", true))
+	}
+	for {
+		next := g.Run.NextPutBack(now, g.mainsNow(now))
+		if len(next) == 0 {
+			return es
+		}
+		es = append(es, g.apply(next)...)
+	}
+}
+
+// mainsNow reports whether all UPSes have just said that they are on mains.
+func (g *Guardian) mainsNow(now time.Time) bool {
+	for _, r := range g.readings {
+		if r.LostFor != nil || now.Sub(r.at) > power.Fresh {
+			return false
+		}
+	}
+	return g.mains()
+}
+
+// disarmed ends what the Pi does: its run, or the putting back after one.
+func (g *Guardian) disarmed(now time.Time) []Event {
+	const why = "the plan was disarmed"
+	es := g.apply(g.Run.Abort(now, why))
+	return append(es, g.apply(g.Run.EndPutBack(now, why, false))...)
+}
+
+// StartAnswered is the outcome of a guest's start.
+func (g *Guardian) StartAnswered(now time.Time, target string, err error) []Event {
+	if g.Run == nil {
+		return nil
+	}
+	return append(g.apply(g.Run.StartAnswered(now, target, err)), g.Tick(now)...)
+}
+
+// interrupted has what was under way sent again.
+func (g *Guardian) interrupted(now time.Time) (es []Event) {
+	if g.Run == nil {
+		return nil
+	}
+	for _, c := range g.Run.Due(now) {
+		if c.Start {
+			es = append(es, g.apply(g.Run.StartAnswered(now, c.Target.ID(), errInterrupted))...)
+			continue
+		}
+		es = append(es, g.apply(g.Run.Answered(now, c.Target.ID(), nil, errInterrupted))...)
+	}
+	return es
+}

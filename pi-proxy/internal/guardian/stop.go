@@ -1,0 +1,25 @@
+package guardian
+
+import (
+	"time"
+
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// Stopped ends the Pi's own run if a person stopped it at the brain, which names the run. What
+// was begun in this outage holds it back from another (rule S10).
+func (g *Guardian) Stopped(now time.Time, state shutdown.State, run string) []Event {
+	if state != shutdown.Stopped || !g.open() || run != g.Run.ID {
+		return nil
+	}
+	return g.apply(g.Run.Abort(now, "a person stopped it"))
+}
+
+// Heeds is the highest epoch that the brain has named, if the Pi begins nothing more in this
+// outage; zero: it may. The brain takes it for the Pi's word that it knows of a stop.
+func (g *Guardian) Heeds() shutdown.Epoch {
+	if !g.done || g.open() {
+		return shutdown.Epoch{}
+	}
+	return g.seen
+}

@@ -1,0 +1,65 @@
+package proxy
+
+import (
+	"errors"
+	"slices"
+
+	"sentinel.home.arpa/shared/executor"
+	"sentinel.home.arpa/shared/orders"
+	"sentinel.home.arpa/shared/wire"
+)
+
+// machines are all that the run shuts down, and what to do with them when it is over. Hosts
+// are told also where Proxmox cannot be; lame says that this is so.
+func (g *guard) machines() (all executor.Machines, done func(), lame bool, err error) {
+	if g.core.Run.PutsBack() { // which is of guests alone
+		fleet, err := g.fleet()
+		if err != nil {
+			return nil, nil, false, err
+		}
+		return fleet, fleet.Close, false, nil
+	}
+	var others executor.Machines
+	done = func() {}
+	if fleet, err := g.fleet(); err == nil {
+		others, done = fleet, fleet.Close
+	} else if g.core.Run.Plan.Hosts() {
+		g.p.log.Error("run without Proxmox", "run", g.core.Run.ID, "err", err)
+		others, lame = orders.None{Err: err}, true
+	} else {
+		return nil, nil, false, err
+	}
+	return orders.Machines{Machines: others, Desk: g.p.desk, Run: orders.Run{ID: g.core.Run.ID, Epoch: g.core.Epoch},
+		May: g.may, SilentFor: g.p.lan.SilentFor}, done, lame, nil
+}
+
+// lend orders hosts off that the brain's run waits for, since the Pi may hear them where the
+// brain does not (rule H10). It is the Pi's own word: the plan must be armed here too, have
+// them, and the mains be gone, and who runs the plan under a later epoch does not obey.
+func (p *Proxy) lend(m wire.Mandate) {
+	own, hosts := p.guard.status(), []string(nil)
+	if stored := p.stored.Load(); stored != nil && (own == nil || !own.State.Open() || own.Epoch.Compare(m.Epoch) <= 0) {
+		for _, s := range stored.Bundle.Plan.Stages {
+			hosts = append(hosts, s.Hosts...)
+		}
+	}
+	hosts = slices.DeleteFunc(hosts, func(name string) bool { return !slices.Contains(m.Hosts, name) })
+	p.desk.Lend(hosts, orders.Run{ID: m.RunID, Epoch: m.Epoch}, p.mayLend)
+}
+
+var errNotArmed = errors.New("the plan is not armed here")
+
+func (p *Proxy) mayLend() error {
+	if s := p.stored.Load(); s == nil || !s.Bundle.Armed {
+		return errNotArmed
+	}
+	return p.guard.may()
+}
+
+// may is asked right before each command and each answer that carries an order (rule S5).
+func (g *guard) may() error {
+	if g.p.mains() {
+		return errMainsBack
+	}
+	return nil
+}
