@@ -1,12 +1,12 @@
 # Everything here needs Go alone, unless it says otherwise.
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@latest
-TAGS        = lab controls apcupsd torture abuse e2e tsnet
+TAGS        = lab controls apcupsd torture abuse e2e tsnet stages
 BENCH       = go test -run '^$$' -timeout 10m
 ARCHES      = amd64 arm64 arm
 SHRUNK      = -trimpath -ldflags "-s -w"
 
-.PHONY: check test race scenarios pauses controls test-apcupsd torture torture-short abuse e2e cross footprint fuzz vulnerabilities bench bench-smoke mutants
+.PHONY: check test race scenarios pauses controls stages stages-short test-apcupsd torture torture-short abuse e2e cross footprint fuzz vulnerabilities bench bench-smoke mutants
 
 ## check: form, vet, staticcheck and the walls between the rooms
 check:
@@ -36,6 +36,14 @@ pauses:
 ## controls: each story with one thing broken on purpose, which it must notice
 controls:
 	go test -tags controls -count=1 -v -timeout 20m -parallel 3 -run Control ./deploy/lab
+
+## stages: power back, kills, a revoked token and a dead internet at every stage of a plan, with tables (some 8 min)
+stages:
+	go test -tags stages -count=1 -v -timeout 30m -parallel 4 -run Stages ./deploy/lab
+
+## stages-short: the power comes back while the guests go down
+stages-short:
+	go test -tags stages -count=1 -v -timeout 10m -run "Stages/power_back/guests" ./deploy/lab
 
 ## test-apcupsd: against the real apcupsd (Debian: apt-get install apcupsd) on a simulated UPS
 test-apcupsd:

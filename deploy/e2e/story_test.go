@@ -33,6 +33,7 @@ func TestStory(t *testing.T) {
 	s.withoutLogind()
 	s.noCapabilities()
 	s.otherPath()
+	s.piEnds() // while that incident calms down
 	s.calm(power)
 	s.internetCut()
 	h.calls(3)
@@ -46,7 +47,7 @@ const beat = 3 * time.Second
 // tailnet by itself.
 type story struct {
 	*house
-	node1, node2, box *guest.Guest
+	node1, node2, box, lone *guest.Guest
 }
 
 func (s *story) build() {
@@ -70,6 +71,7 @@ func (s *story) build() {
 	s.box = s.machine(guest.Spec{Name: "box", Lower: s.lower(layers.Bookworm()), Bridge: network.LAN,
 		Files: append(files, key, guest.Mask("systemd-logind.service"), guest.Mask("dbus-org.freedesktop.login1.service")),
 		Args:  []string{"--private-users=pick", "--private-users-ownership=chown"}})
+	s.lone = s.newLonePi()
 	s.cloud = s.newCloud("node1", "node2", s.known("box"))
 }
 

@@ -24,6 +24,7 @@ import (
 	"sentinel.home.arpa/deploy/lab/internal/edge"
 	"sentinel.home.arpa/deploy/lab/internal/home"
 	"sentinel.home.arpa/deploy/lab/internal/scenario"
+	"sentinel.home.arpa/shared/wire"
 )
 
 type options struct {
@@ -87,6 +88,10 @@ func flags(set *flag.FlagSet, o *options) *flag.FlagSet {
 	set.StringVar(&o.home.Page, "page", o.home.Page, "address of the brain's page; another port is taken if it is in use")
 	set.StringVar(&o.home.Programs, "programs", "", "`DIR` with the three programs, built before, in place of building them (not with -tailnet)")
 	set.BoolVar(&o.home.Tailnet, "tailnet", false, "let the programs meet on a tailnet of the lab's own, each a machine on it, in place of addresses on loopback")
+	set.Func("host", "`NAME` of a Linux host beside the cluster, which the plan takes down first through its agent; may be given several times", func(name string) error {
+		o.home.Hosts = append(o.home.Hosts, name)
+		return wire.ValidName(name)
+	})
 	set.StringVar(&o.home.NIS, "nis", "", "`ADDR` of an apcupsd to use in place of the simulated UPS")
 	set.StringVar(&o.home.PVE, "pve", "", "`URL` of a Proxmox API to use in place of the simulated cluster, for all three nodes")
 	set.StringVar(&o.home.ProxmoxToken, "pve-token", o.home.ProxmoxToken, "its token")

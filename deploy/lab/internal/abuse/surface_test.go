@@ -29,6 +29,12 @@ var knobs = []knob{
 	{"POST", "/api/v1/sites/%s/maintain", "home"},
 	{"POST", "/api/v1/sites/%s/maintained", "home"},
 	{"GET", "/api/v1/backup", ""},
+	{"GET", "/api/v1/plan", ""},
+	{"GET", "/api/v1/plan/check", ""},
+	{"GET", "/api/v1/plan/simulate", ""},
+	{"POST", "/api/v1/plan/stop", ""},
+	{"POST", "/api/v1/plan/network", ""},
+	{"POST", "/plan/stop", ""},
 }
 
 func (k knob) of(name string) string { return strings.Replace(k.path, "%s", name, 1) }
@@ -114,9 +120,10 @@ func surface() []shape {
 	add(onBrain, "", shape{name: "DELETE of another site's node", make: line("DELETE /api/v1/nodes/pve1?site=moon"), status: []int{404}, says: "there is no node", reason: "unknown"},
 		shape{name: "arm for a while", make: line("POST /api/v1/plan/arm?for=2h", "Content-Length: 0"), status: []int{400}, says: "is not known here", reason: "malformed"},
 		shape{name: "approve by a key that is none", make: line("POST /api/v1/nodes/stranger/approve?key=../x", "Content-Length: 0"), status: []int{404}, says: "waits to be approved", reason: "unknown"})
-	for _, route := range []string{"status", "incidents", "incidents/x", "nodes", "calls", "journal", "backup"} {
+	for _, route := range []string{"status", "incidents", "incidents/x", "nodes", "calls", "journal", "backup", "plan", "plan/check", "plan/simulate"} {
 		add(onBrain, "/api/v1/"+route, shape{name: "by PUT", make: line("PUT /api/v1/"+route, "Content-Length: 0"), status: []int{405}})
 	}
+	add(onBrain, "", planned()...)
 	for what, id := range map[string]string{"unknown": "home-power-20261121T190211Z", "a path": "%2e%2e%2f%2e%2e%2fetc", "control characters": "%0a%1b%5b31m%00", "10 KB": strings.Repeat("x", 10<<10)} {
 		add(onBrain, "GET /api/v1/incidents/ID", shape{name: what, make: line("GET /api/v1/incidents/" + id), status: []int{404}, says: "is remembered"})
 	}
@@ -127,6 +134,32 @@ func surface() []shape {
 		{"nodes=pve1", "is not known here"}, {"node=%zz", "cannot be read"}, {"site=home;limit=1", "cannot be read"}, {"limit=1&limit=2", "2 times"},
 	} {
 		add(onBrain, "GET /api/v1/journal", shape{name: short(q.query, 40), make: line("GET /api/v1/journal?" + q.query), status: []int{400}, says: q.says})
+	}
+	return all
+}
+
+// planned are the plan's buttons and questions, misused.
+func planned() []shape {
+	all := []shape{
+		{name: "stop with nothing to stop", make: line("POST /api/v1/plan/stop", "Content-Length: 0"), status: []int{409}, says: "nothing to stop", reason: "nothing"},
+		{name: "stop on the page with nothing to stop", make: line("POST /plan/stop", "Content-Length: 0"), status: []int{409}, says: "nothing to stop", reason: "nothing"},
+		{name: "stop of 10 MB", make: func(*house) []byte { return post("/api/v1/plan/stop", make([]byte, tenMB)) }, status: []int{400}, says: "takes no body", reason: "malformed"},
+		{name: "stop of a site", make: line("POST /api/v1/plan/stop?site=home", "Content-Length: 0"), status: []int{400}, says: "is not known here", reason: "malformed"},
+		{name: "arm with force=maybe", make: line("POST /api/v1/plan/arm?force=maybe", "Content-Length: 0"), status: []int{400}, says: "force takes yes alone", reason: "malformed"},
+		{name: "check of a UPS", make: line("GET /api/v1/plan/check?ups=ups"), status: []int{400}, says: "is not known here", reason: "malformed"},
+		{name: "simulate without a UPS of several", make: line("GET /api/v1/plan/simulate"), status: []int{400}, says: "several UPSes", reason: "malformed"},
+		{name: "simulate of a UPS that nobody has", make: line("GET /api/v1/plan/simulate?ups=moon"), status: []int{404}, says: "there is no UPS", reason: "unknown"},
+	}
+	for _, q := range []struct{ query, says string }{
+		{"", "on-ups"}, {"on-ups=", "on-ups"}, {"on-ups=perhaps", "on-ups"}, {"on-ups=" + strings.Repeat("y", 10<<10), "on-ups"}, {"on-ups=yes&on-ups=no", "2 times"},
+	} {
+		all = append(all, shape{name: short("network "+q.query, 40), make: line("POST /api/v1/plan/network?"+q.query, "Content-Length: 0"), status: []int{400}, says: q.says, reason: "malformed"})
+	}
+	for _, q := range []struct{ query, says string }{
+		{"runtime=9", "runtime must be"}, {"runtime=-9m", "runtime must be"}, {"runtime=25h", "runtime must be"}, {"runtime=", "runtime must be"}, {"runtime=%0a%1b%5b31m", "runtime must be"},
+		{"runtime=" + strings.Repeat("9", 10<<10) + "h", "runtime must be"}, {"charge=400%25", "charge must be"}, {"charge=NaN%25", "charge must be"}, {"charge=0.4", "charge must be"}, {"charge=%zz", "cannot be read"},
+	} {
+		all = append(all, shape{name: short("simulate "+q.query, 40), make: line("GET /api/v1/plan/simulate?ups=ups&" + q.query), status: []int{400}, says: q.says, reason: "malformed"})
 	}
 	return all
 }

@@ -87,6 +87,7 @@ type brain struct {
 		epoch shutdown.Epoch
 		run   shutdown.State
 		open  string
+		back  string // the run whose guests may be started
 		mains bool
 	}
 	bundles []bundle // all that there were; the last counts
@@ -124,8 +125,8 @@ func (b *brain) start() {
 	before := b.site().Run
 	b.renew()
 	b.turn(core.Started{})
-	if r := b.site().Run; r != nil && r == before && !r.Over() {
-		b.performs = r.ID
+	if r := b.site().Run; r != nil && r == before && (!r.Over() || r.PutsBack()) {
+		b.performs = performed(r)
 	}
 	b.look(b.process)
 }
@@ -257,9 +258,11 @@ func (b *brain) publish() {
 	v := &b.view
 	v.at = b.d.now
 	v.epoch, v.run, _ = b.state.Mandate("home", b.time())
-	v.open, v.mains = "", true
+	v.open, v.back, v.mains = "", "", true
 	if r := b.site().Run; r != nil && !r.Over() {
 		v.open = r.ID
+	} else if r != nil && r.PutsBack() && b.state.MainsNow("home", b.time()) {
+		v.back = r.ID
 	}
 	for _, u := range b.site().UPSes {
 		v.mains = v.mains && u.Supply == power.Mains
@@ -340,52 +343,64 @@ func (b *brain) effect(f core.Fact) {
 func (b *brain) step(f *core.RunStepped) {
 	run := b.site().Run
 	switch f.Event.Type {
-	case shutdown.Began:
-		b.performs = run.ID
-	case shutdown.Ended, shutdown.Aborted:
+	case shutdown.Began, shutdown.PutBackBegan:
+		b.performs = performed(run)
+	case shutdown.Ended, shutdown.Aborted, shutdown.PutBackEnded:
 		b.performs = ""
-	case shutdown.Sent:
-		if b.performs != run.ID {
+	case shutdown.Sent, shutdown.StartSent:
+		if b.performs != performed(run) {
 			return
 		}
 		for _, c := range run.Due(b.time()) {
 			if c.Target.ID() == f.Event.Target {
-				b.command(run.ID, f.Epoch, c.Target)
+				b.command(run.ID, f.Epoch, c)
 			}
 		}
 	}
 }
 
-func (b *brain) command(run string, epoch shutdown.Epoch, t shutdown.Target) {
-	process, id := b.process, t.ID()
-	b.d.send(command{actor: "brain", run: run, epoch: epoch, target: t,
-		alive: func() bool { return b.process == process && b.performs == run },
+// performed is what performs a run, or puts back what it stopped.
+func performed(r *shutdown.Run) string {
+	if r.PutsBack() {
+		return r.ID + ", back"
+	}
+	return r.ID
+}
+
+func (b *brain) command(run string, epoch shutdown.Epoch, c shutdown.Command) {
+	process, id, performs, t := b.process, c.Target.ID(), b.performs, c.Target
+	b.d.send(command{actor: "brain", run: run, epoch: epoch, target: t, start: c.Start,
+		alive: func() bool { return b.process == process && b.performs == performs },
 		may: func() error {
-			if b.paused > 0 || b.view.open != run || b.view.mains || b.d.now-b.view.at > viewFresh {
+			ends := b.view.open != run || b.view.mains
+			if c.Start {
+				ends = b.view.back != run
+			}
+			if b.paused > 0 || ends || b.d.now-b.view.at > viewFresh {
 				return errKept
 			}
 			return nil
 		},
-		reach: func() (time.Duration, error) { return b.reach(t.Kind != shutdown.Listing) },
+		reach: func() (time.Duration, error) { return b.reach(t.Kind != shutdown.Listing, c.Start) },
 		answer: func(found []shutdown.Target, err error) {
 			b.input(func() {
-				if b.process == process && b.performs == run {
-					b.turn(core.RunAnswered{Site: "home", Run: run, Target: id, Found: found, Err: err})
+				if b.process == process && b.performs == performs {
+					b.turn(core.RunAnswered{Site: "home", Run: run, Target: id, Start: c.Start, Found: found, Err: err})
 				}
 			})
 		}})
 }
 
 // reach is the brain's way to the machines: through the Pi, which keeps commands back while
-// it knows that the mains are there, or directly.
-func (b *brain) reach(acts bool) (time.Duration, error) {
+// it knows that the mains are there, and starts unless it does, or directly.
+func (b *brain) reach(acts, starts bool) (time.Duration, error) {
 	way := 20 * time.Millisecond
 	if !b.d.direct {
 		var ok bool
 		if way, ok = b.d.link.takes(b.d.link.down); !ok || !b.d.pi.listens() {
 			return tcpWithin, errNoRoute
 		}
-		if b.d.pi.mains() {
+		if starts && !b.d.pi.mainsNow() || !starts && b.d.pi.mains() {
 			return way, errKept
 		}
 	} else if !b.online {
@@ -409,7 +424,7 @@ func (b *brain) look(process int) {
 		}
 		run := b.site().Run
 		for _, t := range run.Looks() {
-			if _, err := b.reach(true); err != nil || b.performs != run.ID {
+			if _, err := b.reach(true, run.PutsBack()); err != nil || b.performs != performed(run) {
 				return
 			}
 			if s, ok := b.d.sight(t); ok {
@@ -463,7 +478,12 @@ func (b *brain) take(m message) {
 			b.turn(core.Heard{Site: "home", Name: "pi", Role: core.Pi, Boot: m.boot})
 		}
 	}
-	process := b.process
+	process, before, lost := b.process, b.d.judge.heard, b.dies == "before"
+	defer func() {
+		if b.process != process && lost {
+			b.d.judge.heard = before // nobody knows of it
+		}
+	}()
 	if m.run != nil {
 		b.d.judge.brainHears(m.run)
 		b.turn(core.PiReported{Site: "home", Pi: "pi", Run: *m.run})

@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	histories = flag.Int("histories", 1500, "how many random histories TestHistories lives through")
+	histories = flag.Int("histories", 8000, "how many random histories TestHistories lives through; a twentieth with -short")
 	seed      = flag.Uint64("seed", 1, "the first of them; 0: another one each time")
 )
 
@@ -21,7 +21,10 @@ var (
 // They are not drawn by rapid: its numbers favour small ones, which makes the first lines of
 // a list most of a history, and it takes half a minute to shorten one.
 func TestHistories(t *testing.T) {
-	first := *seed
+	first, count := *seed, *histories
+	if testing.Short() {
+		count /= 20
+	}
 	if first == 0 {
 		first = rand.Uint64N(1 << 40)
 	}
@@ -29,7 +32,7 @@ func TestHistories(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(800)) // a history leaves little behind
 	all, waits := weighted(lines()), waits()
 	begun := time.Now()
-	for i := range uint64(*histories) {
+	for i := range uint64(count) {
 		s, deeds := draw(rand.New(rand.NewPCG(first+i, 0)), all, waits)
 		if d := live(s, deeds, false); d.wrong != "" {
 			deeds = shorten(s, deeds, d.wrong)
@@ -38,7 +41,7 @@ func TestHistories(t *testing.T) {
 		}
 	}
 	took := time.Since(begun)
-	t.Logf("%d histories in %s, %.0f a second, of %d processors", *histories, took.Round(time.Millisecond), float64(*histories)/took.Seconds(), runtime.GOMAXPROCS(0))
+	t.Logf("%d histories in %s, %.0f a second, of %d processors", count, took.Round(time.Millisecond), float64(count)/took.Seconds(), runtime.GOMAXPROCS(0))
 }
 
 // weighted has each line as often as it is to come.

@@ -95,7 +95,8 @@ type node struct {
 	guest bool          // runs
 	off   time.Duration // since when it is not on
 
-	booted time.Duration
+	booted  time.Duration
+	started time.Duration // when its guest last was
 }
 
 func (n *node) boot() { n.on, n.guest, n.manner, n.busy, n.slow = true, n.vmid != 0, obeys, false, 0 }
@@ -131,6 +132,7 @@ type command struct {
 	actor, run string
 	epoch      shutdown.Epoch
 	target     shutdown.Target
+	start      bool          // it is to start, not to shut down
 	at         time.Duration // when it was decided
 	alive      func() bool   // what performs the run still does
 	may        func() error  // the last look
@@ -165,7 +167,11 @@ func (d *duet) leave(c command, n *node) {
 			d.after(0, func() { answer(nil, err) })
 			return
 		}
-		d.judge.leaves(c)
+		if c.start {
+			d.judge.starts(c)
+		} else {
+			d.judge.leaves(c)
+		}
 	}
 	d.after(cmdWithin, func() { answer(nil, errTimeout) })
 	in, err := c.reach()
@@ -195,8 +201,12 @@ func (d *duet) arrive(c command, n *node, answer func([]shutdown.Target, error))
 		d.after(n.slow, func() { answer(found, nil) })
 		return
 	}
-	d.judge.arrives(c)
-	if n.manner != stubborn {
+	if c.start {
+		d.starts(n)
+	} else {
+		d.judge.arrives(c)
+	}
+	if n.manner != stubborn && !c.start {
 		d.obey(c.target, n)
 	}
 	if n.manner != mute {
@@ -207,7 +217,7 @@ func (d *duet) arrive(c command, n *node, answer func([]shutdown.Target, error))
 func (d *duet) obey(t shutdown.Target, n *node) {
 	told := d.now
 	if t.Kind == shutdown.Guest {
-		d.after(takesDown/2, func() { n.guest = n.guest && n.booted > told })
+		d.after(takesDown/2, func() { n.guest = n.guest && (n.booted > told || n.started > told) })
 		return
 	}
 	d.after(takesDown, func() {

@@ -1,6 +1,7 @@
 package duet_test
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -56,26 +57,34 @@ type truth struct {
 	pi        knows
 }
 
+// heard is what the brain was told by the Pi.
+type heard struct {
+	brain      knows
+	brainMains time.Duration // when it last heard of mains
+	transfer   int           // the last, as the UPS counts them
+	laterAt    time.Duration // when it last heard of a later one
+	told       word          // of the Pi's run
+}
+
 // judge says what must not be, by what the edges saw.
 type judge struct {
 	d *duet
 
 	truth
-	brain      knows
-	piFrom     time.Duration // since when the Pi's process listens
-	piOut      bool          // what it had on its disk then: that the UPS is on battery
-	brainFrom  time.Duration
-	brainMains time.Duration // when it last heard of mains
-	piHolds    time.Duration // since when the Pi's process has had a reason by its policy; 0: it has none
-	told       word          // the brain, of the Pi's run
-	mandate    word          // the Pi, of the brain's
-	sent       message
+	heard
+	piFrom    time.Duration // since when the Pi's process listens
+	piOut     bool          // what it had on its disk then: that the UPS is on battery
+	brainFrom time.Duration
+	piHolds   time.Duration // since when the Pi's process has had a reason by its policy; 0: it has none
+	mandate   word          // the Pi, of the brain's run
+	sent      message
 
 	armed     bool
 	confirmed bool // the Pi has said that it is disarmed
 	person    int  // in which outage one last disarmed
 
 	runs      []*held
+	stopped   map[string]order         // by whom and what: when a machine was last told to go down
 	commanded time.Duration            // when a machine was last told
 	late      map[string]int           // in which outage a target was last named as late
 	disturbed map[string]time.Duration // when something last was out of order, by what
@@ -249,6 +258,12 @@ func (j *judge) reported(m message) {
 	if m.reading.Supply == power.Unknown || m.sent < j.brainFrom { // under way while the brain watched nothing
 		return
 	}
+	if n := m.reading.Transfers; n != nil {
+		if *n > j.transfer {
+			j.laterAt = j.d.now
+		}
+		j.transfer = *n
+	}
 	if j.brain.heard = j.d.brain.process; at < j.brain.at {
 		return
 	}
@@ -364,6 +379,12 @@ func (j *judge) heardOf(actor string) word {
 	return j.told
 }
 
+// another reports whether the brain may take this for another outage than that of its run: the
+// mains were back since, as it heard, or as the count of transfers tells, or its clock says so.
+func (j *judge) another(r *held) bool {
+	return j.brainMains >= r.began || j.laterAt >= r.began || !j.calmSince(r.began, "clock")
+}
+
 func (j *judge) began(r *held) {
 	r.began, r.outage, r.stages = j.d.now, j.outage, map[int]time.Time{}
 	before := j.latest(r.actor)
@@ -379,7 +400,7 @@ func (j *judge) began(r *held) {
 		d.fail("1: the %s began without a reason that holds", r.actor)
 	case before != nil && !before.over:
 		d.fail("G2: the %s began while its own run goes on", r.actor)
-	case before != nil && !before.yielded && !before.dry && before.outage == j.outage && (r.actor == "pi" || j.brainMains < before.began):
+	case before != nil && !before.yielded && !before.dry && before.outage == j.outage && (r.actor == "pi" || !j.another(before)):
 		d.fail("G2: the %s began a second time in one outage", r.actor)
 	case before != nil && r.epoch.Compare(before.epoch) <= 0, r.epoch.Compare(w.epoch) <= 0:
 		d.fail("G5: the %s began under %v after %v", r.actor, r.epoch, w.epoch)
@@ -425,6 +446,9 @@ func (j *judge) leaves(c command) {
 		d.fail("G2: the %s told %s under %v though it was told of %v", c.actor, c.target.ID(), r.epoch, w.epoch)
 	}
 	j.inStage(c, r)
+	if c.target.Kind == shutdown.Guest {
+		j.stopped[c.actor+" "+c.target.ID()] = order{c.run, d.now}
+	}
 	d.tell("%s tells %s", c.actor, c.target.ID())
 }
 
@@ -449,7 +473,8 @@ func (j *judge) inStage(c command, r *held) {
 			continue // it may have been seen down before
 		}
 		inPlan := slices.ContainsFunc(r.plan.Nodes, func(p shutdown.Node) bool { return p.Name == n.name })
-		if inPlan && before.AllGuests && n.on && n.guest && n.manner != cut && n.manner != hangs || slices.Contains(before.Nodes, n.name) && n.on {
+		guest := n.on && n.guest && n.started <= r.began // one whose start was still on its way then was not found to run
+		if inPlan && before.AllGuests && guest && n.manner != cut && n.manner != hangs || slices.Contains(before.Nodes, n.name) && n.on {
 			j.d.fail("3: the %s told %s while %s of the stage before still runs", c.actor, c.target.ID(), n.name)
 		}
 	}
@@ -458,6 +483,9 @@ func (j *judge) inStage(c command, r *held) {
 // arrives is a command that a machine takes.
 func (j *judge) arrives(c command) {
 	j.commanded = j.d.now
+	if c.target.Kind == shutdown.ProxmoxNode { // what never reached a node told it nothing
+		j.stopped[c.actor+" "+c.target.ID()] = order{c.run, j.d.now}
+	}
 }
 
 func (j *judge) ordered(b *bundle) {
@@ -509,7 +537,7 @@ func sameRun(a, b *shutdown.Run) bool {
 	}
 	return a.ID == b.ID && a.Stage == b.Stage && a.StageAt.Equal(b.StageAt) && a.Past == b.Past && a.Finished == b.Finished && a.Stopped == b.Stopped &&
 		a.LastStep.Equal(b.LastStep) && slices.EqualFunc(a.Targets, b.Targets, func(x, y *shutdown.Progress) bool {
-		return x.Target == y.Target && x.Tries == y.Tries && x.Waiting == y.Waiting && x.Accepted == y.Accepted && x.Down == y.Down &&
+		return reflect.DeepEqual(x.Target, y.Target) && x.Tries == y.Tries && x.Waiting == y.Waiting && x.Accepted == y.Accepted && x.Down == y.Down &&
 			x.Skipped == y.Skipped && x.Late == y.Late && x.Why == y.Why && x.RetryAt.Equal(y.RetryAt)
 	})
 }

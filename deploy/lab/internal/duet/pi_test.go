@@ -95,7 +95,7 @@ func (p *pi) start(reboot bool) {
 	p.d.judge.piOut = len(p.core.Out()) > 0
 	p.turned, p.d.judge.piFrom, p.d.judge.piHolds = p.time(), p.d.now, 0
 	p.done(p.core.Restarted(p.time(), lived, []string{"apc1"}))
-	if r := p.core.Run; r != nil && !r.Over() && p.performs == 0 {
+	if r := p.core.Run; r != nil && (!r.Over() || r.PutsBack()) && p.performs == 0 {
 		p.perform()
 	}
 	p.wakeUp()
@@ -231,11 +231,11 @@ func (p *pi) done(es []core.Event) {
 			p.tellEvent(e)
 		}
 		switch e.Event.Type {
-		case shutdown.Began:
+		case shutdown.Began, shutdown.PutBackBegan:
 			p.perform()
-		case shutdown.Sent:
+		case shutdown.Sent, shutdown.StartSent:
 			p.command(e)
-		case shutdown.Ended, shutdown.Aborted:
+		case shutdown.Ended, shutdown.Aborted, shutdown.PutBackEnded:
 			p.performs = 0
 		}
 	}
@@ -289,9 +289,9 @@ func (p *pi) command(e core.Event) {
 		if id != e.Event.Target {
 			continue
 		}
-		p.d.send(command{actor: "pi", run: p.core.Run.ID, epoch: e.Epoch, target: c.Target, alive: alive,
+		p.d.send(command{actor: "pi", run: p.core.Run.ID, epoch: e.Epoch, target: c.Target, start: c.Start, alive: alive,
 			may: func() error {
-				if p.paused || p.mains() {
+				if p.paused || c.Start && !p.mainsNow() || !c.Start && p.mains() {
 					return errKept
 				}
 				return nil
@@ -305,7 +305,12 @@ func (p *pi) command(e core.Event) {
 			answer: func(found []shutdown.Target, err error) {
 				p.input(process, func() {
 					if alive() {
-						p.turn(func(now time.Time) []core.Event { return p.core.Answered(now, id, found, err) })
+						p.turn(func(now time.Time) []core.Event {
+							if c.Start {
+								return p.core.StartAnswered(now, id, err)
+							}
+							return p.core.Answered(now, id, found, err)
+						})
 					}
 				})
 			}})
@@ -330,6 +335,11 @@ func (p *pi) mains() bool {
 		return false
 	}
 	return p.last.Supply == power.Mains
+}
+
+// mainsNow reports whether it has just said so.
+func (p *pi) mainsNow() bool {
+	return p.last != nil && p.last.Supply == power.Mains && p.last.LostFor == nil && p.d.now-p.readAt <= power.Fresh
 }
 
 // poll asks apcupsd.

@@ -232,16 +232,13 @@ func (d *duet) goesOn() {
 	if j.outage != outage || j.since == 0 || j.person == outage { // a brain that stood still heard a person only now
 		return
 	}
-	p, began := d.brain.own().plan, time.Duration(0)
+	p := d.brain.own().plan
 	for _, r := range j.runs {
 		if !r.dry {
-			p, began = r.plan, r.began // of the last one
+			p = r.plan // of the last one
 		}
 	}
 	for _, n := range d.nodes {
-		if n.booted > began && j.piFrom > j.from {
-			continue // if the brain missed the mains, nobody knows that this is another outage
-		}
 		if _, in := p.Node(n.name); in && n.on && j.late["node/"+n.name] != outage {
 			d.fail("S9: the outage has lasted for %s, all was well for 150 s, and %s is up and was not named", d.now-j.since, n.name)
 		}

@@ -97,6 +97,64 @@ func stories() map[string]string {
 			ride=10s plan=1, directly, hooked
 			+0s     mains off
 			+10.5s  arm`,
+		"S9: a brain that missed the mains tells all again in the outage after them": `
+			ride=10s plan=1, through the Pi, polled
+			+0s     arm
+			+0s     mains off
+			+900ms  mains on
+			+0s     link up is cut
+			+1m7s   mains off`,
+		"S9: also if it was out of reach for less than makes a UPS lost": `
+			ride=3s plan=1, through the Pi, hooked
+			+0s     arm
+			+0s     link down is stale
+			+0s     mains off
+			+5s     brain offline
+			+8s     machines boot
+			+10.5s  mains on
+			+5s     mains off`,
+		"S9: also if what it knew of was a self-test, and it was restarted": `
+			ride=10s plan=1, through the Pi, polled
+			+0s     arm
+			+0s     self-test 8s
+			+900ms  brain crashes for 45s
+			+0s     link up is cut
+			+1m40s  mains off`,
+		"S9: a Pi whose run came to its disk, but not what armed it, goes on with it": `
+			ride=10s plan=0, directly, hooked
+			+2s     link up is stale
+			+0s     mains off
+			+31s    pi dies at its next step, after the disk, for 3s
+			+2s     arm
+			+200ms  link up is late
+			+2s     pi crashes for 45s`,
+		"S5: a brain that is offline tells nobody for its own silence": `
+			ride=3s plan=2, directly, hooked
+			+0s     arm
+			+0s     pve2 stays up
+			+0s     mains off
+			+3.1s   brain dies at its next step, before the disk, for 3s
+			+15.5s  brain offline
+			+29.6s  pve2 is busy
+			+1.8s   pi reboots, an hour later, for 1s`,
+		"S5: what the brain heard after its clock had jumped is not an hour old": `
+			ride=10s plan=2, directly, hooked
+			+0s     arm
+			+0s     mains off
+			+200ms  apcupsd dies
+			+900ms  brain reboots, an hour later, for 1s
+			+5s     pi crashes for 45s
+			+0s     brain crashes for 8s`,
+		"3: what the brain heard as it died it does not know": `
+			ride=10s plan=1, through the Pi, polled
+			+0s     arm
+			+200ms  mains off
+			+200ms  runtime 60s
+			+3.1s   machines boot
+			+0s     mains blink
+			+200ms  brain dies at its next step, before the disk, for 3s
+			+200ms  mains on
+			+900ms  pi reboots, an hour earlier, for 45s`,
 	}
 }
 

@@ -87,7 +87,7 @@ func (h *Home) plug(in bool) error {
 	if !in || h.cluster == nil {
 		return nil
 	}
-	for _, n := range Nodes() { // machines set to start when power is there
+	for _, n := range h.opts.Nodes { // machines set to start when power is there
 		if !h.cluster.NodeUp(n) {
 			if err := h.cluster.Start(n); err != nil {
 				h.say("lab", err.Error())
@@ -122,8 +122,11 @@ func (h *Home) node(verb, name string) error {
 	if h.cluster == nil {
 		return errForeign
 	}
-	if !slices.Contains(Nodes(), name) {
-		return fmt.Errorf("%q is no node; there are %s", name, strings.Join(Nodes(), ", "))
+	if h.isHost(name) {
+		return h.host(verb, name)
+	}
+	if !slices.Contains(h.opts.Nodes, name) {
+		return fmt.Errorf("%q is no node; there are %s", name, strings.Join(h.opts.Nodes, ", "))
 	}
 	switch verb {
 	case "kill":
@@ -263,7 +266,7 @@ func (h *Home) press(ctx context.Context, button string) error {
 	if err != nil {
 		return err
 	}
-	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusNoContent {
+	if err := resp.Body.Close(); err != nil || resp.StatusCode >= 300 {
 		return fmt.Errorf("%s: %s", button, resp.Status)
 	}
 	return nil
@@ -382,7 +385,7 @@ func (h *Home) allUp(ctx context.Context) bool {
 			up++
 		}
 	}
-	return up == len(Nodes())+1 && v.Sites[0].UPSes[0].Supply == "mains"
+	return up == len(h.agents())+1 && v.Sites[0].UPSes[0].Supply == "mains"
 }
 
 // Timeline is what the brain's page tells, the newest line first; empty if it cannot be

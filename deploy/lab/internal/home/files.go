@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"sentinel.home.arpa/shared/wire"
 )
@@ -23,6 +25,9 @@ const (
 
 // Nodes are the names of the cluster's nodes; the plan takes the first down last.
 func Nodes() []string { return []string{"pve1", "pve2", "pve3"} }
+
+// names are the nodes of this home.
+func (h *Home) names() []string { return slices.Clone(h.opts.Nodes) }
 
 // keys are the programs' keys: made before they start, as without a tailnet the
 // configuration must name them.
@@ -51,7 +56,7 @@ func (h *Home) makeKeys() (keys, error) {
 	if k.pi, err = load(piName); err != nil {
 		return k, err
 	}
-	for _, n := range Nodes() {
+	for _, n := range h.agents() {
 		if k.nodes[n], err = load(n); err != nil {
 			return k, err
 		}
@@ -71,18 +76,42 @@ func (h *Home) newBoot(who string) error {
 	return os.WriteFile(filepath.Join(h.dirOf(who), "boot_id"), []byte(id), 0o600)
 }
 
-// writeSecrets puts what systemd would hand over as credentials into one directory.
+// writeSecrets puts the programs' credentials into one directory, but for a brain with a
+// secret of its own.
 func (h *Home) writeSecrets() error {
 	dir := h.dirOf("credentials")
+	secrets := map[string]string{"twilio-secret": h.opts.TwilioSecret, "proxmox-secret": h.opts.ProxmoxSecret}
+	if err := put(dir, secrets); err != nil || !h.opts.Revocable {
+		return err
+	}
+	return put(h.credentialsOf("brain"), secrets)
+}
+
+// Revoke has Proxmox not know the brain's token any more, while it knows the Pi's.
+func (h *Home) Revoke() error {
+	h.say("lab", "the brain's token is revoked")
+	return put(h.credentialsOf("brain"), map[string]string{"proxmox-secret": "revoked-0000-0000-0000-000000000000"})
+}
+
+// put writes what systemd would hand over as credentials.
+func put(dir string, secrets map[string]string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	for name, text := range map[string]string{"twilio-secret": h.opts.TwilioSecret, "proxmox-secret": h.opts.ProxmoxSecret} {
+	for name, text := range secrets {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text+"\n"), 0o600); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// credentialsOf is the directory of a program's credentials.
+func (h *Home) credentialsOf(who string) string {
+	if who == "brain" && h.opts.Revocable {
+		return h.dirOf("brain-credentials")
+	}
+	return h.dirOf("credentials")
 }
 
 func (h *Home) brainConfig(k keys) string {
@@ -104,15 +133,18 @@ proxmox:
   token_id: %s
   token_secret_file: proxmox-secret
 plan:
-  - guests: all
-    deadline: 3m
-`, person, personPhone, h.opts.TwilioAccount, h.opts.TwilioKey, fromPhone, h.twilioURL, h.opts.ProxmoxToken)
-	for _, stage := range [][]string{{"pve2", "pve3"}, {"pve1"}} {
+%s  - guests: all
+    deadline: %s
+`, person, personPhone, h.opts.TwilioAccount, h.opts.TwilioKey, fromPhone, h.twilioURL, h.opts.ProxmoxToken, h.hostStage(), h.opts.GuestsWithin)
+	if h.opts.Direct {
+		text = strings.Replace(text, "proxmox:\n", "proxmox:\n  via: direct\n", 1)
+	}
+	for _, stage := range [][]string{h.opts.Nodes[1:], h.opts.Nodes[:1]} {
 		text += "  - nodes:\n"
 		for _, n := range stage {
 			text += fmt.Sprintf("      %s: {api: %q, fingerprint: %q}\n", n, h.pve[n].url, h.pve[n].fingerprint)
 		}
-		text += "    deadline: 90s\n"
+		text += fmt.Sprintf("    deadline: %s\n", h.opts.NodesWithin)
 	}
 	return text
 }
@@ -122,14 +154,14 @@ func (h *Home) sites(k keys) string {
 	if h.overlay != nil {
 		text := h.onTailnet(brainName, h.overlay.sim.URL()) + fmt.Sprintf("sites:\n  - name: %s\n    pi_proxies: [{name: %s, address: %q}]\n    nodes:\n",
 			site, piName, h.piAddr)
-		for _, n := range Nodes() {
+		for _, n := range h.agents() {
 			text += fmt.Sprintf("      - {name: %s}\n", n)
 		}
 		return text
 	}
 	text := fmt.Sprintf("listen: %s\nsites:\n  - name: %s\n    pi_proxies: [{name: %s, address: %q, relay: %q, key: %q}]\n    nodes:\n",
 		h.page, site, piName, h.piAddr, h.links["relay"].Addr(), k.pi)
-	for _, n := range Nodes() {
+	for _, n := range h.agents() {
 		text += fmt.Sprintf("      - {name: %s, key: %q}\n", n, k.nodes[n])
 	}
 	return text
@@ -152,6 +184,7 @@ control_socket: %s
 log: {level: info, format: json}
 lan: {listen: %q}
 ups: [{name: ups, nis: %q}]
+halt: false # it is no machine of its own
 `, piName, site, h.dirOf(piName), filepath.Join(h.dirOf(piName), "boot_id"), h.piSocket(), h.piAddr, h.nisAddr)
 }
 
@@ -169,7 +202,7 @@ func (h *Home) nodeConfig(k keys, n string) string {
 site: %s
 state_dir: %s
 boot_id_file: %s
-logind: off
+logind: %s
 log: {level: info, format: json}
-`, n, site, h.dirOf(n), filepath.Join(h.dirOf(n), "boot_id"))
+`, n, site, h.dirOf(n), filepath.Join(h.dirOf(n), "boot_id"), h.logind(n))
 }

@@ -14,6 +14,7 @@ import (
 	"sentinel.home.arpa/deploy/internal/forge"
 	"sentinel.home.arpa/deploy/lab/internal/edge"
 	"sentinel.home.arpa/deploy/lab/internal/link"
+	"sentinel.home.arpa/shared/sim/logindsim"
 	"sentinel.home.arpa/shared/sim/pvesim"
 	"sentinel.home.arpa/shared/sim/twiliosim"
 	"sentinel.home.arpa/shared/sim/upssim"
@@ -40,12 +41,27 @@ type Options struct {
 	Programs string
 	// Gated lets Kill work at what passes towards Proxmox and the phone company.
 	Gated bool
+
+	// Nodes are the cluster's, the first of which goes down last, with the Guests spread over
+	// them. Usually those of the package's Nodes, and nine.
+	Nodes  []string
+	Guests int
+	// Guests' and each node stage's deadline in the plan; usually 3 min and 90 s.
+	GuestsWithin, NodesWithin time.Duration
+	// Hosts are Linux hosts beside the cluster, each with a logind of its own; the plan takes
+	// them down first.
+	Hosts []string
+	// Direct is the brain's way to Proxmox that needs no Pi.
+	Direct bool
+	// Revocable gives the brain a token's secret of its own, for Revoke.
+	Revocable bool
 }
 
 // DefaultOptions are the usual.
 func DefaultOptions() Options {
 	return Options{Page: "127.0.0.1:8080", TwilioAccount: accountSID, TwilioKey: keySID, TwilioSecret: "labsecret0labsecret0",
-		ProxmoxToken: tokenID, ProxmoxSecret: "00000000-0000-0000-0000-000000000000", RebootTakes: 30 * time.Second, Log: io.Discard}
+		ProxmoxToken: tokenID, ProxmoxSecret: "00000000-0000-0000-0000-000000000000", RebootTakes: 30 * time.Second, Log: io.Discard,
+		Nodes: Nodes(), Guests: 9, GuestsWithin: 3 * time.Minute, NodesWithin: 90 * time.Second}
 }
 
 // Home is the lab.
@@ -72,6 +88,7 @@ type Home struct {
 	brain *process
 	pi    *process
 	nodes map[string]*process
+	hosts map[string]*logindsim.Machine
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -110,7 +127,7 @@ func (h *Home) open(ctx context.Context) error {
 		return err
 	}
 	configs := map[string]string{"brain": h.brainConfig(k), piName: h.piConfig(k)}
-	for _, n := range Nodes() {
+	for _, n := range h.agents() {
 		configs[n] = h.nodeConfig(k, n)
 	}
 	for who, text := range configs {
@@ -159,6 +176,9 @@ func (h *Home) startSims() error {
 	if err := h.startProxmox(); err != nil {
 		return fmt.Errorf("start Proxmox: %w", err)
 	}
+	if err := h.startHosts(); err != nil {
+		return fmt.Errorf("start the hosts: %w", err)
+	}
 	if err := h.startTwilio(h.ctx); err != nil {
 		return fmt.Errorf("start the phone: %w", err)
 	}
@@ -193,7 +213,7 @@ func (h *Home) lay() error {
 // layLoopback lays each machine's way to the brain, and the brain's to the Pi.
 func (h *Home) layLoopback() error {
 	var err error
-	for _, who := range append(Nodes(), piName) {
+	for _, who := range append(h.agents(), piName) {
 		if h.links[who], err = link.Open(h.page); err != nil {
 			return err
 		}
@@ -218,10 +238,10 @@ func freeAddr(wish string) (string, error) {
 func (h *Home) startPrograms(ctx context.Context) error {
 	h.brain = h.program("brain", "cloud", h.brainSaid)
 	h.pi = h.program(piName, "pi-proxy", h.piSaid)
-	for _, n := range Nodes() {
+	for _, n := range h.agents() {
 		h.nodes[n] = h.program(n, "node-hook", func(logLine) {})
 	}
-	for _, p := range []*process{h.brain, h.pi, h.nodes["pve1"], h.nodes["pve2"], h.nodes["pve3"]} {
+	for _, p := range h.programs() {
 		if err := os.MkdirAll(h.dirOf(p.name), 0o700); err != nil {
 			return err
 		}
@@ -238,7 +258,7 @@ func (h *Home) startPrograms(ctx context.Context) error {
 }
 
 func (h *Home) program(name, program string, said func(logLine)) *process {
-	return &process{name: name, path: h.bin(program), args: []string{"run", "--config", h.configOf(name)}, env: h.env(),
+	return &process{name: name, path: h.bin(program), args: []string{"run", "--config", h.configOf(name)}, env: append(append(h.env(), h.bus(name)...), "CREDENTIALS_DIRECTORY="+h.credentialsOf(name)),
 		log: said, raw: h.opts.Log, forge: h.forge}
 }
 
@@ -267,11 +287,12 @@ func (h *Home) piSaid(l logLine) {
 // Close ends everything and removes what the lab wrote.
 func (h *Home) Close() error {
 	h.cancel()
-	for _, p := range append([]*process{h.brain, h.pi}, h.nodes["pve1"], h.nodes["pve2"], h.nodes["pve3"]) {
+	for _, p := range h.programs() {
 		if p != nil {
 			p.end(syscall.SIGTERM)
 		}
 	}
+	h.stopHosts()
 	var err error
 	if h.cluster != nil {
 		err = h.cluster.Close()

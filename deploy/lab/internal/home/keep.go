@@ -63,7 +63,11 @@ func (h *Home) Keep() {
 }
 
 func (h *Home) programs() []*process {
-	return []*process{h.brain, h.pi, h.nodes["pve1"], h.nodes["pve2"], h.nodes["pve3"]}
+	all := []*process{h.brain, h.pi}
+	for _, n := range h.agents() {
+		all = append(all, h.nodes[n])
+	}
+	return all
 }
 
 func (h *Home) process(who string) *process {

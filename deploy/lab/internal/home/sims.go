@@ -68,8 +68,9 @@ func (h *Home) startProxmox() error {
 		return h.foreignProxmox()
 	}
 	cfg := pvesim.Config{TokenID: h.opts.ProxmoxToken, Secret: h.opts.ProxmoxSecret, RebootTakes: h.opts.RebootTakes, Edge: h.proxmoxAsked}
-	names := []string{"mail", "nas", "git", "home", "dns", "media", "wiki", "backup", "web"}
-	for i, n := range Nodes() {
+	names := []string{"mail", "nas", "git", "home", "dns", "media", "wiki", "backup", "web", "chat", "photos", "build"}
+	next := 0
+	for i, n := range h.opts.Nodes {
 		node := pvesim.NodeConfig{Name: n}
 		if h.opts.Gated {
 			addr, err := freeAddr(anyAddr)
@@ -83,13 +84,14 @@ func (h *Home) startProxmox() error {
 			node.Listen = glass.Listen
 			h.pve[n] = machine{fingerprint: glass.Fingerprint()}
 		}
-		for j, g := range names[i*3 : i*3+3] {
+		for j := range (h.opts.Guests - next + len(h.opts.Nodes) - i - 1) / (len(h.opts.Nodes) - i) {
 			kind := pvesim.QEMU
 			if j == 2 {
 				kind = pvesim.LXC
 			}
-			node.Guests = append(node.Guests, pvesim.Guest{VMID: firstGuest + i*3 + j, Name: g, Type: kind, Running: true, OnBoot: true,
+			node.Guests = append(node.Guests, pvesim.Guest{VMID: firstGuest + next, Name: names[next], Type: kind, Running: true, OnBoot: true,
 				StopTakes: time.Duration(2+j) * time.Second})
+			next++
 		}
 		cfg.Nodes = append(cfg.Nodes, node)
 	}
@@ -97,7 +99,7 @@ func (h *Home) startProxmox() error {
 	if h.cluster, err = pvesim.New(cfg); err != nil {
 		return err
 	}
-	for _, n := range Nodes() {
+	for _, n := range h.opts.Nodes {
 		m := machine{h.cluster.URL(n), h.cluster.Fingerprint(n)}
 		if seen := h.pve[n].fingerprint; seen != "" {
 			m.fingerprint = seen
@@ -114,19 +116,20 @@ func (h *Home) startProxmox() error {
 func (h *Home) proxmoxAsked(x pvesim.Exchange) {
 	e := edge.Entry{Edge: edge.PVE, Node: x.Node, Method: x.Method, Path: x.Path, Body: x.Body, Status: x.Status, Answer: x.Answer}
 	if x.Method != "GET" {
-		run := 0
-		for id := firstGuest; ; id++ {
-			g, ok := h.cluster.Guest(id)
-			if !ok {
-				break
-			}
-			if g.Running {
-				run++
-			}
-		}
-		e.What = fmt.Sprintf("%d guests run", run)
+		e.What = fmt.Sprintf("%d guests run", h.GuestsRun())
 	}
 	h.rec.Add(x.At, e)
+}
+
+// GuestsRun is how many guests of the simulated cluster run.
+func (h *Home) GuestsRun() int {
+	run := 0
+	for id := firstGuest; id < firstGuest+h.opts.Guests; id++ {
+		if g, ok := h.cluster.Guest(id); ok && g.Running {
+			run++
+		}
+	}
+	return run
 }
 
 // firstGuest is the lowest VM id; the others follow.
@@ -156,7 +159,7 @@ func (h *Home) foreignProxmox() error {
 	for i := 0; i < len(print); i += 2 {
 		pairs = append(pairs, print[i:i+2])
 	}
-	for _, n := range Nodes() {
+	for _, n := range h.opts.Nodes {
 		h.pve[n] = machine{h.opts.PVE, strings.Join(pairs, ":")}
 	}
 	return conn.Close()

@@ -36,8 +36,15 @@ func readMains(e edge.Entry) bool {
 	return e.Edge == edge.UPS && f&flagOnline != 0 && f&(flagCommLost|flagOnBattery|flagReplace) == 0
 }
 
-// isCommand: it would change something at Proxmox.
-func isCommand(e edge.Entry) bool { return e.Edge == edge.PVE && e.Method != "GET" }
+// isCommand: it would change something at Proxmox, and not to put it back.
+func isCommand(e edge.Entry) bool {
+	return e.Edge == edge.PVE && e.Method != "GET" && !isStart(e)
+}
+
+// isStart: a guest is to start.
+func isStart(e edge.Entry) bool {
+	return e.Edge == edge.PVE && e.Method == "POST" && strings.HasSuffix(e.Path, "/status/start")
+}
 
 func isCall(e edge.Entry) bool {
 	return e.Edge == edge.Twilio && e.Method == "POST" && strings.HasSuffix(e.Path, "/Calls.json") && e.Status == 201
@@ -81,6 +88,7 @@ type facts struct {
 	unheard map[string][]time.Duration
 	calls   []edge.Entry
 	cmds    []edge.Entry
+	starts  []edge.Entry
 	died    []edge.Entry // programs that ended by themselves
 	// short is since when the battery lasts for less than the plan needs; disarmed, since
 	// when the brain has it that the plan is.
@@ -119,6 +127,8 @@ func read(es []edge.Entry) *facts {
 			f.calls = append(f.calls, e)
 		case isCommand(e):
 			f.cmds = append(f.cmds, e)
+		case isStart(e):
+			f.starts = append(f.starts, e)
 		case e.Edge == edge.Lab && e.Node == "":
 			f.deed(sw, e.What, e.At())
 		case e.Edge == edge.Lab:

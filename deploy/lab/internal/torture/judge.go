@@ -46,6 +46,7 @@ func Invariants() [][2]string {
 		{"4", "what is worth a call has one in time"},
 		{"5", "no call twice, none without reason"},
 		{"6", "announced is not failed, and no healthy node goes down"},
+		{"8", "once all is calm the guests are as before"},
 	}
 }
 
@@ -94,6 +95,9 @@ func Judge(es []edge.Entry) *Verdict {
 		f.judgeReason(v, c)
 		f.judgePlace(v, c)
 	}
+	for _, s := range f.starts {
+		f.judgeStart(v, s)
+	}
 	for _, o := range f.outages {
 		f.judgeCommanded(v, o)
 	}
@@ -101,6 +105,7 @@ func Judge(es []edge.Entry) *Verdict {
 	f.judgeMissingCalls(v)
 	f.judgeCalls(v)
 	f.judgeNodes(v)
+	f.judgeGuests(v)
 	return v
 }
 

@@ -83,6 +83,7 @@ func outageRecord() record {
 		r.on(60, n, "on")
 	}
 	r.ups(60, 90, mains)
+	r.deed(90, atRest+"9")
 	return r
 }
 
@@ -120,6 +121,18 @@ func changed(r record, change func(*edge.Entry)) record {
 	return r
 }
 
+func (r *record) start(at float64, id int) {
+	r.add(at, edge.Entry{Edge: edge.PVE, Node: "pve1", Method: "POST", Path: fmt.Sprintf("/api2/json/nodes/pve1/qemu/%d/status/start", id), Status: 200})
+}
+
+func TestS5_GuestsThatAreStartedAgainBreakNothing(t *testing.T) {
+	r := outageRecord()
+	r.start(61, 100)
+	if all := breaches(r); len(all) > 0 {
+		t.Error(all)
+	}
+}
+
 func TestEveryBreachIsNoticed(t *testing.T) {
 	type change func(r *record)
 	more := func(f func(r *record)) change { return f }
@@ -128,7 +141,10 @@ func TestEveryBreachIsNoticed(t *testing.T) {
 		invariant string
 		says      string
 	}{
-		"a program that crashes": {more(func(r *record) { r.on(50, "brain", home.Died+": exit status 2") }), "0", "exit status 2"},
+		"a program that crashes":         {more(func(r *record) { r.on(50, "brain", home.Died+": exit status 2") }), "0", "exit status 2"},
+		"a start on battery":             {more(func(r *record) { r.start(50, 100) }), "3", "read on battery"},
+		"a start of what nobody stopped": {more(func(r *record) { r.start(61, 200) }), "3", "nobody had told"},
+		"a guest that stays off":         {more(func(r *record) { r.deed(91, atRest+"8") }), "8", "8 of 9"},
 		"a command on a quiet evening": {more(func(r *record) {
 			*r = nil
 			r.ups(0, 20, mains)

@@ -25,6 +25,7 @@ const (
 type Home interface {
 	Do(line string) error
 	Up(node string) bool
+	GuestsRun() int
 	// Kill waits for a phase and kills in it; false if the context ended first, or the
 	// victim was dead already.
 	Kill(ctx context.Context, k home.Kill) (bool, error)
@@ -161,6 +162,11 @@ func calm(ctx context.Context, h Home, rec *edge.Recorder) error {
 	if err == nil && !isCalm {
 		err = errors.New("the home does not come to rest")
 	}
+	if err != nil {
+		return err
+	}
+	err = until(ctx, rec, asBefore, func([]edge.Entry) bool { return h.GuestsRun() == allGuests })
+	rec.Add(time.Now(), edge.Entry{Edge: edge.Lab, What: fmt.Sprintf("%s%d", atRest, h.GuestsRun())})
 	return err
 }
 
