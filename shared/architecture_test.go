@@ -149,6 +149,9 @@ func walls(p pkg) []string {
 			for _, name := range clocks(f) {
 				say(f, "is pure and names time.%s", name)
 			}
+			if concurrent(f) {
+				say(f, "is pure and does two things at once, which the race detector does not see here")
+			}
 		}
 		for _, what := range globals(f) {
 			say(f, "%s", what)
@@ -194,6 +197,18 @@ func clocks(f file) []string {
 		named = append(named, "anything, by a dot import of "+f.imports["."])
 	}
 	return named
+}
+
+// concurrent reports whether a file starts a goroutine, or knows channels.
+func concurrent(f file) (found bool) {
+	ast.Inspect(f.ast, func(n ast.Node) bool {
+		switch n.(type) {
+		case *ast.GoStmt, *ast.ChanType, *ast.SelectStmt:
+			found = true
+		}
+		return !found
+	})
+	return found
 }
 
 // globals are init functions and package variables that are no error, regular expression,

@@ -20,6 +20,7 @@ func TestWallsAreCaught(t *testing.T) {
 		"pure, with a log":                   {"pi-proxy/internal/guardian", "a.go", `package guardian; import "log/slog"; type l slog.Logger`, "is pure and imports log/slog"},
 		"pure, with randomness":              {"cloud/internal/escalation", "a.go", `package escalation; import "math/rand/v2"; func f() int { return rand.Int() }`, "is pure and imports math/rand/v2"},
 		"pure, with an adapter":              {"cloud/internal/sentinel", "a.go", `package sentinel; import "sentinel.home.arpa/shared/wire"; type h wire.Header`, "is pure and imports"},
+		"pure, with a goroutine":             {"shared/power", "a.go", `package power; func f() { go f() }`, "does two things at once"},
 		"pure, in its test":                  {"shared/power", "a_test.go", `package power; import ("time"; "net"); func f() (time.Time, net.Conn) { return time.Now(), nil }`, ""},
 		"shared, with a program":             {"shared/wire", "a.go", `package wire; import _ "sentinel.home.arpa/cloud/brain"`, "not on its list"},
 		"an adapter with an adapter":         {"cloud/internal/web", "a.go", `package web; import _ "sentinel.home.arpa/cloud/internal/journal"`, "not on its list"},
