@@ -83,8 +83,9 @@ func TestG7_ThePiGoesWhenApcupsdWants(t *testing.T) {
 	if err := proxy.TellEvent(h.cfg.ControlSocket, "doshutdown"); err != nil {
 		t.Fatalf("the guardian does not take it over: %v", err)
 	}
-	at := r.awaitCommand(nodeShutdown("pve1"), 10*time.Second)
-	within(t, "until the plan begins", at.Sub(plug), 2*time.Second, 5*time.Second)
+	at := r.awaitCommand(nodeShutdown("pve1"), 15*time.Second)
+	// Without apcupsd's word it were 10 s of ride-through and 10 s for the brain.
+	within(t, "until the plan begins", at.Sub(plug), 2*time.Second, 9*time.Second)
 	eventually(t, "the Pi asks root", func() bool { return len(root.verbs()) > 0 })
 	if got := root.verbs(); !slices.Equal(got, []string{"halt"}) || r.NodeUp("pve1") {
 		t.Errorf("root was asked to %q, pve1 is up: %v", got, r.NodeUp("pve1"))
@@ -119,13 +120,30 @@ func TestG4_TheLastWordIsThatTheOutputIsCut(t *testing.T) {
 		return last.m.Cutting && last.m.UPS == "rack" && last.m.Reading.OnBattery()
 	})
 	eventually(t, "the Pi asks root", func() bool { return len(root.verbs()) > 0 })
-	if got := root.verbs(); !slices.Equal(got, []string{"halt-and-cut"}) || time.Since(told) > 5*time.Second {
+	if got := root.verbs(); !slices.Equal(got, []string{"halt-and-cut"}) || time.Since(told) > 10*time.Second {
 		t.Errorf("root was asked to %q", got)
 	}
 	h.brain.await("the Pi takes it back", 10*time.Second, func() bool { return !h.brain.reports[len(h.brain.reports)-1].m.Cutting })
 	h.stop()
 	if f := h.brain.farewells; len(f) != 1 || f[0].m.Kind != wire.SoftReboot {
 		t.Errorf("its farewell is %+v", f)
+	}
+}
+
+// TestG4_APiThatStaysOnTakesItsWordBack: what shuts it down next must not cut the output.
+func TestG4_APiThatStaysOnTakesItsWordBack(t *testing.T) {
+	t.Parallel()
+	h, r, root := guarded(t, func(h *house, _ *wire.Bundle) { h.cfg.UPS[0].CutOutput = true })
+	r.Fault("pve1", pvesim.Fault{Kind: pvesim.Lies})
+	h.stop()
+	h.startWith(func(p *proxy.Proxy) error { p.GoneWithin(2 * time.Second); return nil })
+	h.ups.SetRuntime(30 * time.Second)
+	h.ups.SetCharge(3)
+	h.ups.Low(true)
+	h.ups.Plug(false)
+	eventually(t, "root is asked twice", func() bool { return len(root.verbs()) > 1 })
+	if got := root.verbs(); !slices.Equal(got, []string{"halt-and-cut", "clear"}) {
+		t.Errorf("root was asked to %q", got)
 	}
 }
 
