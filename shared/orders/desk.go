@@ -39,13 +39,14 @@ type Desk struct {
 
 // host is what is known of one machine, in this process.
 type host struct {
-	boot    string    // the one that has its name
-	at      time.Time // when that was heard last
-	leaving bool      // its last word was that it powers off
-	since   time.Time // then: when it last said so
-	order   *order
-	lent    *order // another's, good until then
-	until   time.Time
+	boot     string    // the one that has its name
+	at       time.Time // when that was heard last
+	leaving  bool      // its last word was that it powers off
+	poweroff bool      // it announced that, or its halt
+	since    time.Time // then: when it last said so
+	order    *order
+	lent     *order // another's, good until then
+	until    time.Time
 }
 
 // lentFor is how long an order of another's is good: it is named anew each second.
@@ -87,7 +88,8 @@ func (d *Desk) Heard(name, boot, state string, age time.Duration) {
 	case h.boot == boot && !at.Before(h.at):
 		h.at = at
 	case at.Sub(h.at) >= boundFor:
-		h.boot, h.at, h.leaving = boot, at, h.boot == boot && h.leaving
+		same := h.boot == boot
+		h.boot, h.at, h.leaving, h.poweroff = boot, at, same && h.leaving, same && h.poweroff
 	default:
 		return // another machine, or an old word
 	}
@@ -96,6 +98,7 @@ func (d *Desk) Heard(name, boot, state string, age time.Duration) {
 		h.leaves(at)
 	case "running", "degraded":
 		h.leaving = h.leaving && at.Sub(h.since) < staysAfter
+		h.poweroff = h.poweroff && h.leaving
 	}
 }
 
@@ -107,10 +110,20 @@ func (d *Desk) Announced(name, boot string, kind wire.ShutdownKind) {
 	switch {
 	case h.boot != "" && h.boot != boot: // another machine, or an old word
 	case kind == wire.Poweroff || kind == wire.Halt:
-		h.boot = boot
+		h.boot, h.poweroff = boot, true
 		h.leaves(d.Now())
 	default: // it comes back, or stays
-		h.leaving = false
+		h.leaving, h.poweroff = false, false
+	}
+}
+
+// Left notes that a host is off by its boot's last word, whether it announced that or was told.
+func (d *Desk) Left(name, boot string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if h := d.host(name); h.boot == "" || h.boot == boot {
+		h.boot = boot
+		h.leaves(d.Now())
 	}
 }
 
@@ -161,6 +174,15 @@ func (d *Desk) Leaving(name string) bool {
 	defer d.mu.Unlock()
 	h := d.hosts[name]
 	return h != nil && h.leaving
+}
+
+// PowersOff reports whether a machine has announced its poweroff or halt in the boot that it was
+// last heard in, and has not said since that it stays. A reboot is no evidence of staying down.
+func (d *Desk) PowersOff(name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h := d.hosts[name]
+	return h != nil && h.poweroff
 }
 
 // For is the sealed order that goes with the answer to a heartbeat, which Heard has noted; nil

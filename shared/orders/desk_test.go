@@ -180,6 +180,9 @@ func TestA1_OnlyAPoweroffOfThisBootIsAYes(t *testing.T) {
 				if got := h.desk.Leaving("desktop"); got != c.left {
 					t.Errorf("leaving %v, want %v", got, c.left)
 				}
+				if got := h.desk.PowersOff("desktop"); got != c.left {
+					t.Errorf("it powers off: %v, want %v", got, c.left)
+				}
 				out := h.give(time.Second)
 				if err := <-out; (err == nil) != c.left {
 					t.Errorf("given: %v", err)

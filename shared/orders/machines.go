@@ -28,10 +28,15 @@ func (m Machines) Do(ctx context.Context, c shutdown.Command) error {
 	return m.Desk.Give(ctx, c.Target.Node, m.Run, m.May)
 }
 
-// Look implements executor.Machines.
+// Look implements executor.Machines. A node that cannot be looked at may have announced that it
+// powers off (rule S4).
 func (m Machines) Look(ctx context.Context, t shutdown.Target) (shutdown.Sight, error) {
 	if t.Kind != shutdown.Host {
-		return m.Machines.Look(ctx, t)
+		s, err := m.Machines.Look(ctx, t)
+		if err != nil && m.Desk.PowersOff(t.Node) {
+			return shutdown.Sight{Running: true, SilentFor: m.SilentFor(t.Node), Announced: true}, nil
+		}
+		return s, err
 	}
 	return shutdown.Sight{SilentFor: m.SilentFor(t.Node), Leaving: m.Desk.Leaving(t.Node)}, nil
 }

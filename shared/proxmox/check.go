@@ -27,8 +27,9 @@ type Subject string
 
 // The subjects.
 const (
-	AboutReach Subject = "reach"             // whether a node answers
-	AboutHA    Subject = "high-availability" // whether it is at work
+	AboutReach  Subject = "reach"             // whether a node answers
+	AboutHA     Subject = "high-availability" // it is at work
+	AboutUnseen Subject = "unseen"            // a question that was not answered
 )
 
 // Finding is what a check of a plan's machines brought to light.
@@ -117,6 +118,7 @@ func (k *check) run(ctx context.Context) {
 	if !ok || !k.token(ctx) {
 		return
 	}
+	k.highAvailability(ctx) // first: whoever arms the plan waits for a bounded time
 	if !k.names(ctx, leaf) {
 		return
 	}
@@ -125,7 +127,6 @@ func (k *check) run(ctx context.Context) {
 		k.allGuests(ctx)
 		k.choices(ctx)
 	}
-	k.highAvailability(ctx)
 }
 
 // token asks for what every valid token may see.
@@ -145,7 +146,11 @@ func (k *check) token(ctx context.Context) bool {
 
 // failed is about a question that was not answered.
 func (k *check) failed(what string, err error) {
-	k.say(Warning, k.node.node, "%s could not be seen on %s: %s", what, k.node.node, err)
+	k.unseen(k.node.node, "%s could not be seen on %s: %s", what, k.node.node, err)
+}
+
+func (k *check) unseen(target, format string, args ...any) {
+	k.found = append(k.found, Finding{Warning, AboutUnseen, target, fmt.Sprintf(format, args...)})
 }
 
 // rights looks at the token's privileges: those that it lacks for the node, and those beyond

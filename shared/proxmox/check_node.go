@@ -232,7 +232,7 @@ func (k *check) highAvailability(ctx context.Context) {
 	var e *Error
 	if errors.As(err, &e) {
 		if priv, path := e.Missing(); priv != "" {
-			k.say(Warning, tokenItself, "the token lacks %s on %s, so only the guests themselves tell whether high availability manages them, and a watchdog of a node is not seen; give it to the token and to its user", priv, path)
+			k.unseen(tokenItself, "the token lacks %s on %s, so only the guests themselves tell whether high availability manages them, and a watchdog of a node is not seen; give it to the token and to its user", priv, path)
 			k.managedGuests(ctx)
 			return
 		}
@@ -242,7 +242,7 @@ func (k *check) highAvailability(ctx context.Context) {
 		err = errors.New("the answer is no status")
 	}
 	if err != nil {
-		k.failed("high availability", err)
+		k.unknownHA(err)
 		return
 	}
 	if active := activeHA(entries); active != "" {
@@ -254,10 +254,20 @@ func (k *check) refuseHA(active string) {
 	k.found = append(k.found, Finding{Refusal, AboutHA, "cluster", fmt.Sprintf("high availability is at work (%s): it would start guests again elsewhere, and reset nodes that lose the quorum; take the guests out of it, or disarm it, before this plan is armed", active)})
 }
 
+// unknownHA refuses a node that does not tell whether high availability is at work: it may be.
+func (k *check) unknownHA(err error) {
+	k.say(Refusal, k.node.node, "whether high availability is at work could not be seen on %s: %s; it would start guests again elsewhere, and reset nodes that lose the quorum", k.node.node, err)
+}
+
 // managedGuests asks the node's guests themselves, which takes no more than to see them.
 func (k *check) managedGuests(ctx context.Context) {
+	guests, err := k.allShown(ctx)
+	if err != nil {
+		k.unknownHA(err)
+		return
+	}
 	var managed []string
-	for _, g := range k.guests {
+	for _, g := range guests {
 		path, err := k.node.guestPath(g, "current")
 		if err == nil {
 			var data json.RawMessage
@@ -266,13 +276,25 @@ func (k *check) managedGuests(ctx context.Context) {
 			}
 		}
 		if err != nil {
-			k.failed("high availability", err)
+			k.unknownHA(err)
 			return
 		}
 	}
 	if len(managed) > 0 {
 		k.refuseHA(list(managed))
 	}
+}
+
+// allShown are the node's guests, if the token is shown all of them.
+func (k *check) allShown(ctx context.Context) ([]Guest, error) {
+	has, err := k.node.privileges(ctx, "/vms")
+	if err != nil {
+		return nil, err
+	}
+	if !has["/vms"][sightOfGuest] {
+		return nil, fmt.Errorf("the token also lacks %s on /vms", sightOfGuest)
+	}
+	return k.node.Guests(ctx)
 }
 
 // isManaged reads from a guest's status whether high availability manages it.

@@ -130,6 +130,10 @@ func TestCheck_Findings(t *testing.T) {
 			want: []string{"refusal cluster: high availability is at work (vm:200, watchdog of pve2)...before this plan is armed"}},
 		"high availability unseen": {change: func(cfg *pvesim.Config) { cfg.Nodes[1].Guests[0].HA = true; cfg.Missing = []string{"Sys.Audit"} },
 			want: []string{"refusal cluster: high availability is at work (db)", "warning token: the token lacks Sys.Audit on /, so only the guests themselves tell whether high availability manages them"}},
+		"high availability and guests unseen": {change: func(cfg *pvesim.Config) { cfg.Missing = []string{"Sys.Audit", "VM.Audit"} },
+			want: []string{
+				"refusal pve1: whether high availability is at work could not be seen on pve1: the token also lacks VM.Audit on /vms", "refusal pve2: whether high availability",
+				"refusal token: the token is shown no guest at all", "warning token: the token lacks Sys.Audit on /, so only"}},
 		"errors midway": {lines: []string{"pve2 status 500 reads pipe closed"},
 			want: []string{"refusal pve2: ...does not answer as Proxmox's API does: the API answered 500 pipe closed"}},
 	} {
@@ -236,6 +240,25 @@ func TestCheck_ThroughARelay(t *testing.T) {
 	}
 }
 
+// TestCheck_HAThatIsNotTold may be at work, and that is a refusal, whatever else is to be said.
+func TestCheck_HAThatIsNotTold(t *testing.T) {
+	o, _ := fakeAPI(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/ha/status/current"):
+			http.Error(w, "no", http.StatusInternalServerError)
+		case strings.HasSuffix(r.URL.Path, "/nodes"):
+			_, _ = fmt.Fprint(w, `{"data":[{"node":"nas"}]}`)
+		default:
+			_, _ = fmt.Fprint(w, `{"data":[]}`)
+		}
+	})
+	p := shutdown.Plan{Nodes: []shutdown.Node{{Name: "pve1", API: o.API, Fingerprint: o.Fingerprint}}}
+	if got := found(t, p, testSecret); !strings.HasPrefix(got[0], "refusal pve1: whether high availability is at work could not be seen on pve1: the API answered 500") {
+		t.Errorf("%q", got)
+	}
+}
+
 // TestCheck_ABadEntryIsNoPanic: whatever a node answers, the check says so and goes on.
 func TestCheck_ABadEntryIsNoPanic(t *testing.T) {
 	bodies := []string{`null`, `[]`, `{}`, `7`, `"x"`, `[null]`, `[{"node":null}]`, `{"/":7}`, `{"/nodes/pve1":{"Sys.PowerMgmt":"1"}}`, `[{"type":"service"}]`, `[{"type":"lrm","status":null}]`}
@@ -291,5 +314,14 @@ func TestErrors_SayWhatToDo(t *testing.T) {
 	}
 	if !maps.Equal(said, want) {
 		t.Errorf("%q", said)
+	}
+}
+
+// TestErrors_WhoSaidNo: only what Proxmox itself turned down has certainly not been done.
+func TestErrors_WhoSaidNo(t *testing.T) {
+	for code, want := range map[int]bool{200: false, 400: true, 401: true, 403: true, 500: false, 501: true, 502: false, 596: false} {
+		if got := (&Error{Code: code}).SaidNo(); got != want {
+			t.Errorf("%d: %v, want %v", code, got, want)
+		}
 	}
 }

@@ -15,6 +15,10 @@ import (
 	"sentinel.home.arpa/shared/shutdown"
 )
 
+// poolsWithin bounds how long a listing is held up by the question for the guests' pools, which
+// a whole cluster has to answer.
+const poolsWithin = 2500 * time.Millisecond
+
 // ownTimesWithin bounds how long a listing is held up by the question what the guests' own
 // configurations give their shutdown.
 const ownTimesWithin = 1500 * time.Millisecond
@@ -94,20 +98,30 @@ func (c *Client) GuestDown(ctx context.Context, g Guest) (time.Duration, error) 
 }
 
 // describe adds to the guests found on a node what the plan's stages go by.
-func (f *Fleet) describe(ctx context.Context, c *Client, ts []shutdown.Target) error {
+func (f *Fleet) describe(ctx context.Context, c *Client, ts []shutdown.Target) {
 	if f.plan.Pools() {
-		pools, err := c.Pools(ctx)
-		if err != nil {
-			return err
-		}
-		for i := range ts {
-			ts[i].Pool = pools[ts[i].VMID]
-		}
+		f.pools(ctx, c, ts)
 	}
 	if slices.ContainsFunc(f.plan.Stages, func(s shutdown.Stage) bool { return s.HasGuests() && s.Timeout == 0 }) {
 		f.ownTimes(ctx, c, ts)
 	}
-	return nil
+}
+
+// pools adds the guests' pools. Without them the guests are taken by what else is known of them,
+// by a stage of all guests, or with their node: that one question keeps nobody up.
+func (f *Fleet) pools(ctx context.Context, c *Client, ts []shutdown.Target) {
+	ctx, cancel := context.WithTimeout(ctx, poolsWithin)
+	defer cancel()
+	pools, err := c.Pools(ctx)
+	if err != nil {
+		if f.PoolsUnread != nil {
+			f.PoolsUnread(c.node, err)
+		}
+		return
+	}
+	for i := range ts {
+		ts[i].Pool = pools[ts[i].VMID]
+	}
 }
 
 // ownTimes adds what the guests' own configurations give their shutdown, each asked for once.
@@ -146,7 +160,7 @@ func (k *check) choices(ctx context.Context) {
 	}
 	pools, err := k.node.Pools(ctx)
 	if err != nil {
-		k.failed("the guests' pools", err)
+		k.unseen(k.node.node, "the guests' pools could not be seen on %s: %s; while that is so, guests that only their pool chooses go with the stage of all guests, if there is one, or else with their node", k.node.node, err)
 		k.listed = false
 		return
 	}

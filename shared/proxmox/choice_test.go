@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -88,16 +89,20 @@ func TestS1_AListingTellsWhatStagesGoBy(t *testing.T) {
 }
 
 // TestS1_WhatIsNotToldIsNotWaitedFor: without a guest's own time all that is left is given,
-// and a listing waits for none; without the pools nobody knows who is chosen.
+// and a listing waits for none; without the pools the guests are listed all the same.
 func TestS1_WhatIsNotToldIsNotWaitedFor(t *testing.T) {
+	var hang atomic.Bool
 	o, _ := fakeAPI(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		switch path := strings.TrimPrefix(r.URL.Path, "/api2/json"); {
 		case strings.HasSuffix(path, "/config"):
 			<-r.Context().Done()
 		case path == "/nodes/pve1/qemu":
-			_, _ = fmt.Fprint(w, `{"data":[{"vmid":100,"status":"running"},{"vmid":101,"status":"running"},{"vmid":102,"status":"running"}]}`)
+			_, _ = fmt.Fprint(w, `{"data":[{"vmid":100,"status":"running","tags":"web"},{"vmid":101,"status":"running"},{"vmid":102,"status":"running"}]}`)
 		case path == "/cluster/resources":
+			if hang.Load() {
+				<-r.Context().Done()
+			}
 			http.Error(w, "no", http.StatusInternalServerError)
 		default:
 			_, _ = fmt.Fprint(w, `{"data":[]}`)
@@ -111,8 +116,24 @@ func TestS1_WhatIsNotToldIsNotWaitedFor(t *testing.T) {
 		t.Errorf("after %s: %+v, %v", took, found, err)
 	}
 	plan.Stages[0].Guests = &shutdown.Choice{Pool: "prod"}
-	if _, err := fleetOf(t, plan).List(t.Context(), "pve1"); err == nil || !strings.HasPrefix(err.Error(), "ask pve1 for the guests' pools: the API answered 500") {
-		t.Errorf("without the pools: %v", err)
+	plan.Stages[0].Timeout = time.Minute
+	for _, hangs := range []bool{false, true} {
+		hang.Store(hangs)
+		f, unread := fleetOf(t, plan), ""
+		f.PoolsUnread = func(node string, err error) { unread += node + ": " + err.Error() }
+		began := time.Now()
+		found, err := f.List(t.Context(), "pve1")
+		if took := time.Since(began); err != nil || len(found) != 3 || found[0].Tags[0] != "web" || took > 4*time.Second {
+			t.Errorf("without the pools, after %s: %+v, %v", took, found, err)
+		}
+		want := map[bool]string{false: "pve1: ask pve1 for the guests' pools: the API answered 500", true: "pve1: ask pve1 for the guests' pools: it did not answer in time"}[hangs]
+		if !strings.HasPrefix(unread, want) {
+			t.Errorf("it says of the pools %q", unread)
+		}
+		checked := strings.Join(said(f.Check(t.Context())), "\n")
+		if want := "warning pve1: the guests' pools could not be seen on pve1: "; !strings.Contains(checked, want) || !strings.Contains(checked, "or else with their node") {
+			t.Errorf("checked: %s", checked)
+		}
 	}
 }
 

@@ -47,6 +47,11 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
+// SaidNo reports whether Proxmox has turned the request down without doing anything of it.
+func (e *Error) SaidNo() bool {
+	return e.Code >= 400 && e.Code < 500 || e.Code == http.StatusNotImplemented
+}
+
 // permissionForm is how Proxmox names the privilege that a 403 is about.
 var permissionForm = regexp.MustCompile(`^Permission check failed \((/[^\s,()]*), ([A-Za-z.|]+)\)$`)
 

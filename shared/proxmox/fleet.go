@@ -32,6 +32,9 @@ type Fleet struct {
 	mu    sync.Mutex
 	tasks map[guestKey]task          // of each guest's last command
 	downs map[guestKey]time.Duration // what guests' own configurations give their shutdown
+	// PoolsUnread is told, from any goroutine, which node's guests were listed without their
+	// pools, and why; nil: nobody is. It is set before the fleet is used.
+	PoolsUnread func(node string, err error)
 	// closed is when each node's API was last seen closed.
 	closed map[string]time.Time
 	// silentFor tells how long a node's agent has not been heard; nil if it has none.
@@ -89,7 +92,8 @@ func (f *Fleet) List(ctx context.Context, node string) ([]shutdown.Target, error
 			ts = append(ts, shutdown.Target{Kind: shutdown.Guest, Node: node, VMID: g.VMID, Type: string(g.Type), Name: g.Name, Tags: g.Tags})
 		}
 	}
-	return ts, f.describe(ctx, c, ts)
+	f.describe(ctx, c, ts)
+	return ts, nil
 }
 
 // Do tells a guest or node to shut down. A guest that has not by the end of its stage is

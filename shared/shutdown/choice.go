@@ -92,11 +92,7 @@ func (p Plan) takes(stage int, t Target) bool {
 // not have yet.
 func (r *Run) chosen(found []Target) (ts []Target) {
 	for _, t := range found {
-		has := false
-		for _, p := range r.Targets {
-			has = has || p.Target.Kind == Guest && p.Target.Node == t.Node && p.Target.VMID == t.VMID && !p.Moved
-		}
-		if r.Stage < 0 || has || !r.Plan.takes(r.Stage, t) {
+		if r.Stage < 0 || r.has(t) || !r.Plan.takes(r.Stage, t) {
 			continue
 		}
 		t.Second = r.second(t)
@@ -104,6 +100,13 @@ func (r *Run) chosen(found []Target) (ts []Target) {
 		ts = append(ts, t)
 	}
 	return ts
+}
+
+// has reports whether a guest on its node is one of the run's targets.
+func (r *Run) has(t Target) bool {
+	return slices.ContainsFunc(r.Targets, func(p *Progress) bool {
+		return p.Target.Kind == Guest && p.Target.Node == t.Node && p.Target.VMID == t.VMID && !p.Moved
+	})
 }
 
 // second reports whether a guest's number alone would be that of another one.

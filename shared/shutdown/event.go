@@ -26,17 +26,19 @@ const (
 type Event struct {
 	Type    EventType `json:"type"`
 	Stage   int       `json:"stage,omitempty"`
-	Target  string    `json:"target,omitempty"` // a Target's ID
-	Name    string    `json:"name,omitempty"`   // as people call it
-	Targets []Target  `json:"targets,omitempty"`
+	Target  string    `json:"target,omitempty"`  // a Target's ID
+	Name    string    `json:"name,omitempty"`    // as people call it
+	Targets []Target  `json:"targets,omitempty"` // of Ended, those not seen down
 	Why     string    `json:"why,omitempty"`
 	// Again is of what was sent before, of a refusal as the last one, of what was accepted
 	// after a refusal, and of what a node was asked anew, which brings only what is new.
 	Again bool `json:"again,omitempty"`
 	// Undone is of a refusal after a yes: the machine took the command, and it came to nothing.
 	Undone bool    `json:"undone,omitempty"`
-	Held   bool    `json:"held,omitempty"` // of PutBackEnded: until the power is back once more
-	Run    *Header `json:"run,omitempty"`  // of Began
+	No     bool    `json:"no,omitempty"`    // of a refusal: the machine itself said it, and has done nothing
+	Held   bool    `json:"held,omitempty"`  // of PutBackEnded: until the power is back once more
+	Taken  bool    `json:"taken,omitempty"` // of Aborted: another carries the plan out
+	Run    *Header `json:"run,omitempty"`   // of Began
 	// Of StageBegan: how many there are, and how long this one may take.
 	Stages   int           `json:"stages,omitempty"`
 	Deadline time.Duration `json:"deadline,omitempty"`
@@ -51,4 +53,13 @@ type Header struct {
 	DryRun bool   `json:"dry_run,omitempty"`
 	// Owed are guests that an earlier run stopped and that were not started again yet.
 	Owed []Target `json:"owed,omitempty"`
+	// Starting are guests whose start an earlier run sent just before, so that they may come to
+	// run although they are not found to.
+	Starting []Starting `json:"starting,omitempty"`
+}
+
+// Starting is a guest whose start may be under way until then.
+type Starting struct {
+	Target Target    `json:"target"`
+	Until  time.Time `json:"until"`
 }

@@ -26,16 +26,10 @@ func (k Kind) Machine() bool { return k == ProxmoxNode || k == Host }
 // switch without power. One that was silent long before is named early: it can't be told, and
 // most often it is switched off, so that the rest of the plan need not wait for it.
 func (r *Run) hostSeen(now time.Time, p *Progress, s Sight) []Event {
-	if p.closed.IsZero() || s.SilentFor != nil {
-		p.closed = now
-	}
-	silent := now.Sub(p.closed) // as far as this process knows
-	if s.SilentFor != nil {
-		silent = *s.SilentFor
-	}
+	silent := p.silence(now, s)
 	switch {
 	case silent >= silentFor && (p.Accepted || s.Leaving):
-		return []Event{p.event(WentDown, now, "it said that it powers off, and is silent")}
+		return []Event{p.event(WentDown, now, "it"+saidSo)}
 	case p.Accepted:
 		if !s.Leaving && silent < silentFor && !now.Before(p.SentAt.Add(tellAgainAfter)) {
 			e := p.event(Sent, now, "")
@@ -46,6 +40,33 @@ func (r *Run) hostSeen(now time.Time, p *Progress, s Sight) []Event {
 		return []Event{p.event(Skipped, now, "nothing has been heard of it for "+spell(silent)+", so it cannot be told")}
 	}
 	return nil
+}
+
+const saidSo = " said that it powers off, and is silent"
+
+// silence is for how long a machine is silent that is not looked at: of one that was not heard
+// since this process began, for how long that has been asked.
+func (p *Progress) silence(now time.Time, s Sight) time.Duration {
+	if p.closed.IsZero() || s.SilentFor != nil {
+		p.closed = now
+	}
+	if s.SilentFor != nil {
+		return *s.SilentFor
+	}
+	return now.Sub(p.closed)
+}
+
+// announcedSeen takes that a node cannot be looked at which announced that it powers off: the way
+// to its API may be gone with the Pi. It is down once it is silent (rule S4).
+func (r *Run) announcedSeen(now time.Time, p *Progress, s Sight) []Event {
+	if p.silence(now, s) < silentFor {
+		return nil
+	}
+	of := "it"
+	if p.Target.Kind == Guest {
+		of = "its node"
+	}
+	return []Event{p.event(WentDown, now, of+saidSo)}
 }
 
 func spell(d time.Duration) string {

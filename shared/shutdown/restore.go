@@ -22,6 +22,9 @@ const (
 	// watchFor is for how long a guest that was told may still stop, after its stage would have
 	// ended or the power came back, whichever is later. One that runs then was not stopped.
 	watchFor = 2 * time.Minute
+	// seenWithin is for how long what was seen of a guest holds: later it is looked at again, for
+	// somebody may have started it.
+	seenWithin = 5 * time.Minute
 	// giveUpAfter bounds all of it, from the last guest's watchFor.
 	giveUpAfter = 5 * time.Minute
 	// startAgainAfter and startsAtMost bound the tries to start one guest.
@@ -29,6 +32,8 @@ const (
 	startsAtMost    = 12
 	// startedWithin is how long a guest may take from an accepted start until it runs.
 	startedWithin = 30 * time.Second
+	// startingFor is for how long a start that was sent may still have the guest run.
+	startingFor = 15 * time.Second
 )
 
 // itStopped is why a guest is down whose node lives.
@@ -85,6 +90,38 @@ func (r *Run) StillOwed() []Target {
 	return r.Back.left()
 }
 
+// StartsUnderWay are the guests whose start was sent so lately that it may be under way still. The next
+// run begins with them.
+func (r *Run) StartsUnderWay(now time.Time) (all []Starting) {
+	if r == nil {
+		return nil
+	}
+	add := func(s Starting) {
+		known := slices.ContainsFunc(all, func(o Starting) bool { return o.Target.ID() == s.Target.ID() })
+		if now.Before(s.Until) && !known {
+			all = append(all, s)
+		}
+	}
+	if r.Back != nil {
+		for _, g := range r.Back.Guests {
+			if !g.Back {
+				add(Starting{g.Target, g.SentAt.Add(startingFor)})
+			}
+		}
+	}
+	for _, s := range r.Header.Starting {
+		add(s)
+	}
+	return all
+}
+
+// mayStart reports whether a guest of a node may come to run that was not found to.
+func (r *Run) mayStart(node string, now time.Time) bool {
+	return slices.ContainsFunc(r.Header.Starting, func(s Starting) bool {
+		return s.Target.Node == node && now.Before(s.Until) && !r.has(s.Target)
+	})
+}
+
 func (b *PuttingBack) left() (ts []Target) {
 	for _, g := range b.Guests {
 		if !g.Done() {
@@ -101,18 +138,31 @@ func (b *PuttingBack) left() (ts []Target) {
 // asks only about a run of the outage that ends.
 func (r *Run) PowerBack(now time.Time, why string, told func(node string) bool) []Event {
 	es := r.Abort(now, why)
-	switch {
-	case r.DryRun, r.Back != nil && !r.Back.Held, r.Stopped != "" && r.Back == nil:
+	if r.Stopped != "" && r.Back == nil && !r.Taken {
 		return es
 	}
-	owed := slices.DeleteFunc(r.stopped(), func(t Target) bool {
-		goes, _ := r.toldNode(t.Node)
-		return goes || told != nil && told(t.Node)
-	})
+	return append(es, r.BeginPutBack(now, why, told)...)
+}
+
+// BeginPutBack is what PowerBack begins once the run has ended, also for whom only its end came to
+// disk.
+func (r *Run) BeginPutBack(now time.Time, why string, told func(node string) bool) []Event {
+	if r.DryRun || r.Back != nil && !r.Back.Held {
+		return nil
+	}
+	owed := slices.DeleteFunc(r.owed(), func(t Target) bool { return told != nil && told(t.Node) })
 	if len(owed) == 0 {
-		return es
+		return nil
 	}
-	return append(es, Event{Type: PutBackBegan, At: now, Why: why, Targets: owed})
+	return []Event{{Type: PutBackBegan, At: now, Why: why, Targets: owed}}
+}
+
+// owed are the guests that are to be put back, but for those on nodes that go down by the run.
+func (r *Run) owed() []Target {
+	return slices.DeleteFunc(r.stopped(), func(t Target) bool {
+		goes, _ := r.toldNode(t.Node)
+		return goes
+	})
 }
 
 // stopped are the guests that the run may have stopped, or that it was left by an earlier one,
@@ -122,7 +172,7 @@ func (r *Run) stopped() (ts []Target) {
 		return r.Back.left()
 	}
 	for _, p := range r.Targets {
-		runsOn := p.Undone && !p.Waiting && !p.Accepted && !p.Down // its shutdown came to nothing
+		runsOn := (p.Undone || !p.Took && p.SaidNo) && !p.Waiting && !p.Accepted && !p.Down // its shutdown came to nothing
 		if p.Target.Kind == Guest && p.Tries > 0 && !runsOn && !p.Moved {
 			ts = append(ts, p.Target)
 		}
@@ -147,13 +197,22 @@ func (r *Run) toldNode(node string) (told, doubt bool) {
 	return false, false
 }
 
-// EndPutBack ends the putting back before its end: a person said so, or, with held, the power
-// is out again. Nothing is started on battery.
+// EndPutBack ends the putting back before its end, or that which the power's return is to begin: a
+// person said so, or, with held, the power is out again. Nothing is started on battery.
 func (r *Run) EndPutBack(now time.Time, why string, held bool) []Event {
-	if r == nil || r.Back == nil || r.Back.Over && (held || !r.Back.Held) {
+	if r == nil {
 		return nil
 	}
-	return []Event{{Type: PutBackEnded, At: now, Why: why, Held: held, Targets: r.Back.left()}}
+	left := r.owed()
+	if b := r.Back; b != nil {
+		if b.Over && (held || !b.Held) {
+			return nil
+		}
+		left = b.left()
+	} else if held || r.DryRun || !r.Finished && !r.Taken || len(left) == 0 {
+		return nil
+	}
+	return []Event{{Type: PutBackEnded, At: now, Why: why, Held: held, Targets: left}}
 }
 
 // NextPutBack is what the passing of time brings to the guests that are put back. Nothing is
@@ -310,9 +369,10 @@ func (r *Run) applyPutBack(e Event) {
 		r.Back = r.beginPutBack(e)
 		return
 	case PutBackEnded:
-		if r.Back != nil {
-			r.Back.Over, r.Back.Held = true, e.Held
+		if r.Back == nil {
+			r.Back = &PuttingBack{}
 		}
+		r.Back.Over, r.Back.Held = true, e.Held
 		return
 	}
 	g := r.returning(e.Target)
@@ -351,14 +411,15 @@ func (r *Run) beginPutBack(e Event) *PuttingBack {
 		if _, g.Doubt = r.toldNode(t.Node); g.Doubt {
 			g.RetryAt = g.Until
 		}
+		lately := !e.At.After(r.LastStep.Add(seenWithin))
 		if was := before[t.ID()]; was != nil { // its start may have been under way
-			g.Stopped, g.Tries = was.Stopped, min(was.Tries, 1)
+			g.Stopped, g.Tries, g.SentAt = was.Stopped && lately, min(was.Tries, 1), was.SentAt
 		}
 		for i, p := range r.Targets {
 			if p.Target.ID() != t.ID() {
 				continue
 			}
-			g.Stopped = g.Stopped || p.Down && p.Why == itStopped
+			g.Stopped = g.Stopped || lately && p.Down && p.Why == itStopped
 			if i >= r.Past && r.Stage >= 0 && r.Stage < len(r.Plan.Stages) && r.stageEnd().After(e.At) {
 				g.Until = r.stageEnd().Add(watchFor)
 			}

@@ -195,6 +195,53 @@ func TestS5_NoStartOnBattery(t *testing.T) {
 	g.checkReplay(at(60))
 }
 
+// TestS3_AGuestThatIsStartingGoesBeforeItsNode: one whose start was sent just before the power went
+// out again is not found to run, and its node is asked until it is, or the start is long ago.
+func TestS3_AGuestThatIsStartingGoesBeforeItsNode(t *testing.T) {
+	g := midway(t)
+	g.powerBack(20)
+	g.want(g.back(21, true), "start_sent guest/100")
+	g.take(g.run.EndPutBack(at(23), "the power is out again", true))
+	again := func(at_ float64, of *shutdown.Run) *rig {
+		n := &rig{t: t}
+		n.take([]shutdown.Event{{Type: shutdown.Began, At: at(at_), Run: &shutdown.Header{ID: "run/2", Plan: plan(), Owed: of.StillOwed(), Starting: of.StartsUnderWay(at(at_))}}})
+		n.next(at_)
+		n.answer(at_, "listing/pve2", nil)
+		n.answer(at_, "listing/nas", nil)
+		n.answer(at_, "listing/pve1", nil)
+		return n
+	}
+	n := again(24, g.run)
+	n.want(n.next(25), "")
+	n.want(n.next(26), "sent listing/pve1")
+	n.answer(27, "listing/pve1", nil, 100)
+	n.want(n.next(27), "sent guest/100")
+	n.answer(28, "guest/100", nil)
+	n.see(30, "guest/100", stopped)
+	n.want(n.next(30), "stage_ended, stage_began, sent node/pve1, sent node/pve2")
+	n.checkReplay(at(30))
+
+	n = again(24, g.run) // it does not come to run
+	for s := 26.0; s < 36; s += 2 {
+		n.want(n.next(s), "sent listing/pve1")
+		n.answer(s, "listing/pve1", nil)
+	}
+	n.want(n.next(36), "sent listing/pve1")
+	n.answer(36, "listing/pve1", nil)
+	n.want(n.next(36), "stage_ended, stage_began, sent node/pve1, sent node/pve2")
+
+	n = again(24, g.run) // the power comes and goes once more
+	n.powerBack(25)
+	n.take(n.run.EndPutBack(at(25), "the power is out again", true))
+	for s, want := range map[float64]int{26: 1, 35: 1, 36: 0, 60: 0} {
+		if got := n.run.StartsUnderWay(at(s)); len(got) != want {
+			t.Errorf("at %v s it knows of %v", s, got)
+		}
+	}
+	n = again(40, g.run) // or it was long ago
+	n.want(n.next(40), "stage_ended, stage_began, sent node/pve1, sent node/pve2")
+}
+
 func TestS5_WhatDoesNotStartIsNamed(t *testing.T) {
 	g := midway(t)
 	g.powerBack(20)

@@ -38,6 +38,7 @@ type Progress struct {
 	Why      string    `json:"why,omitempty"`     // of the last refusal, or how it was seen down
 	Last     string    `json:"last,omitempty"`    // why it was refused before it was accepted
 	Undone   bool      `json:"undone,omitempty"`  // the last refusal came after a yes
+	SaidNo   bool      `json:"said_no,omitempty"` // to each command, so that none was taken
 	RetryAt  time.Time `json:"retry_at,omitzero"` // not before, after a refusal
 	closed   time.Time // since when its API was seen closed
 }
@@ -75,6 +76,7 @@ type Run struct {
 	Past     int         `json:"past"`    // how many of Targets belong to earlier stages
 	Finished bool        `json:"finished,omitempty"`
 	Stopped  string      `json:"stopped,omitempty"`  // why it was aborted
+	Taken    bool        `json:"taken,omitempty"`    // since another carries it out
 	LastStep time.Time   `json:"last_step,omitzero"` // forward
 	// Back is how its guests are put back, once the power is back; nil: none are.
 	Back *PuttingBack `json:"back,omitempty"`
@@ -103,6 +105,9 @@ func (r *Run) Apply(e Event) {
 		r.add(e.Targets)
 		if t != nil {
 			t.Down, t.Listed, t.Waiting = true, true, false
+			if r.mayStart(t.Target.Node, e.At) { // it is asked again
+				t.Down, t.RetryAt = false, e.At.Add(retryAfter)
+			}
 		}
 	case Sent:
 		if t != nil {
@@ -116,6 +121,7 @@ func (r *Run) Apply(e Event) {
 	case Refused:
 		if t != nil {
 			t.Waiting, t.Accepted, t.Undone, t.Why, t.RetryAt = false, false, e.Undone, e.Why, e.At.Add(retryAfter)
+			t.SaidNo = e.No && (t.SaidNo || t.Tries <= 1)
 		}
 	case WentDown:
 		r.LastStep = e.At
@@ -138,7 +144,7 @@ func (r *Run) Apply(e Event) {
 	case Ended:
 		r.Finished = true
 	case Aborted:
-		r.Stopped = e.Why
+		r.Stopped, r.Taken = e.Why, e.Taken
 	default:
 		r.applyPutBack(e)
 	}
@@ -221,7 +227,11 @@ func (r *Run) endStage(now time.Time) []Event {
 			es = append(es, p.event(Late, now, p.whyLate()))
 		}
 	}
-	return append(es, Event{Type: StageEnded, At: now, Stage: r.Stage}, r.beginStage(now, r.Stage+1))
+	next := r.beginStage(now, r.Stage+1)
+	if next.Type == Ended {
+		next.Targets = r.missed()
+	}
+	return append(es, Event{Type: StageEnded, At: now, Stage: r.Stage}, next)
 }
 
 // whyLate is why a target was not seen down by its deadline.
@@ -322,7 +332,9 @@ func (r *Run) Answered(now time.Time, id string, found []Target, err error) []Ev
 	case errors.Is(err, ErrMoved) && p.Target.Kind == Guest:
 		return []Event{p.goneFrom(now)}
 	case err != nil:
-		return []Event{p.refused(now, err.Error())}
+		e := p.refused(now, err.Error())
+		e.No = saidNo(err)
+		return []Event{e}
 	case p.Target.Kind == Listing:
 		e := p.event(Found, now, r.Plan.guestsOf(r.Stage))
 		e.Targets = r.chosen(found)
@@ -348,11 +360,13 @@ type Sight struct {
 	SilentFor *time.Duration
 	Moved     bool // of a guest: its node has it no more
 	Leaving   bool // of a host: its last word was that it powers off
+	// Announced is of a node, or a guest's, that cannot be looked at: it announced that it powers off.
+	Announced bool
 }
 
-// Seen takes what was seen of a target. A node is down when its API is closed and its
-// agent silent, or, without an agent, when its API stays closed (rule S4); its guests then
-// are, too. One that is up long after its yes is told again.
+// Seen takes what was seen of a target. A node is down when it announced that or its API is
+// closed, and its agent is silent, or, without an agent, when its API stays closed (rule S4); its
+// guests then are, too. One that is up long after its yes is told again.
 func (r *Run) Seen(now time.Time, id string, s Sight) []Event {
 	if r.Over() {
 		return r.seenReturning(now, id, s)
@@ -361,8 +375,11 @@ func (r *Run) Seen(now time.Time, id string, s Sight) []Event {
 	if p == nil || p.Over() {
 		return nil
 	}
-	if p.Target.Kind == Host {
+	switch {
+	case p.Target.Kind == Host:
 		return r.hostSeen(now, p, s)
+	case s.Announced:
+		return r.announcedSeen(now, p, s)
 	}
 	down := func(why string) []Event {
 		return []Event{p.event(WentDown, now, why)}
@@ -408,14 +425,6 @@ func (r *Run) Seen(now time.Time, id string, s Sight) []Event {
 // look.
 func WithoutCommands(es []Event) []Event {
 	return slices.DeleteFunc(es, func(e Event) bool { return e.Type == Sent })
-}
-
-// Abort ends a run before its end: the power is back, or a person said so.
-func (r *Run) Abort(now time.Time, why string) []Event {
-	if r.Over() {
-		return nil
-	}
-	return []Event{{Type: Aborted, At: now, Why: why}}
 }
 
 // Advancing reports whether whoever runs this makes headway, which is what keeps the
