@@ -1,12 +1,15 @@
 package brain
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 
+	"sentinel.home.arpa/cloud/internal/sentinel"
 	"sentinel.home.arpa/shared/daemon"
 	"sentinel.home.arpa/shared/shutdown"
 	"sentinel.home.arpa/shared/wire"
@@ -24,13 +27,61 @@ const armingWarning = "Whether the plan is armed is not known, since the journal
 type arming struct {
 	path string
 	lost atomic.Bool
+
+	turn   chan struct{} // holds one while a person's word is taken down
+	mu     sync.Mutex
+	undoes chan struct{} // closed by the next disarming
 }
 
 func newArming(dir string) *arming {
-	a := &arming{path: filepath.Join(dir, armingFile)}
+	a := &arming{path: filepath.Join(dir, armingFile), turn: make(chan struct{}, 1), undoes: make(chan struct{})}
 	_, err := os.Lstat(a.path)
 	a.lost.Store(!errors.Is(err, fs.ErrNotExist))
 	return a
+}
+
+// undone is closed once somebody disarms the plan from now on.
+func (a *arming) undone() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.undoes
+}
+
+// undo ends every arming that is under way.
+func (a *arming) undo() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	close(a.undoes)
+	a.undoes = make(chan struct{})
+}
+
+// decideArming is a person's word on whether the plan is armed; nothing comes of it once undone
+// is closed. Words are taken down one at a time: one that passed that test is with the loop
+// before the disarming that comes after it.
+func (b *Brain) decideArming(ctx context.Context, undone <-chan struct{}, in func(site string) sentinel.Input) error {
+	select {
+	case b.arming.turn <- struct{}{}:
+		defer func() { <-b.arming.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if isClosed(undone) {
+		return errDisarmed()
+	}
+	if err := b.forEachSite(ctx, in); err != nil {
+		return err
+	}
+	b.armingKnown()
+	return nil
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // armingLost is on disk before the journal looks whole again.

@@ -36,9 +36,11 @@ func (b *Brain) machines(site string, run *shutdown.Run) (all executor.Machines,
 // whoLeft tells the desk of orders which nodes are off, or about to be, by their own word.
 func (b *Brain) whoLeft(site *sentinel.Site) {
 	for _, src := range site.Sources {
-		a := src.Announced
-		if a != nil && !a.Returns || src.Condition == sentinel.Off && !src.Maintained && src.BackBy.IsZero() {
+		switch a := src.Announced; {
+		case a != nil && !a.Returns:
 			b.desk.Announced(src.Name, src.Boot, wire.Poweroff)
+		case src.Condition == sentinel.Off && !src.Maintained && src.BackBy.IsZero():
+			b.desk.Left(src.Name, src.Boot)
 		}
 	}
 }

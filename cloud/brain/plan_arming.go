@@ -15,7 +15,14 @@ import (
 // armCheckWithin bounds the look at the machines before the plan is armed.
 const armCheckWithin = 12 * time.Second
 
-var errForce = errors.New("force takes yes alone")
+var (
+	errForce         = errors.New("force takes yes alone")
+	errDisarmedSince = errors.New("the plan was disarmed while its machines were looked at, and stays so")
+)
+
+func errDisarmed() error {
+	return &courier.Fault{Status: http.StatusConflict, Reason: "disarmed", Err: errDisarmedSince, Hint: "`sentinel-cloud plan arm` once more, if it is to be armed"}
+}
 
 // armed is the answer where something is to be said of a plan that was armed.
 type armed struct {
@@ -33,10 +40,21 @@ func (b *Brain) arm(ctx context.Context, r *http.Request) (any, error) {
 	if sc == nil {
 		return nil, errWithoutPlan()
 	}
+	undone := b.arming.undone()
 	checking, cancel := context.WithTimeout(r.Context(), armCheckWithin)
 	defer cancel()
+	go func() { // ends with the look
+		select {
+		case <-undone:
+			cancel()
+		case <-checking.Done():
+		}
+	}()
 	never, unless, warnings := judgeArming(b.checkPlan(checking, *sc, false), len(sc.Plan.Nodes))
+	cancel()
 	switch {
+	case isClosed(undone):
+		return nil, errDisarmed()
 	case len(never) > 0:
 		return nil, &courier.Fault{Status: http.StatusConflict, Reason: "unfit", Err: errors.New(strings.Join(never, "; "))}
 	case len(unless) > 0 && force == "":
@@ -48,7 +66,7 @@ func (b *Brain) arm(ctx context.Context, r *http.Request) (any, error) {
 		defer done()
 		ctx = fresh
 	}
-	if err := b.decideArming(ctx, func(site string) sentinel.Input { return sentinel.Arm{Site: site, By: operator} }); err != nil {
+	if err := b.decideArming(ctx, undone, func(site string) sentinel.Input { return sentinel.Arm{Site: site, By: operator} }); err != nil {
 		return nil, err
 	}
 	if warnings = append(unless, warnings...); len(warnings) > 0 {
@@ -58,7 +76,7 @@ func (b *Brain) arm(ctx context.Context, r *http.Request) (any, error) {
 }
 
 // judgeArming sorts what a check found: what always keeps a plan from being armed, what does
-// unless somebody insists, and what is only to be said. A node that does not answer may be off
+// unless somebody insists, and what is only to be said, such as what could not be seen. A node that does not answer may be off
 // for now; with none that answers nothing is known.
 func judgeArming(found []planFinding, nodes int) (never, unless, warnings []string) {
 	silent := map[string]bool{}
@@ -75,7 +93,7 @@ func judgeArming(found []planFinding, nodes int) (never, unless, warnings []stri
 			warnings = append(warnings, f.Text)
 		case f.Severity == proxmox.Refusal:
 			unless = append(unless, f.Text)
-		case f.Subject == aboutNetwork && f.Severity == proxmox.Warning && f.Said:
+		case f.Severity == proxmox.Warning && (f.Subject == aboutNetwork && f.Said || f.Subject == proxmox.AboutUnseen):
 			warnings = append(warnings, f.Text)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"sentinel.home.arpa/cloud/internal/sentinel"
@@ -43,6 +44,9 @@ type shownPlan struct {
 type forecast struct {
 	Stages []shownStage `json:"stages"`
 	Silent []silentNode `json:"silent,omitempty"` // what runs there is not known
+	// Unpooled are the nodes whose guests' pools are not known: a stage that chooses by pool
+	// shows none of them.
+	Unpooled []silentNode `json:"unpooled,omitempty"`
 }
 
 // shownStage is a stage; its times count from the moment the power goes, and are the latest.
@@ -142,7 +146,7 @@ func (b *Brain) foresee(ctx context.Context, sc sentinel.SiteConfig, begins time
 	defer release()
 	ctx, cancel := context.WithTimeout(ctx, listWithin)
 	defer cancel()
-	guests, failed := map[string][]shutdown.Target{}, map[string]error{}
+	guests, failed, unpooled := map[string][]shutdown.Target{}, map[string]error{}, map[string]error{}
 	fleet, err := b.fleet(*sc.Plan, courier.ToAsk)
 	if err != nil {
 		for _, n := range sc.Plan.Nodes {
@@ -150,15 +154,27 @@ func (b *Brain) foresee(ctx context.Context, sc sentinel.SiteConfig, begins time
 		}
 	} else {
 		defer fleet.Close()
+		var mu sync.Mutex
+		fleet.PoolsUnread = func(node string, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			unpooled[node] = err
+		}
 		guests, failed = listGuests(ctx, fleet, sc.Plan.Nodes)
 	}
 	f := forecast{Stages: stagesOf(*sc.Plan, begins, guests)}
 	if slices.ContainsFunc(sc.Plan.Stages, takesGuests) {
-		for _, node := range slices.Sorted(maps.Keys(failed)) {
-			f.Silent = append(f.Silent, silentNode{node, failed[node].Error()})
-		}
+		f.Silent = silentNodes(failed)
 	}
+	f.Unpooled = silentNodes(unpooled)
 	return f, nil
+}
+
+func silentNodes(failed map[string]error) (silent []silentNode) {
+	for _, node := range slices.Sorted(maps.Keys(failed)) {
+		silent = append(silent, silentNode{node, failed[node].Error()})
+	}
+	return silent
 }
 
 func takesGuests(s shutdown.Stage) bool { return s.AllGuests || s.Guests != nil }

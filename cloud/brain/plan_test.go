@@ -2,11 +2,13 @@ package brain
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"sentinel.home.arpa/cloud/internal/sentinel"
 	"sentinel.home.arpa/cloud/internal/web"
 	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/shutdown"
@@ -126,6 +128,85 @@ func TestS3_ArmRefuses(t *testing.T) {
 			h.press("/api/v1/plan/network?on-ups=yes")
 			h.press("/api/v1/plan/arm")
 		})
+	})
+}
+
+// TestS3_SlowNodesHideNoHA: high availability is asked about first, so that it keeps the plan from
+// being armed though there is no time for the rest. That much is told where nothing forbids it.
+func TestS3_SlowNodesHideNoHA(t *testing.T) {
+	for _, ha := range []bool{true, false} {
+		var c *cluster
+		in(t, func(h *home) { c = h.withPlan(func(cfg *pvesim.Config) { cfg.Nodes[1].Guests[0].HA = ha }) }, func(h *home) {
+			for _, n := range []string{"pve1", "pve2", "pve3"} {
+				h.must(c.Fault(n, pvesim.Fault{Kind: pvesim.Slow, On: pvesim.Reads, Delay: 3 * time.Second}))
+			}
+			if ha {
+				h.refuses("/api/v1/plan/arm", "high availability is at work (vm:200, watchdog of pve2)")
+				h.refuses("/api/v1/plan/arm?force=yes", "high availability is at work")
+				return
+			}
+			if code, text := h.request(http.MethodPost, "/api/v1/plan/arm", nil, nil); code != http.StatusOK || !strings.Contains(text, "the guests could not be seen on pve3") {
+				t.Errorf("without it it answered %d %s", code, text)
+			}
+		})
+	}
+}
+
+// TestS3_HAThatIsNotSeen may be at work: only who insists arms the plan.
+func TestS3_HAThatIsNotSeen(t *testing.T) {
+	var c *cluster
+	in(t, func(h *home) { c = h.withPlan() }, func(h *home) {
+		h.must(c.Fault("pve2", pvesim.Fault{Kind: pvesim.Lacks, Privileges: []string{"Sys.Audit"}}))
+		if code, text := h.request(http.MethodPost, "/api/v1/plan/arm", nil, nil); code != http.StatusOK || !strings.Contains(text, "a watchdog of a node is not seen") {
+			t.Errorf("where the guests tell it answered %d %s", code, text)
+		}
+		h.press("/api/v1/plan/disarm")
+		rest(2 * time.Second)
+		h.must(c.Fault("pve2", pvesim.Fault{Kind: pvesim.Lacks, Privileges: []string{"Sys.Audit", "VM.Audit"}}))
+		h.refuses("/api/v1/plan/arm", "whether high availability is at work could not be seen on pve2: the token also lacks VM.Audit on /vms", "--force")
+		if code, text := h.request(http.MethodPost, "/api/v1/plan/arm?force=yes", nil, nil); code != http.StatusOK || !strings.Contains(text, "whether high availability is at work could not be seen on pve2") {
+			t.Errorf("with force it answered %d %s", code, text)
+		}
+	})
+}
+
+// TestS10_ADisarmingEndsAnArming that still looks at the machines, at once.
+func TestS10_ADisarmingEndsAnArming(t *testing.T) {
+	var c *cluster
+	in(t, func(h *home) { c = h.withPlan() }, func(h *home) {
+		h.must(c.Fault("pve1", pvesim.Fault{Kind: pvesim.Slow, On: pvesim.Reads, Delay: 2 * time.Second}))
+		begun, done := time.Now(), make(chan struct{})
+		go func() {
+			defer close(done)
+			h.refuses("/api/v1/plan/arm", "was disarmed while its machines were looked at")
+		}()
+		rest(500 * time.Millisecond)
+		h.press("/api/v1/plan/disarm")
+		<-done
+		if took := time.Since(begun); took > time.Second {
+			t.Errorf("the arming went on for %s", took)
+		}
+		rest(15 * time.Second)
+		if h.view().Sites[0].Armed {
+			t.Error("the plan is armed, though the last word was to disarm it")
+		}
+		h.press("/api/v1/plan/disarm")
+		if code, text := h.request(http.MethodPost, "/api/v1/plan/arm", nil, nil); code != http.StatusOK {
+			t.Errorf("the next arming answered %d %s", code, text)
+		}
+	})
+}
+
+// TestS10_TheLastWordHolds also where it comes between an arming's look and its word.
+func TestS10_TheLastWordHolds(t *testing.T) {
+	in(t, func(h *home) { h.withPlan() }, func(h *home) {
+		undone := h.brain.arming.undone()
+		h.press("/api/v1/plan/disarm")
+		err := h.brain.decideArming(h.Context(), undone, func(site string) sentinel.Input { return sentinel.Arm{Site: site, By: operator} })
+		rest(2 * time.Second)
+		if !errors.Is(err, errDisarmedSince) || h.view().Sites[0].Armed {
+			t.Errorf("armed %t, %v", h.view().Sites[0].Armed, err)
+		}
 	})
 }
 

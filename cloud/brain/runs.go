@@ -56,7 +56,14 @@ func (b *Brain) fleetBy(plan shutdown.Plan, way func(ctx context.Context, networ
 	if err != nil {
 		return nil, fmt.Errorf("read the Proxmox token's secret: %w", err)
 	}
-	return proxmox.NewFleet(plan, access.TokenID, secret, way, b.silentFor(plan.Site))
+	fleet, err := proxmox.NewFleet(plan, access.TokenID, secret, way, b.silentFor(plan.Site))
+	if err != nil {
+		return nil, err
+	}
+	fleet.PoolsUnread = func(node string, err error) {
+		b.log.Warn("guests listed without their pools", "node", node, "err", err)
+	}
+	return fleet, nil
 }
 
 // silentFor tells how long a node of a site has not been heard, by the brain or a Pi; nil if

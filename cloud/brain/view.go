@@ -22,7 +22,7 @@ type view struct {
 	supply   map[string]power.Supply // mains only if all UPSes of the site are on mains
 	open     map[string]bool         // the incidents that go on, by id
 	unsaved  bool                    // the journal is not written
-	run      map[string]string       // the id of the run that is under way
+	run      map[string]string       // the id of the run that is under way and may tell
 	starts   map[string]string       // of the run whose guests may be started again now
 	page     *web.View
 }
@@ -38,7 +38,9 @@ func (b *Brain) publish(now time.Time) {
 		v.mandates[name] = wire.Mandate{Epoch: epoch, Run: run, RunID: id}
 		v.supply[name] = site.Supply()
 		if r := site.Run; r != nil && !r.Over() {
-			v.run[name] = r.ID
+			if site.TakenBy == "" {
+				v.run[name] = r.ID
+			}
 		} else if r != nil && r.PutsBack() && b.state.MainsNow(name, now) {
 			v.starts[name] = r.ID
 		}

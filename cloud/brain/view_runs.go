@@ -1,6 +1,7 @@
 package brain
 
 import (
+	"slices"
 	"time"
 
 	"sentinel.home.arpa/cloud/internal/sentinel"
@@ -16,6 +17,9 @@ func (b *Brain) runsView(site *sentinel.Site, now time.Time) []web.Run {
 		i := b.state.Incidents[site.RunIncident]
 		w := runView("The plan", r.Status(now, site.Epoch))
 		w.Now = runNow(r, now)
+		if r.Taken {
+			w.Title = "The plan was taken over by a Pi"
+		}
 		if r.Over() && (i == nil || !i.Open()) {
 			b.past(&w, "Last run of the plan", site.Name, r.Begun)
 		}
@@ -58,11 +62,18 @@ func runView(title string, s *shutdown.Status) web.Run {
 	w := web.Run{ID: s.ID, Title: title + " " + runWords(s.State), State: string(s.State), Reason: s.Reason, DryRun: s.DryRun, Stage: s.Stage + 1}
 	if s.DryRun {
 		w.Title = title + " was only rehearsed"
+	} else if s.State == shutdown.HasEnded && missed(s) {
+		w.Title = title + " has run; not all went down"
 	}
 	for _, t := range s.Targets {
 		w.Targets = append(w.Targets, web.Target{Name: t.Name, State: t.State, Why: t.Why})
 	}
 	return w
+}
+
+// missed reports whether a run that has ended did not see all of it go down.
+func missed(s *shutdown.Status) bool {
+	return slices.ContainsFunc(s.Targets, func(o shutdown.Outcome) bool { return o.State == "late" })
 }
 
 func runWords(s shutdown.State) string {

@@ -13,8 +13,13 @@ import (
 // looks at a node has 2.5 s, of which a Pi may take 1.5 s to find it closed.
 const anotherAfter = 700 * time.Millisecond
 
+// closedAfter is when a Pi's word that the target is closed is the answer, though others have
+// not said theirs: the second has had the time that it takes to find that out.
+const closedAfter = anotherAfter + 1500*time.Millisecond
+
 // race asks the Pis in their order for a way, the next one once the one before has failed or
-// says nothing, and takes the first that is through, or that found the target closed.
+// says nothing, and takes the first that is through. The target is closed if a Pi says so and
+// no other gets through to it: one may be behind a firewall that refuses in the target's name.
 func race(ctx context.Context, pis []relay, try func(ctx context.Context, pi relay) (net.Conn, error)) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -32,24 +37,37 @@ func race(ctx context.Context, pis []relay, try func(ctx context.Context, pi rel
 			answers <- answer{conn, err}
 		}()
 	}
-	late := time.NewTimer(anotherAfter)
+	late, enough := time.NewTimer(anotherAfter), time.NewTimer(closedAfter)
 	defer late.Stop()
+	defer enough.Stop()
+	var closed error
 	var errs []error
-	for ask(); heard < asked; {
+	patience := true
+	for ask(); heard < asked && (patience || closed == nil); {
 		select {
 		case a := <-answers:
 			heard++
-			if a.err == nil || errors.Is(a.err, courier.ErrTargetClosed) {
+			if a.err == nil {
 				go hangUp(asked-heard, func() net.Conn { return (<-answers).conn })
-				return a.conn, a.err
+				return a.conn, nil
+			}
+			if closed == nil && errors.Is(a.err, courier.ErrTargetClosed) {
+				closed = a.err
 			}
 			errs = append(errs, a.err)
 		case <-late.C:
+		case <-enough.C:
+			patience = false
+			continue
 		}
 		if asked < len(pis) {
 			ask()
 			late.Reset(anotherAfter)
 		}
+	}
+	go hangUp(asked-heard, func() net.Conn { return (<-answers).conn })
+	if closed != nil {
+		return nil, closed
 	}
 	return nil, errors.Join(errs...)
 }

@@ -66,6 +66,11 @@ func TestS4_AnotherPiIsTheWayWhenTheFirstIsGone(t *testing.T) {
 		"cannot dial":                        {serve: relaySays("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")},
 		"takes the request and says nothing": {serve: func(c net.Conn, _ *http.Request) { _, _ = c.Read(make([]byte, 1)) }},
 		"is another kind of machine":         {serve: relaySays("SSH-2.0-OpenSSH_9.2\r\n")},
+		"is refused in the node's name":      {serve: relaySays(foundClosed)},
+		"is kept off without a word": {serve: func(c net.Conn, r *http.Request) {
+			rest(1500 * time.Millisecond)
+			relaySays(foundClosed)(c, r)
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var house *cluster
@@ -99,6 +104,29 @@ func TestS4_AnotherPiIsTheWayWhenTheFirstIsGone(t *testing.T) {
 			})
 		})
 	}
+}
+
+// foundClosed is how a Pi says that a node refuses its connection, or does not answer it.
+const foundClosed = "HTTP/1.1 502 Bad Gateway\r\nSentinel-Target: closed\r\nContent-Length: 0\r\n\r\n"
+
+// TestS4_OnePisWordIsEnoughWithoutOthers: a node that one Pi finds closed is, in the time that
+// whoever looks has, if the other Pi is gone.
+func TestS4_OnePisWordIsEnoughWithoutOthers(t *testing.T) {
+	in(t, func(h *home) { h.withPlan(); h.withFirstPi(relaySays(foundClosed)) }, func(h *home) {
+		fleet, err := h.brain.fleet(*h.brain.plan("home"), courier.ToAsk)
+		if err != nil {
+			h.Fatal(err)
+		}
+		defer fleet.Close()
+		h.net.cut(relayAddr)
+		ctx, cancel := context.WithTimeout(h.Context(), 3*time.Second)
+		defer cancel()
+		begun := time.Now()
+		s, err := fleet.Look(ctx, shutdown.Target{Kind: shutdown.ProxmoxNode, Node: "pve2"})
+		if took := time.Since(begun); err != nil || !s.Closed || took != closedAfter {
+			h.Errorf("after %s: %+v, %v", took, s, err)
+		}
+	})
 }
 
 // TestS4_WithoutAnyPiNothingIsKnown of a node, be it up or off: it never counts as down.

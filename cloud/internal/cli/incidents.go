@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // entry is a line of the timeline.
@@ -21,8 +23,8 @@ func (i *incident) line(now time.Time) string {
 		when = i.Since.Format("Mon 2 Jan 15:04:05")
 	}
 	text := fmt.Sprintf("%s  %s  %s, because %s", when, i.ID, i.Title, i.Why)
-	if len(i.Nodes) > 0 {
-		text += "; " + strings.Join(i.Nodes, ", ")
+	if names := unsaid(i.Nodes, i.Why); len(names) > 0 {
+		text += "; " + strings.Join(names, ", ")
 	}
 	if i.Answered != "" {
 		text += "; known to " + i.Answered
@@ -31,6 +33,16 @@ func (i *incident) line(now time.Time) string {
 		text += ". Over: " + i.Outcome
 	}
 	return text
+}
+
+// unsaid are the names that a text does not tell.
+func unsaid(names []string, text string) []string {
+	words := strings.FieldsFunc(text, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-._", r)
+	})
+	return slices.DeleteFunc(slices.Clone(names), func(n string) bool {
+		return slices.ContainsFunc(words, func(w string) bool { return strings.TrimRight(w, ".") == n })
+	})
 }
 
 // Incidents lists those of the last day, the open ones first. It ends with ErrBadNews if

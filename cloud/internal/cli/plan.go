@@ -20,14 +20,15 @@ const (
 
 // shown is what would happen, as the brain says it.
 type shown struct {
-	Site   string
-	Stages []stage
-	Silent []struct{ Node, Why string }
-	UPSes  []struct{ Text, Lasts string }
-	Need   time.Duration `json:"need_ns"`
-	Ends   time.Duration `json:"ends_ns"`
-	Now    []string
-	Pis    []string
+	Site     string
+	Stages   []stage
+	Silent   []struct{ Node, Why string }
+	Unpooled []struct{ Node, Why string }
+	UPSes    []struct{ Text, Lasts string }
+	Need     time.Duration `json:"need_ns"`
+	Ends     time.Duration `json:"ends_ns"`
+	Now      []string
+	Pis      []string
 
 	Armed         bool
 	ArmingUnknown bool     `json:"arming_unknown"`
@@ -53,7 +54,7 @@ type stage struct {
 }
 
 // PlanShow writes what would happen if the power went now. It ends with ErrBadNews if a
-// battery does not last for it, or a node does not tell which guests run on it.
+// battery does not last for it, or a node does not tell which guests run on it, or their pools.
 func (o Operator) PlanShow(w io.Writer, asJSON bool) error {
 	var p shown
 	data, err := o.readWithin(machinesWithin, planPath, &p)
@@ -66,7 +67,7 @@ func (o Operator) PlanShow(w io.Writer, asJSON bool) error {
 	if _, err := w.Write(data); err != nil {
 		return err
 	}
-	if len(p.Silent) > 0 || slices.ContainsFunc(p.UPSes, func(u struct{ Text, Lasts string }) bool { return u.Lasts == "no" }) {
+	if len(p.Silent) > 0 || len(p.Unpooled) > 0 || slices.ContainsFunc(p.UPSes, func(u struct{ Text, Lasts string }) bool { return u.Lasts == "no" }) {
 		return ErrBadNews
 	}
 	return nil
@@ -118,6 +119,9 @@ func (p *shown) stages(w io.Writer) {
 	fmt.Fprintln(w)
 	for _, n := range p.Silent {
 		fmt.Fprintf(w, "%s does not tell which guests run on it: %s\n", n.Node, n.Why)
+	}
+	for _, n := range p.Unpooled {
+		fmt.Fprintf(w, "%s does not tell its guests' pools, so none of them is shown in a stage by its pool: %s\n", n.Node, n.Why)
 	}
 }
 

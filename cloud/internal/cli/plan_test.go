@@ -46,6 +46,8 @@ func TestPlan(t *testing.T) {
 		{"it does not, and a node is silent", plan + `"unconfirmed_by":["pi"],"now":["The plan advances: stage 1 of 2"],"stopped_by":"alex","silent":[{"node":"pve3","why":"it did not answer in time"}],"upses":[{"text":"ups reports 1 min","lasts":"no"}]}`, show, "GET /api/v1/plan",
 			"home: the plan is armed, but pi has not confirmed\nThe plan advances: stage 1 of 2\nalex stopped it; it does not begin again before the power is back.\n\nIf the power went now:\n   +0:10  the plan begins, at once if the battery is too short for it\n" +
 				stages + "pve3 does not tell which guests run on it: it did not answer in time\nups reports 1 min\n", true},
+		{"the pools are not known", `{"site":"home","stages":[],"unpooled":[{"node":"pve1","why":"the API answered 500"}],"upses":[{"text":"ups: it lasts","lasts":"yes"}]}`, show, "GET /api/v1/plan",
+			"home: the plan is not armed\n\nIf the power went now:\n\npve1 does not tell its guests' pools, so none of them is shown in a stage by its pool: the API answered 500\nups: it lasts\n", true},
 		{"nothing is known of a UPS", `{"site":"home","stages":[]}`, show, "GET /api/v1/plan",
 			"home: the plan is not armed\n\nIf the power went now:\n\nNo UPS has been heard of, so nothing would begin it.\n", false},
 		{"fine", `{"site":"home","fit":true,"findings":[{"severity":"note","target":"pve1","text":"it shows the pinned certificate"}]}`, check, "GET /api/v1/plan/check",

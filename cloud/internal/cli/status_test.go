@@ -43,7 +43,7 @@ home: the plan is armed, but pi has not confirmed; in maintenance until Sun 22 N
 office
 
 Open incidents
-  19:02:02  home-node-20261121T190202Z  Failure at home, because pve2 sent nothing for 20 s; pve2; known to Alex
+  19:02:02  home-node-20261121T190202Z  Failure at home, because pve2 sent nothing for 20 s; known to Alex
 
 1 waiting to be let in: sentinel-cloud approve
 `, true},
@@ -107,7 +107,7 @@ func TestIncidents(t *testing.T) {
 	if err := o.Incidents(&b, false); !errors.Is(err, ErrBadNews) {
 		t.Errorf("ends with %v", err)
 	}
-	want := "19:02:02  home-node-20261121T190202Z  Failure at home, because pve2 sent nothing for 20 s; pve2; known to Alex\n" +
+	want := "19:02:02  home-node-20261121T190202Z  Failure at home, because pve2 sent nothing for 20 s; known to Alex\n" +
 		"Fri 20 Nov 23:59:59  home-power-20261120T030000Z  Power outage at home, because the UPS has been on battery for 5 s. Over: the power is back\n"
 	if b.String() != want || (*asked)[0] != "GET /api/v1/incidents" {
 		t.Errorf("asked %q, it says\n%s", *asked, b.String())

@@ -69,19 +69,14 @@ func (s *State) Evolve(at time.Time, f Fact) {
 		s.site(f.Site).Armed = true
 	case *PlanDisarmed:
 		s.site(f.Site).Armed = false
-	case *PlanStopped, *NetworkSaid:
+	case *PlanStopped, *StopEnded, *NetworkSaid:
 		s.evolveStop(at, f)
 	case *OutputCut, *OutputKept:
 		s.evolveCut(f)
 	case *RunStepped:
 		s.evolveRun(f)
 	case *PiRunSeen:
-		site, run := s.site(f.Site), f.Run
-		s.toldByPi(site, run)
-		if site.PiRun == nil || site.PiRun.ID != run.ID {
-			site.PiRunAt = at
-		}
-		site.PiRun = &run
+		s.evolvePiRun(at, f)
 	default:
 		s.evolveIncident(at, f)
 	}
@@ -269,7 +264,7 @@ func (s *State) evolveCall(at time.Time, f Fact) {
 func (s *State) evolveRun(f *RunStepped) {
 	site := s.site(f.Site)
 	if f.Event.Type == shutdown.Began {
-		site.Run, site.RunIncident, site.Epoch = shutdown.Start(f.Event), f.Incident, f.Epoch
+		site.Run, site.RunIncident, site.Epoch, site.TakenBy = shutdown.Start(f.Event), f.Incident, f.Epoch, ""
 		return
 	}
 	if site.Run == nil {

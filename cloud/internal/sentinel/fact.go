@@ -254,6 +254,8 @@ type (
 		Site, By string
 		Epoch    shutdown.Epoch // above all that were, so that it is known from what came before it
 	}
+	// StopEnded is that a stop holds no longer: the power was back since.
+	StopEnded struct{ Site, Why string }
 	// NetworkSaid is a person's word on whether the network between Pi and nodes lives on
 	// when the power is out.
 	NetworkSaid struct {
@@ -285,7 +287,7 @@ func NewFact(name string) Fact {
 		named[SupplyChanged], named[ContactLost], named[ContactBack], named[OutputCut], named[OutputKept], named[RecordTaken],
 		named[IncidentOpened], named[IncidentReopened], named[IncidentJoined], named[IncidentLeft], named[IncidentAnswered], named[IncidentResolved], named[IncidentWithdrawn], named[IncidentWorse], named[IncidentReminded], named[IncidentBecame], named[Noticed],
 		named[CallRequested], named[CallPlaced], named[CallEnded], named[CallDropped],
-		named[PlanArmed], named[PlanDisarmed], named[PlanStopped], named[NetworkSaid], named[RunStepped], named[PiRunSeen],
+		named[PlanArmed], named[PlanDisarmed], named[PlanStopped], named[StopEnded], named[NetworkSaid], named[RunStepped], named[PiRunSeen],
 	} {
 		if f := of(name); f != nil {
 			return f
@@ -354,6 +356,7 @@ func (*CallDropped) FactName() string       { return "call_dropped" }
 func (*PlanArmed) FactName() string         { return "plan_armed" }
 func (*PlanDisarmed) FactName() string      { return "plan_disarmed" }
 func (*PlanStopped) FactName() string       { return "plan_stopped" }
+func (*StopEnded) FactName() string         { return "stop_ended" }
 func (*NetworkSaid) FactName() string       { return "network_said" }
 func (*RunStepped) FactName() string        { return "run_stepped" }
 func (*PiRunSeen) FactName() string         { return "pi_run_seen" }

@@ -13,12 +13,59 @@ import (
 // what it stopped (rule S5). A run that came to its end is one of the outage that ends.
 func (d *decider) endRun(site *Site, r *shutdown.Run, why string) {
 	of, now := d.Incidents[site.RunIncident], d.open(site.Name, PowerOutage)
-	if r.Finished && r.Back == nil && (of == nil || !of.Open()) {
+	if (r.Finished || r.Taken) && r.Back == nil && (of == nil || !of.Open()) {
 		return
 	}
-	d.stepRun(site.Name, r.PowerBack(d.now, why, func(node string) bool {
+	es := r.PowerBack(d.now, why, func(node string) bool {
 		return of != nil && site.toldIn(of, node) || now != nil && site.toldIn(now, node)
-	}))
+	})
+	late := d.tooLate(site, r)
+	for i, e := range es {
+		if late != "" && e.Type == shutdown.PutBackBegan {
+			es[i] = shutdown.Event{Type: shutdown.PutBackEnded, At: d.now, Why: late, Targets: e.Targets}
+			d.emit(&Noticed{Site: site.Name, Incident: site.RunIncident, Text: fmt.Sprintf("%s at %s; what the plan told to shut down is left as it is: %s",
+				late, site.Name, saidStage(e.Targets, ""))})
+		}
+	}
+	d.stepRun(site.Name, es)
+}
+
+// startsWithin is for how long the power may be back for guests to be started again. Later somebody
+// may want them as they are.
+const startsWithin = 30 * time.Minute
+
+// tooLate says why nothing is started again: the power has been back for long, or came back in a time
+// for which the brain was away. Empty: it is not too late.
+func (d *decider) tooLate(site *Site, r *shutdown.Run) string {
+	var since time.Time
+	seen := false // the return of the mains, and not only the mains
+	for _, u := range site.UPSes {
+		if u.Supply == power.Mains {
+			since = later(since, u.Since)
+			seen = seen || !u.heard.IsZero() && d.now.Sub(u.heard) > reportTooOld
+		}
+	}
+	if back := d.now.Sub(since); !since.IsZero() && back > startsWithin {
+		return "the power has been back for " + power.Spell(back)
+	}
+	for _, g := range d.Deaf {
+		if away := g.To.Sub(g.From); !seen && away > startsWithin && g.To.After(r.Begun) && !r.LastStep.After(g.To) {
+			return "the power came back in " + power.Spell(away) + " in which nobody watched"
+		}
+	}
+	return ""
+}
+
+// endPutBack ends the putting back of what a site's run stopped, also one that the return of the
+// power is still to begin: a person said so.
+func (d *decider) endPutBack(site *Site, why string) {
+	r := site.Run
+	if r == nil {
+		return
+	}
+	if of := d.Incidents[site.RunIncident]; r.Back != nil || of != nil && of.Open() {
+		d.stepRun(site.Name, r.EndPutBack(d.now, why, false))
+	}
 }
 
 // settlePutBack lets the guests be started again that are due, until the power is out again.

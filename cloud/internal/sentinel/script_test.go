@@ -226,7 +226,11 @@ func (w *world) doSource(verb string, a args) error {
 		return w.doUPS(a)
 	case "unlist": // a UPS that its Pi no longer lists
 		w.units = slices.DeleteFunc(w.units, func(u *unit) bool { return u.name == a.name() })
-	case "says": // one report of a Pi's: says PI UPS SUPPLY for=D lost=D
+	case "says": // one report of a Pi's: says PI UPS SUPPLY for=D lost=D lag=D
+		lag, err := a.duration("lag")
+		if err != nil {
+			return err
+		}
 		d, err := a.duration("for")
 		r := power.Reading{Supply: power.Supply(a.names[2]), For: power.InSeconds(d)}
 		if a.set["lost"] != "" {
@@ -236,7 +240,7 @@ func (w *world) doSource(verb string, a args) error {
 			}
 			r.LostFor = new(power.InSeconds(lost))
 		}
-		w.step(sentinel.UPSReported{Site: w.siteOf(a.name()), Pi: a.name(), UPS: a.names[1], Reading: r})
+		w.step(sentinel.UPSReported{Site: w.siteOf(a.name()), Pi: a.name(), UPS: a.names[1], Reading: r, Lag: lag})
 		return err
 	case "held-back": // a report of an outage that somebody kept, or one of two
 		d, err := a.duration("for")
@@ -367,7 +371,7 @@ func (w *world) doPerson(verb string, a args) error {
 	case "refused":
 		w.step(sentinel.RunAnswered{Site: site, Run: run, Target: a.names[0], Err: errors.New(strings.Join(a.names[1:], " "))})
 	case "seen":
-		sight := shutdown.Sight{Running: !a.has("stopped"), Closed: a.has("closed"), Leaving: a.has("leaving")}
+		sight := shutdown.Sight{Running: !a.has("stopped"), Closed: a.has("closed"), Leaving: a.has("leaving"), Announced: a.has("announced")}
 		if a.set["silent"] != "" {
 			d, err := a.duration("silent")
 			if err != nil {

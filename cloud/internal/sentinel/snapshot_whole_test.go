@@ -3,10 +3,12 @@ package sentinel_test
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"sentinel.home.arpa/cloud/internal/sentinel"
+	"sentinel.home.arpa/shared/shutdown"
 )
 
 // TestR3_SnapshotOfWhatWasOnlyConfigured: who is in a snapshot because the configuration of
@@ -75,5 +77,50 @@ func TestR3_SnapshotsThatAreNotWhole(t *testing.T) {
 		if _, err := sentinel.FromSnapshot(w.cfg, text); (err == nil) != c.whole {
 			t.Errorf("%s: %v (%d targets)", name, err, len(run.Targets))
 		}
+	}
+}
+
+// TestR3_SnapshotOfOneRunAndOneCut: when only the last run of all Pis was kept, and one UPS that was
+// cut off, a Pi that says that run again has begun none, and the UPS is cut off still.
+func TestR3_SnapshotOfOneRunAndOneCut(t *testing.T) {
+	w := newWorld(t, home())
+	run := shutdown.Status{ID: "home-pi1-1", Epoch: shutdown.Epoch{Counter: 1, Holder: "pi1"}, State: shutdown.HasEnded}
+	w.state.Evolve(w.now, &sentinel.PiRunSeen{Site: "home", Pi: "pi1", Run: run})
+	w.state.Evolve(w.now, &sentinel.OutputCut{Site: "home", UPS: "apc1", Pi: "pi1"})
+	data, err := w.state.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var snap map[string]any
+	if err := json.Unmarshal(data, &snap); err != nil {
+		t.Fatal(err)
+	}
+	site := snap["state"].(map[string]any)["Sites"].(map[string]any)["home"].(map[string]any)
+	delete(site, "PiRuns")
+	site["Cut"] = "apc1"
+	if data, err = json.Marshal(snap); err != nil {
+		t.Fatal(err)
+	}
+	s, err := sentinel.FromSnapshot(w.cfg, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cut := s.Sites["home"].Cut; len(cut) != 1 || cut[0] != "apc1" {
+		t.Errorf("%q are cut off", cut)
+	}
+	for _, f := range s.Step(w.now.Add(time.Hour), sentinel.PiReported{Site: "home", Pi: "pi1", Run: run}) {
+		if f.FactName() == "pi_run_seen" {
+			t.Errorf("a run that was known is seen: %+v", f)
+		}
+	}
+	other := shutdown.Status{ID: "home-pi2-1", Epoch: shutdown.Epoch{Counter: 2, Holder: "pi2"}, State: shutdown.HasEnded}
+	s.Step(w.now.Add(2*time.Hour), sentinel.PiReported{Site: "home", Pi: "pi2", Run: other})
+	for _, f := range s.Step(w.now.Add(3*time.Hour), sentinel.PiReported{Site: "home", Pi: "pi1", Run: run}) {
+		if f.FactName() == "pi_run_seen" {
+			t.Errorf("a run that was known is seen once another Pi told of its own: %+v", f)
+		}
+	}
+	if at := s.Sites["home"].PiRunAt; !at.Equal(w.now.Add(2 * time.Hour)) {
+		t.Errorf("the last run was seen at %v", at)
 	}
 }

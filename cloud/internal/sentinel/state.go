@@ -41,17 +41,19 @@ type Site struct {
 	MaintainedUntil time.Time // the whole site; zero: it is not in maintenance
 	MaintainedFor   time.Duration
 
-	StoppedAt    time.Time `json:",omitzero"`  // when a person last stopped the plan; zero: nobody did
+	StoppedAt    time.Time `json:",omitzero"`  // since when a person's stop holds; zero: none does
 	StoppedBy    string    `json:",omitempty"` // who
 	NetworkOnUPS string    `json:",omitempty"` // NetworkYes or NetworkNo; empty: nobody has said
 
-	Cut string `json:",omitempty"` // the UPS whose output a Pi has had cut; empty: none
+	Cut cutUPSes `json:",omitempty"` // the UPSes whose output a Pi has had cut
 
 	Run         *shutdown.Run // the last one
 	RunIncident string
+	TakenBy     string           `json:",omitempty"` // the Pi's run that took this one over, under a later epoch
 	PiRun       *shutdown.Status // the last one that a Pi told of
 	PiRunAt     time.Time
-	Taken       []Taken // of its Pis' records, the newest last
+	PiRuns      map[string]KnownRun `json:",omitempty"` // the last one of each Pi
+	Taken       []Taken             // of its Pis' records, the newest last
 
 	Gone    map[string][]Said    // what deleted sources said: it is a repetition when it comes again
 	GoneAt  map[string]time.Time // when sources were deleted: what they said before brings none back
@@ -158,6 +160,7 @@ type UPS struct {
 	heard   time.Time        // since when it has been heard, after a start or pause; zero: not yet
 	unheard time.Time        // while it is assumed: when the last was heard of it that is certain
 	claims  map[string]claim // by Pi
+	late    *lateReport      // one for a while, until a newer one comes
 }
 
 // Incident is something that is wrong, from its start to its end.
@@ -293,9 +296,13 @@ func (s *Site) OnBattery() (time.Time, bool) {
 
 // OnBatteryNow are the readings, as they stand at now, of the site's UPSes that are on battery,
 // the worst first: the least runtime, then the least charge, those not known last, then by name.
+// One that was cut off says nothing of those that go on.
 func (s *Site) OnBatteryNow(now time.Time, fresh time.Duration) []power.Reading {
 	var on []power.Reading
 	for _, name := range slices.Sorted(maps.Keys(s.UPSes)) {
+		if slices.Contains(s.Cut, name) && !s.darkAsPlanned() {
+			continue
+		}
 		if r, ok := s.UPSes[name].Reading(now, fresh); ok && r.OnBattery() {
 			on = append(on, r)
 		}
@@ -378,8 +385,8 @@ func (s *State) Mandate(name string, now time.Time) (shutdown.Epoch, shutdown.St
 	if !site.Armed {
 		return epoch, shutdown.Disarmed, ""
 	}
-	if s.stopHolds(site) {
-		return epoch, shutdown.Stopped, site.stoppedRun()
+	if site.stopHolds() {
+		return epoch, shutdown.Stopped, s.stoppedRun(site)
 	}
 	if r := site.Run; r == nil || r.DryRun && site.hearsBattery() || r.Over() && !s.ranFor(site, r) {
 		return epoch, shutdown.None, ""
@@ -391,7 +398,7 @@ func (s *State) Mandate(name string, now time.Time) (shutdown.Epoch, shutdown.St
 // whose battery ran low in a test (rule U3).
 func (s *State) ranFor(site *Site, r *shutdown.Run) bool {
 	if since, on := site.heardOnBattery(); on {
-		return !r.Begun.Before(since)
+		return (r.Stopped != powerBack || !site.hearsBattery()) && !r.Begun.Before(since)
 	}
 	i := s.Incidents[site.RunIncident]
 	return i != nil && i.Open() && site.UPSes[i.UPS] != nil && site.UPSes[i.UPS].lowInTest(i)

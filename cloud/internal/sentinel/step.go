@@ -137,6 +137,8 @@ func (d *decider) settle() {
 		site := d.Sites[name]
 		d.settleDoubt(site)
 		d.settleSources(site)
+		d.settleTakenOver(site)
+		d.settleStop(site)
 		d.settlePower(site)
 		d.settleRun(site)
 		d.settlePutBack(site)
@@ -207,7 +209,7 @@ func (d *decider) disarm(in Disarm) {
 	if site.Run != nil {
 		why := "it was disarmed by " + in.By
 		d.stepRun(in.Site, site.Run.Abort(d.now, why))
-		d.stepRun(in.Site, site.Run.EndPutBack(d.now, "the plan was disarmed by "+in.By, false))
+		d.endPutBack(site, "the plan was disarmed by "+in.By)
 	}
 }
 

@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"slices"
 	"time"
 
 	"sentinel.home.arpa/shared/power"
@@ -14,69 +15,182 @@ const (
 )
 
 // stop ends the plan in the outage that goes on: the brain's own run here, a Pi's by the
-// mandate, and one that has not begun does not (rule S10).
+// mandate, and one that has not begun does not (rule S10). What was stopped by it is not started
+// again, neither now nor when the power is back (rule S5).
 func (d *decider) stop(in Stop) {
 	site := d.Sites[in.Site]
 	if site == nil || !site.Stoppable() {
 		return
 	}
-	again := d.stopHolds(site)
-	if r := site.Run; r != nil && !r.Over() {
-		d.stepRun(in.Site, r.Abort(d.now, in.By+" stopped it"))
-	} else if again {
+	begins := site.mayRun()
+	d.endPutBack(site, in.By+" stopped the plan")
+	if !begins { // guests were being started, and nothing else
 		return
 	}
-	epoch := shutdown.Epoch{Counter: site.Epoch.Counter + 1, Holder: d.cfg.Brain}
-	if site.PiRun != nil {
-		epoch.Counter = max(epoch.Counter, site.PiRun.Epoch.Counter+1)
+	if r := site.Run; r != nil && !r.Over() {
+		d.stepRun(in.Site, r.Abort(d.now, in.By+" stopped it"))
+	} else if site.stopHolds() {
+		return
 	}
+	epoch := shutdown.Epoch{Counter: max(site.Epoch.Counter, site.piCounter()) + 1, Holder: d.cfg.Brain}
 	d.emit(&PlanStopped{Site: in.Site, By: in.By, Epoch: epoch})
 }
 
-// Stoppable reports whether there is something to stop: a run of the plan, or an outage in
-// which one may begin.
+// Stoppable reports whether there is something to stop: a run of the plan, an outage in which
+// one may begin, or guests that are being started again.
 func (s *Site) Stoppable() bool {
+	return s.mayRun() || s.Run != nil && s.Run.PutsBack()
+}
+
+func (s *Site) mayRun() bool {
 	_, out := s.OnBattery()
-	return out || s.Run != nil && !s.Run.Over() || s.PiRun != nil && s.PiRun.State.Open()
+	return out || s.Run != nil && !s.Run.Over() || s.openPiRun() != nil
 }
 
 // Stopped is who stopped the plan in the outage that goes on; empty: nobody.
 func (s *State) Stopped(site string) string {
-	if st := s.Sites[site]; st != nil && s.stopHolds(st) {
+	if st := s.Sites[site]; st != nil && st.stopHolds() {
 		return st.StoppedBy
 	}
 	return ""
 }
 
-// stopHolds reports whether a person stopped the plan in the outage that goes on. The power's
-// return ends that, as it does on the Pi.
-func (s *State) stopHolds(site *Site) bool {
-	if site.StoppedAt.IsZero() {
+// stopHolds reports whether a person stopped the plan in the outage that goes on.
+func (s *Site) stopHolds() bool { return !s.StoppedAt.IsZero() }
+
+// settleStop ends a stop once the power is back, as it ends on the Pi. Of several UPSes all must be
+// back: it is one outage as long as one of them is on battery (rules S10, U7).
+func (d *decider) settleStop(site *Site) {
+	if site.stopHolds() && !d.sameOutage(site, site.StoppedAt) {
+		d.emit(&StopEnded{Site: site.Name, Why: powerBack})
+	}
+}
+
+// sameOutage reports whether the outage that goes on is that of a moment before.
+func (d *decider) sameOutage(site *Site, at time.Time) bool {
+	i := d.open(site.Name, PowerOutage)
+	since, on := site.OnBattery()
+	switch {
+	case !on:
+		if r := site.openPiRun(); r != nil { // of an outage of which only its Pi knows
+			return !at.Before(r.At)
+		}
+		return i != nil && site.Supply() != power.Mains && !at.Before(i.Since)
+	case since.After(at): // it goes on if it began with a UPS that is back by now
+		return i != nil && !at.Before(i.Since)
+	}
+	heard, _ := site.heardOnBattery()
+	return !heard.After(at) || !site.lostAllBefore(heard)
+}
+
+// lostAllBefore reports whether contact with all UPSes that were on battery before a moment was lost
+// by then: it says nothing of what began at that moment.
+func (s *Site) lostAllBefore(at time.Time) bool {
+	for _, u := range s.UPSes {
+		if u.Supply == power.Battery && u.Since.Before(at) && (!u.Lost || u.LostAt.After(at)) {
+			return false
+		}
+	}
+	return true
+}
+
+// afterTheStop reports whether a UPS's report is of another outage than that in which a person
+// stopped the plan, though nobody heard that one end: it was on mains since as a record tells, or
+// its Pi has booted since it was last heard, in the dark or long after, and counts anew. An old stop
+// must not end a later run (rule S10).
+func (d *decider) afterTheStop(u *UPS, in UPSReported, at time.Time) bool {
+	site := d.site(in.Site)
+	since := at.Add(-in.Reading.For.Duration())
+	if !site.stopHolds() || u.Supply != power.Battery || !in.Reading.OnBattery() || in.Reading.LostFor != nil || !since.After(site.StoppedAt) {
 		return false
 	}
-	if since, on := site.heardOnBattery(); on {
-		return !site.StoppedAt.Before(since)
+	for _, e := range site.Taken {
+		if e.UPS == u.Name && e.Supply == power.Mains && e.At.After(site.StoppedAt) && !e.At.After(since.Add(takenSlack)) {
+			return true
+		}
 	}
-	if r := site.PiRun; r != nil && r.State.Open() { // of an outage of which only its Pi knows
-		return !site.StoppedAt.Before(site.PiRunAt)
+	word := u.certain()
+	if u.assumed { // by its word nothing is known of the time in which nobody heard it
+		word = site.StoppedAt
 	}
-	for _, i := range s.OpenIncidents() {
-		if i.Site == site.Name && i.Kind == PowerOutage && site.Supply() != power.Mains {
-			return !site.StoppedAt.Before(i.Since)
+	return site.bootedSince(in, word) && since.After(word.Add(claimSlack)) && (since.Sub(word) > rememberedFor || site.darkSince(word))
+}
+
+// bootedSince reports whether a report comes from a boot of its Pi that began after a moment.
+func (s *Site) bootedSince(in UPSReported, at time.Time) bool {
+	src := s.Sources[in.Pi]
+	return src != nil && (src.Booted.After(at) || in.Boot != "" && src.Boot != "" && in.Boot != src.Boot && !slices.Contains(src.Left, in.Boot))
+}
+
+// darkSince reports whether all of a site's sources have been silent at some time since a moment.
+func (s *Site) darkSince(at time.Time) bool {
+	for _, src := range s.Sources {
+		if src.Condition == Up && !src.Since.After(at) {
+			return false
+		}
+	}
+	return true
+}
+
+// wasBack ends what was of an outage before, once a UPS is found in another: the power was back.
+func (d *decider) wasBack(site *Site) {
+	const why = "the power was back meanwhile"
+	since, on := site.OnBattery()
+	if !on {
+		return
+	}
+	if site.stopHolds() && site.StoppedAt.Before(since) {
+		d.emit(&StopEnded{Site: site.Name, Why: why})
+	}
+	if site.Run != nil && site.Run.Begun.Before(since) {
+		d.endRun(site, site.Run, why)
+	}
+}
+
+// stoppedRun names the run that is to end: a Pi ends its own only if it is named. One that was first
+// heard of later than the stop must be of that outage for certain.
+func (s *State) stoppedRun(site *Site) string {
+	r := site.openPiRun()
+	switch {
+	case r != nil && (!site.StoppedAt.Before(r.At) || site.stopReaches() || s.heardSinceStop(site, r)):
+		return r.Run.ID
+	case r == nil && site.PiRun != nil && (site.Run == nil || site.Run.Begun.Before(site.PiRunAt)) && site.piRanIn():
+		return site.PiRun.ID // it is over, and its Pi starts nothing again
+	case site.Run != nil:
+		return site.Run.ID
+	}
+	return ""
+}
+
+// piRanIn reports whether the last run of a Pi was begun in the outage that was stopped.
+func (s *Site) piRanIn() bool {
+	since, on := s.OnBattery()
+	return on && !s.PiRunAt.Before(since) && !s.PiRunAt.After(s.StoppedAt)
+}
+
+// stopReaches reports whether a UPS says itself that it has been on battery since before the stop.
+func (s *Site) stopReaches() bool {
+	for _, u := range s.UPSes {
+		r := u.reading
+		if !u.at.IsZero() && !u.assumed && r.OnBattery() && r.LostFor == nil && !u.at.Add(-r.For.Duration()).After(s.StoppedAt.Add(claimSlack)) {
+			return true
 		}
 	}
 	return false
 }
 
-// stoppedRun names the run that is to end: a Pi ends its own only if it is named.
-func (s *Site) stoppedRun() string {
-	switch {
-	case s.PiRun != nil && s.PiRun.State.Open():
-		return s.PiRun.ID
-	case s.Run != nil:
-		return s.Run.ID
+// heardSinceStop reports whether the Pi that holds a run was heard all the time from the stop until
+// it told of the run.
+func (s *State) heardSinceStop(site *Site, r *KnownRun) bool {
+	missed := func(g Gap) bool { return g.To.After(site.StoppedAt) && g.From.Before(r.At) }
+	for pi, k := range site.PiRuns {
+		if k.Run.ID != r.Run.ID {
+			continue
+		}
+		src := site.Sources[pi]
+		return src != nil && site.heardAt(pi, site.StoppedAt) && !slices.ContainsFunc(src.Gaps, missed) && !slices.ContainsFunc(s.Deaf, missed)
 	}
-	return ""
+	return false
 }
 
 func (d *decider) sayNetwork(in SayNetwork) {
@@ -98,6 +212,9 @@ func (s *State) evolveStop(at time.Time, f Fact) {
 	case *PlanStopped:
 		site := s.site(f.Site)
 		site.StoppedAt, site.StoppedBy, site.Epoch = at, f.By, f.Epoch
+	case *StopEnded:
+		site := s.site(f.Site)
+		site.StoppedAt, site.StoppedBy = time.Time{}, ""
 	case *NetworkSaid:
 		s.site(f.Site).NetworkOnUPS = saidNetwork(f.OnUPS)
 	}
@@ -107,6 +224,8 @@ func sentenceOfStop(f Fact) string {
 	switch f := f.(type) {
 	case *PlanStopped:
 		return f.By + " stopped the plan; it does not begin again before the power is back"
+	case *StopEnded:
+		return "the plan may begin again, because " + f.Why
 	case *NetworkSaid:
 		if f.OnUPS {
 			return f.By + " said that the network at " + f.Site + " is on the UPS"

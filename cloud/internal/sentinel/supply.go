@@ -21,7 +21,7 @@ const piPatience = 10 * time.Second
 // assume takes what the journal knew for the last report, with contact lost from now. What
 // it knew too long ago says nothing: the UPS must be heard before anything is begun.
 func (u *UPS) assume(now time.Time) {
-	u.heard, u.claims = time.Time{}, nil
+	u.heard, u.claims, u.late = time.Time{}, nil, nil
 	if u.Supply == "" {
 		return
 	}
@@ -39,10 +39,12 @@ func (u *UPS) assume(now time.Time) {
 }
 
 func (d *decider) upsReported(in UPSReported) {
-	if in.Lag > reportTooOld {
-		return
+	if in.Lag <= reportTooOld {
+		d.takeReport(d.ups(in.Site, in.UPS), in)
 	}
-	u := d.ups(in.Site, in.UPS)
+}
+
+func (d *decider) takeReport(u *UPS, in UPSReported) {
 	at := d.now.Add(-in.Lag)
 	if !at.After(u.at) || u.overtaken(in) || d.ofAnother(u, in) {
 		return
@@ -55,10 +57,13 @@ func (d *decider) upsReported(in UPSReported) {
 		u.unsure(in.Reading, at)
 		return
 	}
-	if !u.believes(in, at) {
+	if d.waits(u, in) || !u.believes(in, at) {
 		return // the next report will say so too, within a second
 	}
 	later, anew := u.anotherTransfer(in, at)
+	if d.afterTheStop(u, in, at) {
+		later, anew = true, true
+	}
 	u.reading, u.at, u.assumed = in.Reading, at, false
 	d.cutting(in)
 	was := u.Supply
@@ -76,8 +81,8 @@ func (d *decider) upsReported(in UPSReported) {
 	d.emit(&SupplyChanged{Site: in.Site, UPS: in.UPS, Supply: in.Reading.Supply, Since: since, Reading: in.Reading,
 		Pi: in.Pi, Boot: in.Boot, Seq: in.Seq, Listed: d.listsUPS(in.Site, in.UPS), From: from, Why: why})
 	site := d.site(in.Site)
-	if since, on := site.OnBattery(); anew && on && site.Run != nil && site.Run.Begun.Before(since) {
-		d.endRun(site, site.Run, "the power was back meanwhile")
+	if anew {
+		d.wasBack(site)
 	}
 	if was == power.Battery || in.Reading.Supply == power.Mains {
 		d.mainsBack(site)
@@ -153,35 +158,20 @@ func (u *UPS) believes(in UPSReported, at time.Time) bool {
 	return true
 }
 
+// powerBack is why a run ends that the mains end. It is not of the outage in which a UPS is heard
+// after them, though that may have begun before the run did: the word of mains was late then.
+const powerBack = "the power is back"
+
 // mainsBack ends what the outage began, unless another UPS of the site is still on
 // battery (rules U4, S5). A run ends already when all that are were out of reach for long when
 // it began, since none of those can be its reason.
 func (d *decider) mainsBack(site *Site) {
 	if r := site.Run; r != nil && !d.stillReason(site, r) {
-		d.endRun(site, r, "the power is back")
+		d.endRun(site, r, powerBack)
 	}
 	if i := d.open(site.Name, PowerOutage); i != nil {
 		d.endOutage(i, "the power is back after "+power.Spell(d.now.Sub(i.Since))+saidReturning(site.Run))
 	}
-}
-
-func (d *decider) piReported(in PiReported) {
-	site := d.site(in.Site)
-	if in.Run.State == shutdown.Advancing {
-		site.piAdvanced = d.now
-	}
-	if known := site.PiRun; known != nil && known.ID == in.Run.ID && sameProgress(known, &in.Run) {
-		return
-	}
-	seen, before := &PiRunSeen{Site: in.Site, Pi: in.Pi, Run: in.Run, Incident: d.storyOf(site, in.Pi, d.now)}, site.PiRun
-	seen.New = before == nil || before.ID != in.Run.ID
-	seen.TakesUp = seen.New && site.Run != nil && !site.Run.Over() && !site.Run.DryRun && in.Run.Epoch.Compare(site.Epoch) > 0
-	d.emit(seen)
-	d.tellNotBack(before, in, seen.Incident)
-}
-
-func sameProgress(a, b *shutdown.Status) bool {
-	return a.Epoch == b.Epoch && a.State == b.State && a.Stage == b.Stage && slices.Equal(a.Targets, b.Targets)
 }
 
 // settlePower opens the incident of an outage and begins the plan (rules U2, S2).
@@ -192,6 +182,7 @@ func (d *decider) settlePower(site *Site) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(site.UPSes)) {
 		u := site.UPSes[name]
+		d.settleLate(u)
 		r, ok := u.Reading(d.now, d.cfg.Times.ReportFresh)
 		if !ok {
 			continue
@@ -290,10 +281,10 @@ func (d *decider) anotherUPS(site *Site, u *UPS, r power.Reading, p power.Policy
 // mayBegin holds a plan back that brain or Pi has begun already in this outage (rule G2). What
 // was tried before the plan was armed is no run of it (rule S7).
 func (d *decider) mayBegin(site *Site, u *UPS) bool {
-	if d.stopHolds(site) {
+	if site.stopHolds() {
 		return false
 	}
-	if r := site.Run; r != nil && (!r.Over() || !r.Begun.Before(u.Since) && !(r.DryRun && site.Armed)) {
+	if r := site.Run; r != nil && !site.takenOver() && (!r.Over() || (r.Stopped != powerBack || u.Lost) && !r.Begun.Before(u.Since) && !(r.DryRun && site.Armed)) {
 		return false
 	}
 	since, on := site.OnBattery()
@@ -317,16 +308,14 @@ func (d *decider) mayBegin(site *Site, u *UPS) bool {
 
 func (d *decider) beginRun(site *Site, plan shutdown.Plan, v power.Verdict) {
 	i := d.open(site.Name, PowerOutage)
-	epoch := shutdown.Epoch{Counter: site.Epoch.Counter + 1, Holder: d.cfg.Brain}
-	if site.PiRun != nil {
-		epoch.Counter = max(epoch.Counter, site.PiRun.Epoch.Counter+1)
-	}
+	epoch := shutdown.Epoch{Counter: max(site.Epoch.Counter, site.piCounter()) + 1, Holder: d.cfg.Brain}
 	if r := site.PiRun; r != nil && r.State.Open() { // mayBegin waited for it
 		v.Reason += fmt.Sprintf("; the run of %s has made no headway for %s", cmp.Or(r.Epoch.Holder, "the Pi"), power.Spell(d.now.Sub(site.piAdvanced)))
 	}
+	owed := append(d.takeBack(site), site.Run.StillOwed()...)
 	d.emit(&RunStepped{Site: site.Name, Incident: i.ID, Epoch: epoch, Event: shutdown.Event{
 		Type: shutdown.Began, At: d.now,
-		Run: &shutdown.Header{ID: fmt.Sprintf("%s/%d", i.ID, epoch.Counter), Plan: plan, Reason: v.Reason, DryRun: !site.Armed, Owed: site.Run.StillOwed()},
+		Run: &shutdown.Header{ID: fmt.Sprintf("%s/%d", i.ID, epoch.Counter), Plan: plan, Reason: v.Reason, DryRun: !site.Armed, Owed: owed, Starting: site.Run.StartsUnderWay(d.now)},
 	}})
 	if i.Answered != "" && !i.Reopened.IsZero() && !slices.Contains(i.Worse, planBegins) { // that is always a call (rule U2)
 		d.emit(&IncidentWorse{ID: i.ID, What: planBegins, Why: "the plan begins: " + v.Reason + "; " + i.Answered + " knew of the outage before"})
@@ -353,10 +342,13 @@ func (d *decider) settleRun(site *Site) {
 }
 
 // onlyWatches reports whether a site's run may tell nobody anything for now: a Pi's under a
-// later epoch advances (rule G2), nobody has confirmed its reason (rule S5), or a brain that is
-// offline takes its own silence for the UPS's (rule N3).
+// later epoch took it over or advances (rules G5, G2), nobody has confirmed its reason (rule S5),
+// or a brain that is offline takes its own silence for the UPS's (rule N3).
 func (d *decider) onlyWatches(site *Site) bool {
 	if !d.Blind.IsZero() {
+		return true
+	}
+	if site.takenOver() {
 		return true
 	}
 	if site.piActs() && !d.due(site.piAdvanced.Add(piPatience)) {

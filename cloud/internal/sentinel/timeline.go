@@ -143,7 +143,7 @@ func sentenceOfIncident(f Fact, because func(what, why string) string) string {
 		return "the plan was armed by " + f.By
 	case *PlanDisarmed:
 		return "the plan was disarmed by " + f.By
-	case *PlanStopped, *NetworkSaid:
+	case *PlanStopped, *StopEnded, *NetworkSaid:
 		return sentenceOfStop(f)
 	case *RunStepped:
 		return sentenceOfRun(f.Event)
@@ -218,11 +218,23 @@ func sentenceOfRun(e shutdown.Event) string {
 	case shutdown.Late:
 		return e.Name + " was not down at its deadline"
 	case shutdown.Ended:
-		return "the plan is through"
+		return saidEnd(e.Targets)
 	case shutdown.Aborted:
 		return "the plan stops here, because " + e.Why
 	}
 	return sentenceOfPutBack(e) // accepted, or the end of a stage: the next entry tells
+}
+
+// saidEnd says that a run is through, and who it did not see go down.
+func saidEnd(missed []shutdown.Target) string {
+	switch len(missed) {
+	case 0:
+		return "the plan is through"
+	case 1:
+		return "the plan has run; " + saidStage(missed, "") + " was not seen to go down"
+	default:
+		return "the plan has run; " + saidStage(missed, "") + " were not seen to go down"
+	}
 }
 
 // saidStage names what goes down together; guests is how those are called, if not all are meant.

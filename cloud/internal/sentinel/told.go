@@ -2,6 +2,7 @@ package sentinel
 
 import (
 	"slices"
+	"time"
 
 	"sentinel.home.arpa/shared/shutdown"
 )
@@ -18,9 +19,17 @@ func (s *Site) toldIn(i *Incident, node string) bool {
 	if src := s.Sources[node]; src != nil && src.ToldBoot != "" && src.ToldBoot != src.Boot {
 		return false
 	}
-	if r := s.PiRun; r != nil && !r.DryRun && !s.PiRunAt.Before(i.Since) &&
-		slices.ContainsFunc(r.Targets, func(o shutdown.Outcome) bool { return o.Name == node && wasTold(o) }) {
+	byPi := func(r *shutdown.Status, at time.Time) bool {
+		return !r.DryRun && !at.Before(i.Since) &&
+			slices.ContainsFunc(r.Targets, func(o shutdown.Outcome) bool { return o.Name == node && wasTold(o) })
+	}
+	if s.PiRun != nil && byPi(s.PiRun, s.PiRunAt) {
 		return true
+	}
+	for _, k := range s.PiRuns {
+		if byPi(&k.Run, k.At) {
+			return true
+		}
 	}
 	return s.Run != nil && s.RunIncident == i.ID && slices.ContainsFunc(s.Run.Targets, func(p *shutdown.Progress) bool {
 		return p.Target.Kind.Machine() && p.Target.Node == node && (p.Accepted || p.Down)
@@ -38,9 +47,9 @@ func (d *decider) toldNode(site *Site, target string) {
 
 // toldByPi notes whom a Pi's run has told since it was last heard of, and in which boot: its word
 // may come once the node is back from it.
-func (s *State) toldByPi(site *Site, run shutdown.Status) {
+func (s *State) toldByPi(site *Site, known *KnownRun, run shutdown.Status) {
 	for _, o := range run.Targets {
-		before := site.PiRun != nil && site.PiRun.ID == run.ID && slices.ContainsFunc(site.PiRun.Targets, func(b shutdown.Outcome) bool {
+		before := known != nil && known.Run.ID == run.ID && slices.ContainsFunc(known.Run.Targets, func(b shutdown.Outcome) bool {
 			return b.Kind == o.Kind && b.Name == o.Name && wasTold(b)
 		})
 		if run.DryRun || !wasTold(o) || before {

@@ -58,7 +58,7 @@ func (d *decider) settleOffPis(site *Site, off []*Source) {
 	for _, src := range off {
 		since = later(since, d.silentSince(site, src))
 	}
-	if site.Cut != "" { // it starts with the others when the power is back
+	if site.darkAsPlanned() { // it starts with the others when the power is back
 		since = later(since, site.livesSince())
 	}
 	n := &Noticed{Site: site.Name, About: aboutOffPis + site.Name, As: last.UTC().Format(time.RFC3339)}

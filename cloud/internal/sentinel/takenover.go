@@ -1,0 +1,72 @@
+package sentinel
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"sentinel.home.arpa/shared/shutdown"
+)
+
+// takesUp reports whether a Pi's run takes the site's own over, under a later epoch (rule G5). One
+// that is over by its first word may be of an outage before, unless its Pi was heard when the
+// site's own began: then it has begun since.
+func (d *decider) takesUp(site *Site, in PiReported) bool {
+	r := site.Run
+	if r == nil || r.Over() || r.DryRun || in.Run.DryRun || in.Run.Epoch.Compare(site.Epoch) <= 0 {
+		return false
+	}
+	return in.Run.State.Open() || site.heardAt(in.Pi, r.Begun)
+}
+
+// heardAt reports whether a source was heard at a moment, as far as is known.
+func (s *Site) heardAt(name string, at time.Time) bool {
+	src := s.Sources[name]
+	if src == nil || src.Condition != Up {
+		return false
+	}
+	missed := slices.ContainsFunc(src.Gaps, func(g Gap) bool { return !at.Before(g.From) && !at.After(g.To) })
+	since := !src.Since.After(at) || slices.ContainsFunc(src.Gaps, func(g Gap) bool { return g.From.After(at) })
+	return since && !missed
+}
+
+// takenOver reports whether the site's run is a Pi's by now. It tells nobody anything any more.
+func (s *Site) takenOver() bool { return s.TakenBy != "" && s.Run != nil && !s.Run.Over() }
+
+// takenBy is the Pi's run that took the site's own over; nil: none did, or none knows it any more.
+func (s *Site) takenBy() *shutdown.Status {
+	for _, k := range s.PiRuns {
+		if k.Run.ID == s.TakenBy {
+			return &k.Run
+		}
+	}
+	return nil
+}
+
+// settleTakenOver ends the site's run once that which took it over has ended.
+func (d *decider) settleTakenOver(site *Site) {
+	by := site.takenBy()
+	if !site.takenOver() || by == nil || by.State.Open() {
+		return
+	}
+	pi := cmp.Or(by.Epoch.Holder, "the Pi")
+	why := pi + " has carried it out"
+	if by.State != shutdown.HasEnded {
+		why = pi + " took it over, and its run was stopped"
+	}
+	d.stepRun(site.Name, site.Run.HandOver(d.now, why))
+}
+
+// takeBack ends the site's run that was taken over before another begins in its place, and returns
+// the guests that it stopped and that are owed from then on (rule S5).
+func (d *decider) takeBack(site *Site) (owed []shutdown.Target) {
+	if !site.takenOver() {
+		return nil
+	}
+	es := site.Run.HandOver(d.now, "another begins in its place")
+	d.stepRun(site.Name, es)
+	for _, e := range es {
+		owed = append(owed, e.Targets...)
+	}
+	return owed
+}
