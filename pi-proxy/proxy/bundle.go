@@ -60,6 +60,9 @@ func (p *Proxy) learn(a *wire.Answer, now time.Duration) {
 	if p.tailnet != nil && a.BrainKey != "" && a.BrainKey.Validate() == nil {
 		p.brainKey.Store(&a.BrainKey)
 	}
+	if a.Mandate != nil {
+		p.ways.hear(a.Node, *a.Mandate, now)
+	}
 	if a.Bundle != nil && a.Mandate != nil {
 		p.take(ledger.Stored{Hash: a.Mandate.Bundle, BrainKey: a.BrainKey, Bundle: *a.Bundle})
 	}
@@ -72,12 +75,16 @@ func (p *Proxy) learn(a *wire.Answer, now time.Duration) {
 // take goes by a new bundle from now on. The brain is told of it once it is on disk, and a
 // disk that is full or hangs keeps no house from being guarded (rule R3).
 func (p *Proxy) take(s ledger.Stored) {
-	if old := p.stored.Load(); old != nil && old.Hash == s.Hash {
+	old := p.stored.Load()
+	if old != nil && old.Hash == s.Hash {
 		return
 	}
 	if hash, err := s.Bundle.Hash(); err != nil || hash != s.Hash {
 		p.log.Error("bundle refused, its hash is another one", "err", err)
 		return
+	}
+	if old != nil {
+		p.ways.replaced(old.Bundle.Plan)
 	}
 	p.stored.Store(&s)
 	p.guard.order(s.Bundle)

@@ -34,9 +34,13 @@ type ending struct {
 	watches atomic.Pointer[[]shutdown.Target]
 	going   atomic.Bool // the Pi powers itself off
 	cutting atomic.Bool // and has its UPS's output cut
+
+	goneWithin time.Duration
 }
 
-func newEnding(p *Proxy) *ending { return &ending{p: p, todo: make(chan shutdown.Event, 1)} }
+func newEnding(p *Proxy) *ending {
+	return &ending{p: p, todo: make(chan shutdown.Event, 1), goneWithin: goneWithin}
+}
 
 // own is how the Pi hangs on a UPS: that whose apcupsd runs here. Of several it is the one
 // whose output may be cut, else the first.
@@ -100,16 +104,26 @@ func (e *ending) do(ctx context.Context, ev shutdown.Event) error {
 	e.p.record.Remark("told root to " + string(verb) + ": " + ev.Why)
 	err := root.Ask(ctx, e.p.cfg.RootSocket, verb)
 	if err == nil {
-		err = fmt.Errorf("it is still on after %v", goneWithin)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(goneWithin):
-		}
+		err = e.stays(ctx, ev.Type)
 	}
 	if ctx.Err() == nil { // else this is the end
 		e.going.Store(false)
 		e.cutting.Store(false)
+	}
+	return err
+}
+
+// stays waits for the end, and takes back the word to cut the output if none comes: whatever shut
+// the Pi down next, a reboot too, would do it.
+func (e *ending) stays(ctx context.Context, what shutdown.EventType) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-time.After(e.goneWithin):
+	}
+	err := fmt.Errorf("it is still on after %v", e.goneWithin)
+	if what == guardian.Cutting {
+		err = errors.Join(err, root.Ask(ctx, e.p.cfg.RootSocket, root.Clear))
 	}
 	return err
 }
@@ -221,9 +235,15 @@ func (e *ending) look(ctx context.Context) error {
 // leavers also see of each machine whether its last word was that it powers off.
 type leavers struct{ orders.Machines }
 
+// errNotSeen keeps the output on: only what was looked at is seen to be down (rule G4).
+var errNotSeen = errors.New("it could not be looked at")
+
 // Look implements executor.Machines.
 func (l leavers) Look(ctx context.Context, t shutdown.Target) (shutdown.Sight, error) {
 	s, err := l.Machines.Look(ctx, t)
+	if err == nil && s.Announced {
+		return s, errNotSeen
+	}
 	s.Leaving = l.Desk.Leaving(t.Node)
 	return s, err
 }

@@ -40,3 +40,6 @@ func (l *Leaves) Lately(now time.Duration) int { return l.lately(now) }
 func (p *Proxy) Gone(ups string) { p.gone(ups) }
 
 func (p *Proxy) Mains() bool { return p.mains() }
+
+// GoneWithin is how long a machine that was told to power off may take; it is for before Run.
+func (p *Proxy) GoneWithin(d time.Duration) { p.end.goneWithin = d }

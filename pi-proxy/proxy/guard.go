@@ -39,6 +39,8 @@ type guard struct {
 	disk   chan struct{} // taken while a write is under way
 
 	unwritten []guardian.Event // the loop's alone
+	owes      error            // why the disk has not taken all, as far as the last write told; the loop's alone
+	tried     time.Time        // when that was; the loop's alone
 	untripped error            // why apcupsd's last word is not on disk; the loop's alone
 	stops     bool             // the brain's last word was that the plan is stopped; the loop's alone
 
@@ -166,13 +168,13 @@ func (g *guard) write(es []guardian.Event) error {
 
 // done writes events down and does what they ask for.
 func (g *guard) done(ctx context.Context, now time.Time, es []guardian.Event) {
-	var err error
-	if len(es) > 0 || len(g.unwritten) > 0 {
-		if err = g.write(es); err != nil {
-			g.p.log.Error("run not written, acting from memory", "err", err)
+	if again := g.owes != nil && now.Sub(g.tried) >= guardTick; again || len(es) > 0 || len(g.unwritten) > 0 {
+		g.owes, g.tried = g.write(es), now
+		if g.owes != nil && len(es) > 0 {
+			g.p.log.Error("run not written, acting from memory", "err", g.owes)
 		}
 	}
-	if err == nil { // else it is no confirmation (rule S10)
+	if g.owes == nil { // else it is no confirmation (rule S10)
 		heeds := shutdown.Epoch{}
 		if g.stops {
 			heeds = g.core.Heeds()
@@ -182,6 +184,7 @@ func (g *guard) done(ctx context.Context, now time.Time, es []guardian.Event) {
 	g.publish(now)
 	watches := g.core.Watches(now)
 	g.p.end.watches.Store(&watches)
+	g.whole(ctx, now, es)
 	for _, e := range es {
 		g.p.log.Info("run", "event", e.Event.Type, "target", e.Event.Target, "why", e.Event.Why, "epoch", e.Epoch.Counter)
 		switch e.Event.Type {
@@ -198,7 +201,7 @@ func (g *guard) done(ctx context.Context, now time.Time, es []guardian.Event) {
 		case guardian.Gone:
 			g.p.gone(e.Event.Target)
 		case guardian.Tripped:
-			g.untripped = err
+			g.untripped = g.owes
 		case guardian.Halting, guardian.Cutting, guardian.Clearing:
 			g.p.end.order(e.Event)
 		}
@@ -229,7 +232,7 @@ func brief(s *shutdown.Status) *shutdown.Status {
 }
 
 func (g *guard) command(ctx context.Context, now time.Time, target string) {
-	if g.do == nil || g.lame {
+	if g.do == nil {
 		g.perform(ctx) // the bundle or the secret may be there by now
 	}
 	if g.do == nil {
@@ -322,5 +325,12 @@ func (g *guard) fleetOf(plan shutdown.Plan) (*proxmox.Fleet, error) {
 		return nil, fmt.Errorf("read the Proxmox token's secret: %w", err)
 	}
 	// No dialer: only of the machine's own network does the fleet know what its errors mean.
-	return proxmox.NewFleet(plan, stored.Bundle.TokenID, text, nil, g.p.lan.SilentFor)
+	fleet, err := proxmox.NewFleet(plan, stored.Bundle.TokenID, text, nil, g.p.lan.SilentFor)
+	if err != nil {
+		return nil, err
+	}
+	fleet.PoolsUnread = func(node string, err error) {
+		g.p.log.Warn("guests listed without their pools", "node", node, "err", err)
+	}
+	return fleet, nil
 }

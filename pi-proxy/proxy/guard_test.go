@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"sentinel.home.arpa/pi-proxy/internal/guardian"
 	"sentinel.home.arpa/pi-proxy/proxy"
 	"sentinel.home.arpa/shared/courier"
 	"sentinel.home.arpa/shared/shutdown"
@@ -426,4 +427,40 @@ func TestTheLANServesNothingElse(t *testing.T) {
 		http.DefaultClient.CloseIdleConnections()
 		return resp.StatusCode == http.StatusNotFound
 	})
+}
+
+// TestS10_AStopIsConfirmedOnceItIsOnDisk, which is tried again until it is.
+func TestS10_AStopIsConfirmedOnceItIsOnDisk(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	_, w := desktop(t, h)
+	h.brain.storedHash(h.begin(w))
+	h.brain.await("the UPS is known", 5*time.Second, func() bool { return len(h.brain.reports) > 0 })
+	h.stop()
+	file := filepath.Join(h.cfg.StateDir, "run.jsonl")
+	if err := errors.Join(os.RemoveAll(file), os.MkdirAll(filepath.Join(file, "in the way"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	h.start()
+	h.ups.Plug(false)
+	eventually(t, "the outage is not written", func() bool { return strings.Contains(h.log.String(), "run not written") })
+	stop := shutdown.Epoch{Counter: 7, Holder: "brain"}
+	h.brain.set(func() { h.brain.run, h.brain.epoch, h.brain.runID = shutdown.Stopped, stop, "run-7" })
+	heeds := func() shutdown.Epoch {
+		beats, _ := h.brain.seen()
+		return beats[len(beats)-1].m.Pi.Heeds
+	}
+	eventually(t, "it knows of the stop", func() bool { return strings.Contains(h.log.String(), string(guardian.BrainDone)) })
+	h.brain.awaitBeats(3)
+	if e := heeds(); e != (shutdown.Epoch{}) {
+		t.Errorf("nothing is on disk, and it confirms %v", e)
+	}
+	if err := errors.Join(os.RemoveAll(file), os.WriteFile(file, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the stop is confirmed", func() bool { return heeds() == stop })
+	h.stop()
+	if data, err := os.ReadFile(file); err != nil || !strings.Contains(string(data), string(guardian.BrainDone)) {
+		t.Errorf("on disk is %q, %v", data, err)
+	}
 }

@@ -1,11 +1,16 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"slices"
+	"time"
 
+	"sentinel.home.arpa/pi-proxy/internal/guardian"
 	"sentinel.home.arpa/shared/executor"
 	"sentinel.home.arpa/shared/orders"
+	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
 	"sentinel.home.arpa/shared/wire"
 )
 
@@ -33,6 +38,33 @@ func (g *guard) machines() (all executor.Machines, done func(), lame bool, err e
 		May: g.may, SilentFor: g.p.lan.SilentFor}, done, lame, nil
 }
 
+// whole has a run that reaches hosts alone reach all, once it can. What is under way to hosts
+// begins anew with that, and only then.
+func (g *guard) whole(ctx context.Context, now time.Time, es []guardian.Event) {
+	sent := func(target string) bool {
+		return slices.ContainsFunc(es, func(e guardian.Event) bool {
+			return e.Event.Type == shutdown.Sent && (target == "" || e.Event.Target == target)
+		})
+	}
+	if !g.lame || g.do == nil || !sent("") {
+		return
+	}
+	fleet, err := g.fleet()
+	if err != nil {
+		return
+	}
+	fleet.Close()
+	g.perform(ctx)
+	if g.do == nil {
+		return
+	}
+	for _, c := range g.core.Run.Due(now) {
+		if !sent(c.Target.ID()) { // else it is yet to be sent
+			g.do(c)
+		}
+	}
+}
+
 // lend orders hosts off that the brain's run waits for, since the Pi may hear them where the
 // brain does not (rule H10). It is the Pi's own word: the plan must be armed here too, have
 // them, and the mains be gone, and who runs the plan under a later epoch does not obey.
@@ -47,13 +79,22 @@ func (p *Proxy) lend(m wire.Mandate) {
 	p.desk.Lend(hosts, orders.Run{ID: m.RunID, Epoch: m.Epoch}, p.mayLend)
 }
 
-var errNotArmed = errors.New("the plan is not armed here")
+var (
+	errNotArmed  = errors.New("the plan is not armed here")
+	errNoBattery = errors.New("no UPS is known to be on battery")
+)
 
+// mayLend goes by what is known: the reason for the order is another's.
 func (p *Proxy) mayLend() error {
 	if s := p.stored.Load(); s == nil || !s.Bundle.Armed {
 		return errNotArmed
 	}
-	return p.guard.may()
+	for _, l := range p.latest {
+		if s, known := l.supply(); known && s != power.Mains {
+			return p.guard.may()
+		}
+	}
+	return errNoBattery
 }
 
 // may is asked right before each command and each answer that carries an order (rule S5).

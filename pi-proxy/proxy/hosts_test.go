@@ -1,10 +1,12 @@
 package proxy_test
 
 import (
+	"os"
 	"testing"
 	"time"
 
 	"sentinel.home.arpa/shared/shutdown"
+	"sentinel.home.arpa/shared/sim/pvesim"
 	"sentinel.home.arpa/shared/wire"
 )
 
@@ -116,4 +118,72 @@ func TestH10_ThePiGivesTheBrainsOrder(t *testing.T) {
 	}
 	h.brain.set(func() { h.brain.hosts = nil })
 	eventually(t, "the order ends with the brain's word", func() bool { return n.ordered() == nil })
+}
+
+// TestH10_ThePiGivesNobodysOrderWhileItKnowsNoSupply: it has no reason of its own to take the mains
+// for gone.
+func TestH10_ThePiGivesNobodysOrderWhileItKnowsNoSupply(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.cfg.UPS[0].NIS = freeAddr(t)
+	n, w := desktop(t, h)
+	h.brain.set(func() {
+		h.brain.run, h.brain.epoch, h.brain.runID, h.brain.hosts = shutdown.Advancing, shutdown.Epoch{Counter: 4, Holder: "brain"}, "run-4", []string{"desktop"}
+	})
+	h.brain.storedHash(h.begin(w))
+	h.brain.awaitBeats(3)
+	for range 5 {
+		if o := n.ordered(); o != nil {
+			t.Fatalf("ordered by who knows no UPS: %+v", o)
+		}
+	}
+}
+
+// TestH10_WithoutProxmoxTheHostsOfAStageGoTogether, and all others as soon as they can be told.
+func TestH10_WithoutProxmoxTheHostsOfAStageGoTogether(t *testing.T) {
+	t.Parallel()
+	h, r := newHouse(t), newRack(t, pvesim.NodeConfig{Name: "pve1"})
+	names := []string{"nas", "desk", "shed", "attic"}
+	w := h.bundle(r, shutdown.Stage{Nodes: []string{"pve1"}, Hosts: names, Deadline: time.Minute})
+	if err := os.Remove(w.TokenSecret); err != nil {
+		t.Fatal(err)
+	}
+	var hosts []*node
+	for _, name := range names {
+		n := h.node(name)
+		w.Keys[name] = n.key.PublicKey()
+		hosts = append(hosts, n)
+	}
+	h.brain.storedHash(h.begin(w))
+	h.brain.await("the UPS is known", 5*time.Second, func() bool { return len(h.brain.reports) > 0 })
+	for _, n := range hosts {
+		n.ordered()
+	}
+	h.urgent()
+	h.silence(true)
+	h.ups.Plug(false)
+	var first time.Time
+	ordered := map[string]bool{}
+	eventually(t, "all hosts are ordered off", func() bool {
+		for _, n := range hosts {
+			if !ordered[n.name] && n.ordered() != nil {
+				ordered[n.name] = true
+				if first.IsZero() {
+					first = time.Now()
+				}
+			}
+		}
+		return len(ordered) == len(hosts)
+	})
+	within(t, "from the first to the last", time.Since(first), 0, 2*time.Second)
+	if err := os.WriteFile(w.TokenSecret, []byte(secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.awaitCommand(nodeShutdown("pve1"), 15*time.Second)
+	for _, n := range hosts {
+		if n.ordered() == nil {
+			t.Errorf("%s is no longer ordered", n.name)
+		}
+	}
+	h.silence(false)
 }

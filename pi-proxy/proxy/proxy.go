@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,7 +24,6 @@ import (
 	"sentinel.home.arpa/shared/courier"
 	"sentinel.home.arpa/shared/daemon"
 	"sentinel.home.arpa/shared/orders"
-	"sentinel.home.arpa/shared/shutdown"
 	"sentinel.home.arpa/shared/tailnet"
 	"sentinel.home.arpa/shared/wire"
 )
@@ -69,6 +67,7 @@ type Proxy struct {
 	unstored chan struct{}                 // has a value when stored is new
 	brainKey atomic.Pointer[wire.PublicKey]
 	answers  newest
+	ways     ways
 	reports  lanes // of UPSes, which share one sequence at a brain
 	connects wire.Once
 
@@ -198,26 +197,8 @@ func (p *Proxy) listenOnLAN() {
 		}}
 	p.relay = &lan.Relay{Log: p.log, Brain: p.isBrain, Mains: p.mains, MainsNow: p.mainsNow, Refused: p.metrics.count, Dial: (&net.Dialer{}).DialContext, Allowed: func(addr string) bool {
 		s := p.stored.Load()
-		return s != nil && inPlan(s.Bundle.Plan, addr)
+		return s != nil && inPlan(s.Bundle.Plan, addr) || p.ways.lead(addr, daemon.BootTime())
 	}}
-}
-
-// inPlan reports whether an address is one of the plan's APIs.
-func inPlan(plan shutdown.Plan, addr string) bool {
-	for _, n := range plan.Nodes {
-		u, err := url.Parse(n.API)
-		if err != nil {
-			continue
-		}
-		host := u.Host
-		if u.Port() == "" {
-			host = net.JoinHostPort(u.Hostname(), "443")
-		}
-		if host == addr {
-			return true
-		}
-	}
-	return false
 }
 
 // isBrain lets only the brain through: by its tag on the tailnet, by its signature for

@@ -68,6 +68,8 @@ const atItsEnd = "apcupsd says that the battery is at its end"
 type ending struct {
 	own      Own
 	tripped  time.Time        // when apcupsd last wanted to shut the Pi down; zero: never in this boot
+	left     string           // the UPS at whose end the Pi powers itself off, if nothing was heard of it since
+	cutting  bool             // with the word to cut the output, which may lie there still
 	mine     bool             // the Pi's own last run is of this outage
 	over     bool             // the brain's run of this outage has ended
 	machines map[string]*shut // those that were seen down in the last look, by ID
@@ -90,14 +92,26 @@ func (e *ending) restore(ev shutdown.Event) (all bool) {
 	case Tripped:
 		e.tripped = ev.At
 		return true
-	case Halting, Cutting, Clearing:
+	case Rebooted: // a booted Pi has an apcupsd that wants nothing
+		e.tripped, e.cutting = time.Time{}, false
+	case Halting, Cutting:
+		e.left, e.cutting = ev.Target, ev.Type == Cutting
 		return true
+	case Clearing:
+		e.left, e.cutting = "", false
+		return true
+	case OnBattery, OnMains, Gone:
+		if ev.Target == e.left {
+			e.left = ""
+		}
 	case shutdown.Began:
-		e.mine, e.over = true, false
+		e.mine, e.over, e.left, e.cutting = true, false, "", false
 	case BrainDone:
 		e.mine, e.over = false, ev.Why == saidDone(shutdown.HasEnded)
-	case Yielded, OutageOver:
+	case Yielded:
 		e.mine, e.over = false, false
+	case OutageOver:
+		e.mine, e.over, e.left = false, false, ""
 	}
 	return false
 }
@@ -112,7 +126,7 @@ func (g *Guardian) Trip(now time.Time) ([]Event, error) {
 	if g.end.own.UPS == "" {
 		return nil, ErrNotOwn
 	}
-	if !g.orders.Armed || len(g.orders.Plan.Stages) == 0 {
+	if !g.guards() {
 		return nil, ErrNoPlan
 	}
 	if _, heard := g.readings[g.end.own.UPS]; !heard {
@@ -159,7 +173,7 @@ func (g *Guardian) finish(now time.Time) []Event {
 	if g.end.own.UPS == "" {
 		return nil
 	}
-	switch may := g.tripped() && !g.open() && g.done; {
+	switch may := g.tripped() && !g.open() && (g.done || !g.guards()); {
 	case !may:
 		g.end.waits = time.Time{}
 	case g.end.waits.IsZero():
@@ -195,12 +209,14 @@ func (g *Guardian) Leaves(now time.Time) (what shutdown.EventType, why string) {
 		return Cutting, "every machine of the plan has been seen down for " + power.Spell(shutFor)
 	case sees && flat(r) && g.late(now):
 		what, why = Halting, "the battery lasts for under "+power.Spell(flatUnder)
-		if own.Cut {
+		if own.Cut && (!g.done || g.open() || g.ended()) { // under machines that a person keeps on it is not
 			what = Cutting
 		}
 		return what, why
 	case g.end.waits.IsZero():
-	case sees && own.Cut && now.Sub(g.end.waits) < cutPatience: // it may be allowed to cut yet
+	case own.Cut && g.orders.Armed && now.Sub(g.end.waits) < cutPatience: // it may be allowed to cut yet
+	case !g.guards():
+		return Halting, atItsEnd + ", and no plan is armed any more"
 	default:
 		return Halting, atItsEnd + ", and the plan is through"
 	}
@@ -310,8 +326,9 @@ func (g *Guardian) sighted(now time.Time, t shutdown.Target, s shutdown.Sight) {
 }
 
 // mustClear reports whether apcupsd still goes down although the mains are back, which it does
-// for good, and would make the next shutdown of the Pi cut the output.
+// for good, or the Pi was to cut the output and is still on: each would make the next shutdown of
+// the Pi cut it.
 func (g *Guardian) mustClear(now time.Time) bool {
 	r, ok := g.ownReading(now)
-	return ok && r.LostFor == nil && r.Supply == power.Mains && r.Flags.Has(power.Shutdown) && r.For.Duration() >= clearAfter && g.mains()
+	return ok && r.LostFor == nil && r.Supply == power.Mains && (r.Flags.Has(power.Shutdown) || g.end.cutting) && r.For.Duration() >= clearAfter && g.mains()
 }

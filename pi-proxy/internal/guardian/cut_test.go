@@ -533,3 +533,39 @@ func TestS9_ThePisEndOverACrashAtEachStep(t *testing.T) {
 	l.pass(200)
 	l.wants()
 }
+
+// TestG7_ApcupsdsWordOutlivesTheProcess, also one before the run that it had begun, but not the
+// boot: apcupsd was started anew as well.
+func TestG7_ApcupsdsWordOutlivesTheProcess(t *testing.T) {
+	own := guardian.Own{UPS: "ups", Halt: true}
+	for name, c := range map[string]struct {
+		lived bool
+		want  []shutdown.EventType
+	}{
+		"in this boot": {true, []shutdown.EventType{guardian.Halting}},
+		"in another":   {false, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLastHours(t, own, orders())
+			l.supply(battery(0))
+			if err := l.trip(); err != nil {
+				t.Fatal(err)
+			}
+			l.pass(12)
+			if began := slices.IndexFunc(l.disk, func(e guardian.Event) bool { return e.Event.Type == shutdown.Began }); began < 0 {
+				t.Fatal("no run has begun")
+			} else {
+				l.disk = l.disk[began:] // a new file
+			}
+			if !c.lived {
+				l.boot(time.Time{})
+				l.poll()
+			}
+			l.boot(l.now)
+			l.supply(battery(l.now.Sub(l.out)))
+			l.through()
+			l.pass(50)
+			l.wants(c.want...)
+		})
+	}
+}

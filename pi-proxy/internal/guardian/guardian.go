@@ -53,6 +53,9 @@ const (
 	OnMains   shutdown.EventType = "on_mains"
 	// Gone: a UPS that was on battery was not heard for so long that it no longer counts as that.
 	Gone shutdown.EventType = "gone"
+	// Rebooted: the Pi runs in another boot, by whose clock nothing of before can be counted, and
+	// whose silence says nothing of a UPS that was on battery.
+	Rebooted shutdown.EventType = "rebooted"
 	// EpochSeen: the brain has named an epoch above all that it named before, and above the Pi's.
 	EpochSeen shutdown.EventType = "epoch_seen"
 )
@@ -104,6 +107,11 @@ func (g *Guardian) Restore(e Event) {
 			o.Transfer = *e.Transfer
 		}
 		g.out[e.Event.Target] = o
+	case e.Event.Type == Rebooted:
+		for ups, o := range g.out {
+			o.Since = time.Time{}
+			g.out[ups] = o
+		}
 	case e.Event.Type == OnMains || e.Event.Type == Gone:
 		delete(g.out, e.Event.Target)
 	case e.Event.Type == EpochSeen:
@@ -206,7 +214,7 @@ func (g *Guardian) Reported(now time.Time, ups string, r power.Reading) []Event 
 	var es []Event
 	if r.Supply != power.Unknown && !g.tooOld(now, r) {
 		g.readings[ups] = heard{r, now}
-		es = g.mark(now, ups, r)
+		es = append(g.anew(now, ups, r), g.mark(now, ups, r)...)
 	}
 	if r.Supply != power.Mains || !g.mains() {
 		return append(es, g.Tick(now)...)
@@ -279,7 +287,7 @@ func (g *Guardian) tick(now time.Time) []Event {
 	if g.holds.IsZero() {
 		g.holds = now
 	}
-	if !g.orders.Armed || len(g.orders.Plan.Stages) == 0 || g.done {
+	if !g.guards() || g.done {
 		return nil
 	}
 	wait := patience
@@ -304,7 +312,7 @@ func (g *Guardian) begin(now time.Time, v power.Verdict) []Event {
 		ID:     fmt.Sprintf("%s-%s-%d", g.orders.Plan.Site, g.self, epoch.Counter),
 		Plan:   g.orders.Plan,
 		Reason: v.Reason + " and the brain has not said that it acts",
-		Owed:   g.owed(),
+		Owed:   g.owed(), Starting: g.Run.StartsUnderWay(now),
 	}})
 	// A run's record begins anew, and must hold what else is known.
 	if g.seen != (shutdown.Epoch{}) {
@@ -312,6 +320,9 @@ func (g *Guardian) begin(now time.Time, v power.Verdict) []Event {
 	}
 	for _, ups := range slices.Sorted(maps.Keys(g.out)) {
 		es = append(es, g.onBattery(epoch, ups, g.out[ups])...)
+	}
+	if at := g.end.tripped; !at.IsZero() {
+		es = append(es, g.note(epoch, shutdown.Event{Type: Tripped, Target: g.end.own.UPS, At: at, Why: atItsEnd})...)
 	}
 	return es
 }
@@ -343,5 +354,8 @@ func (g *Guardian) apply(es []shutdown.Event) []Event {
 	}
 	return out
 }
+
+// guards reports whether a plan is armed.
+func (g *Guardian) guards() bool { return g.orders.Armed && len(g.orders.Plan.Stages) > 0 }
 
 func (g *Guardian) open() bool { return g.Run != nil && !g.Run.Over() }

@@ -23,7 +23,7 @@ func Needed(es []Event) (places []int) {
 		}
 	}
 	supply, done := map[string]bool{}, false // what a later event has said
-	tripped, own := false, false
+	tripped, own, rebooted := false, false, false
 	for i, e := range slices.Backward(es) {
 		overtaken := false
 		switch e.Event.Type {
@@ -38,6 +38,8 @@ func Needed(es []Event) (places []int) {
 			done = true
 		case Tripped:
 			overtaken, tripped = tripped, true
+		case Rebooted:
+			overtaken, rebooted = rebooted, true
 		case Halting, Cutting, Clearing:
 			overtaken, own = own, true
 		}

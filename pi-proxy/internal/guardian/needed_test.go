@@ -15,7 +15,7 @@ import (
 
 // TestProperty_NeededEventsRestoreTheSame guardian as all of them, and are few.
 func TestProperty_NeededEventsRestoreTheSame(t *testing.T) {
-	kinds := []shutdown.EventType{guardian.OnBattery, guardian.OnMains, guardian.Gone, guardian.EpochSeen, guardian.BrainDone,
+	kinds := []shutdown.EventType{guardian.OnBattery, guardian.OnMains, guardian.Gone, guardian.Rebooted, guardian.EpochSeen, guardian.BrainDone,
 		guardian.Yielded, guardian.OutageOver, guardian.Tripped, guardian.Halting, guardian.Cutting, guardian.Clearing, shutdown.Began, shutdown.Sent, shutdown.Aborted}
 	rapid.Check(t, func(t *rapid.T) {
 		var es []guardian.Event
@@ -46,7 +46,7 @@ func TestProperty_NeededEventsRestoreTheSame(t *testing.T) {
 		if diff := cmp.Diff(all, few, cmp.Exporter(func(reflect.Type) bool { return true })); diff != "" {
 			t.Fatalf("S9: another guardian:\n%s", diff)
 		}
-		if others := len(needed) - runs; others > 8 { // two UPSes, whether it is over and when it last was, the epoch and that of then, apcupsd's word and the Pi's end
+		if others := len(needed) - runs; others > 9 { // two UPSes, the last boot, whether it is over and when it last was, the epoch and that of then, apcupsd's word and the Pi's end
 			t.Fatalf("%d are needed beside the %d of runs", others, runs)
 		}
 	})

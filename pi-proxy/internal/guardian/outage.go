@@ -19,11 +19,12 @@ const awayAtMost = 5 * time.Minute
 func (g *Guardian) Restarted(now, lived time.Time, upses []string) []Event {
 	maps.DeleteFunc(g.out, func(ups string, _ Outage) bool { return !slices.Contains(upses, ups) })
 	g.silent, g.turned = lived, lived
-	if lived.IsZero() { // a booted Pi has an apcupsd that wants nothing
-		g.end.tripped = time.Time{}
-	}
 	g.held = len(g.out) > 0 // for all that is known
-	return g.Resumed(now)
+	var es []Event
+	if lived.IsZero() && (g.held || !g.end.tripped.IsZero() || g.end.cutting) {
+		es = g.note(g.Epoch, shutdown.Event{Type: Rebooted, At: now, Why: "the Pi has booted since the UPS was last heard"})
+	}
+	return append(es, g.Resumed(now)...)
 }
 
 // Out are the UPSes that were on battery when they were last heard, by whatever process.
@@ -31,14 +32,14 @@ func (g *Guardian) Out() []string { return slices.Sorted(maps.Keys(g.out)) }
 
 // Outage is a UPS's time on battery.
 type Outage struct {
-	Since    time.Time
+	Since    time.Time      // zero: it was not heard in this boot of the Pi
 	Transfer power.Transfer // as far as the UPS has named it
 }
 
-// Outage is the one that a UPS was in when it was last heard, by whatever process.
+// Outage is the one that a UPS was in when it was last heard, by whatever process of this boot.
 func (g *Guardian) Outage(ups string) (Outage, bool) {
 	o, ok := g.out[ups]
-	return o, ok
+	return o, ok && !o.Since.IsZero()
 }
 
 // listen begins to wait for the UPSes that were on battery. Their silence counts from when
@@ -65,12 +66,30 @@ func (g *Guardian) mark(now time.Time, ups string, r power.Reading) []Event {
 	switch {
 	case r.Supply == power.Mains && was:
 		return g.note(g.Epoch, shutdown.Event{Type: OnMains, Target: ups, At: now})
-	case (r.OnBattery() || tooLong || r.LowFor != nil && r.Supply != power.Mains) && !was:
+	case (r.OnBattery() || tooLong || r.LowFor != nil && r.Supply != power.Mains) && before.Since.IsZero(): // begun, or first heard in this boot
 		return g.onBattery(g.Epoch, ups, o)
 	case r.OnBattery() && r.LostFor == nil && o.Transfer.At != "" && !o.Transfer.Same(before.Transfer): // only now named, or another one
 		return g.onBattery(g.Epoch, ups, o)
 	}
 	return nil
+}
+
+// anew ends the outage before, if a UPS that is first heard in this boot of the Pi must have been
+// on mains since it was last heard: the Pi, which had powered itself off at its end, has power
+// again, or the plan is through and the UPS names another transfer. That name may be another only
+// since apcupsd was started with the Pi, so what a person stopped is not begun again for it.
+func (g *Guardian) anew(now time.Time, ups string, r power.Reading) []Event {
+	before, was := g.out[ups]
+	if !was || !before.Since.IsZero() || !r.OnBattery() || r.LostFor != nil {
+		return nil
+	}
+	of := r.Transfer()
+	another := before.Transfer.At != "" && of.At != "" && !of.Same(before.Transfer)
+	if g.end.left != ups && !(another && len(g.out) == 1 && g.ended()) {
+		return nil
+	}
+	es := g.note(g.Epoch, shutdown.Event{Type: OnMains, Target: ups, At: now, Why: "the power was back before the Pi heard the UPS again"})
+	return append(es, g.mainsBack(now)...)
 }
 
 func (g *Guardian) onBattery(epoch shutdown.Epoch, ups string, o Outage) []Event {
@@ -117,13 +136,13 @@ func (g *Guardian) goesOn(now time.Time) bool {
 	return in <= 0
 }
 
-// unheard are the UPSes that were on battery and whose silence counts.
+// unheard are the UPSes that were on battery, in this boot, and whose silence counts.
 func (g *Guardian) unheard() (all []string) {
 	if g.silent.IsZero() {
 		return nil
 	}
 	for _, ups := range slices.Sorted(maps.Keys(g.out)) {
-		if _, ok := g.readings[ups]; !ok {
+		if _, ok := g.readings[ups]; !ok && !g.out[ups].Since.IsZero() {
 			all = append(all, ups)
 		}
 	}

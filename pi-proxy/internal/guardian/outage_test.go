@@ -153,6 +153,62 @@ func TestU2_AnOutageIsRememberedWithItsBeginAndItsTransfer(t *testing.T) {
 	}
 }
 
+// TestU2_TheTimeOnBatteryIsThatOfOneBoot: over another nothing tells how long the Pi was away, so
+// it counts from when the UPS was first heard in it, also for a later process.
+func TestU2_TheTimeOnBatteryIsThatOfOneBoot(t *testing.T) {
+	first := battery(0)
+	first.OnBatteryAt = "first"
+	for name, then := range map[string]func(*house){
+		"the same process": func(*house) {},
+		"a later one":      func(h *house) { h.restart(h.now) },
+		"its next run": func(h *house) {
+			h.out = h.now
+			h.pass(25)
+			h.now = h.now.Add(-25 * time.Second)
+			h.restart(h.now)
+		},
+	} {
+		h := newHouse(t, orders())
+		h.report(first)
+		h.now = h.now.Add(time.Hour)
+		h.reboot()
+		if o, ok := h.g.Outage("ups"); ok || len(h.g.Out()) != 1 {
+			t.Errorf("%s: before it is heard in this boot it is %v, and out %v", name, o, h.g.Out())
+		}
+		h.report(first)
+		booted := h.now
+		then(h)
+		if o, ok := h.g.Outage("ups"); !ok || !o.Since.Equal(booted) || o.Transfer.At != "first" {
+			t.Errorf("%s: on battery since %s before the boot, %+v", name, booted.Sub(o.Since), o)
+		}
+	}
+}
+
+// TestS9_SilenceSinceABootIsNoReason, for no process of that boot: the Pi may have booted because
+// the mains are back.
+func TestS9_SilenceSinceABootIsNoReason(t *testing.T) {
+	for name, before := range map[string]int{"a run": 22, "an outage": 5} {
+		h := newHouse(t, orders())
+		h.cut()
+		h.pass(before)
+		h.reboot()
+		h.mute(2, shutdown.Sent)
+		h.restart(h.now)
+		if n := h.mute(300, shutdown.Sent); n > 0 {
+			t.Errorf("%s: a machine was told after %d s", name, n)
+		}
+		h.cut()
+		h.pass(21)
+		if len(h.all(shutdown.Began)) != 1 || h.g.Run.Over() {
+			t.Errorf("%s: the UPS is on battery, and the runs are %v", name, h.all(shutdown.Began))
+		}
+		h.restart(h.now)
+		if n := h.mute(300, shutdown.Sent); n != 30 {
+			t.Errorf("%s: heard in this boot, its silence counts after %d s, want 30", name, n)
+		}
+	}
+}
+
 // TestU3_ALowBatteryIsRememberedAsAnOutage whatever the reason of the transfer, but not on
 // mains; a test with a full one is none.
 func TestU3_ALowBatteryIsRememberedAsAnOutage(t *testing.T) {

@@ -11,7 +11,10 @@ import (
 // (rule S5). What another run than that of this outage owes is left to who began a later one.
 func (g *Guardian) mainsBack(now time.Time) (es []Event) {
 	const why = "the power is back"
-	if g.open() || g.Run != nil && (g.end.mine || len(g.owed()) > 0) {
+	switch {
+	case g.Run != nil && g.end.mine && g.Run.Stopped == why && g.Run.Back == nil && g.orders.Armed: // the rest did not come to disk
+		es = g.apply(g.Run.BeginPutBack(now, why, nil))
+	case g.open() || g.Run != nil && (g.end.mine || len(g.owed()) > 0):
 		es = g.apply(g.Run.PowerBack(now, why, nil))
 	}
 	es = append(es, g.powerBack(now, why)...)

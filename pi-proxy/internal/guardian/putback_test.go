@@ -1,6 +1,7 @@
 package guardian_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -161,4 +162,39 @@ func TestS5_ARunOfBeforeIsOver(t *testing.T) {
 	n = len(h.disk)
 	h.report(mains())
 	h.wantReturns(n, "")
+}
+
+// TestS5_AReturnOfTheMainsThatCameToDiskInPart, since the power failed in the middle of the write,
+// has the guests started all the same; not if the plan was disarmed since.
+func TestS5_AReturnOfTheMainsThatCameToDiskInPart(t *testing.T) {
+	h := withGuests(t)
+	n := len(h.disk)
+	h.now = h.now.Add(time.Second)
+	h.report(mains())
+	if len(h.all(shutdown.PutBackBegan)) != 1 {
+		t.Fatalf("the mains' return is %s", h.returns(n))
+	}
+	for whole := n; whole <= len(h.disk); whole++ {
+		c := &house{t: t, now: h.now, orders: h.orders, disk: slices.Clone(h.disk[:whole]), out: h.out}
+		c.boot()
+		for range 30 {
+			c.now = c.now.Add(time.Second)
+			c.report(mains())
+		}
+		if began, started := len(c.all(shutdown.PutBackBegan)), len(c.all(shutdown.StartSent)); began != 1 || started == 0 || !c.g.Run.PutsBack() {
+			t.Errorf("with %d steps of it on disk the putting back began %d times and started %d", whole-n, began, started)
+		}
+		if !slices.ContainsFunc(h.disk[:whole], func(e guardian.Event) bool { return e.Event.Type == shutdown.Aborted }) {
+			continue // a run that is open waits for the plan's word
+		}
+		c = &house{t: t, now: h.now, orders: h.orders, disk: slices.Clone(h.disk[:whole]), out: h.out}
+		c.orders.Armed = false
+		started := len(c.all(shutdown.StartSent))
+		c.boot()
+		c.now = c.now.Add(time.Minute)
+		c.report(mains())
+		if more := len(c.all(shutdown.StartSent)) - started; more > 0 {
+			t.Errorf("with %d steps of it on disk a disarmed plan started %d", whole-n, more)
+		}
+	}
 }

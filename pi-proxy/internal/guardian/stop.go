@@ -7,12 +7,19 @@ import (
 )
 
 // Stopped ends the Pi's own run if a person stopped it at the brain, which names the run. What
-// was begun in this outage holds it back from another (rule S10).
+// was begun in this outage holds it back from another (rule S10), and what that stopped is not
+// started again.
 func (g *Guardian) Stopped(now time.Time, state shutdown.State, run string) []Event {
-	if state != shutdown.Stopped || !g.open() || run != g.Run.ID {
+	const why = "a person stopped it"
+	switch {
+	case state != shutdown.Stopped || g.Run == nil || run != g.Run.ID:
 		return nil
+	case g.open():
+		return g.apply(g.Run.Abort(now, why))
+	case g.Run.Back != nil || g.end.mine:
+		return g.apply(g.Run.EndPutBack(now, why, false))
 	}
-	return g.apply(g.Run.Abort(now, "a person stopped it"))
+	return nil
 }
 
 // Heeds is the highest epoch that the brain has named, if the Pi begins nothing more in this

@@ -65,3 +65,45 @@ func TestS10_AStopBeforeTheRun(t *testing.T) {
 	h.pass(300)
 	h.beganAt()
 }
+
+// TestS5_AStopStartsNothingAgain: neither what a run that is through has stopped, nor what waits for
+// the power to be back. Without a stop it is started.
+func TestS5_AStopStartsNothingAgain(t *testing.T) {
+	for _, name := range []string{"not stopped", "through", "waits", "starts"} {
+		t.Run(name, func(t *testing.T) {
+			o := orders()
+			o.Plan.Stages = []shutdown.Stage{{AllGuests: true, Deadline: time.Minute}}
+			h := newHouse(t, o)
+			h.report(mains())
+			h.cut()
+			h.pass(25)
+			h.note(h.g.Answered(h.now, "listing/pve1", []shutdown.Target{{Kind: shutdown.Guest, Node: "pve1", VMID: 100}}, nil))
+			h.note(h.g.Answered(h.now, "listing/pve2", nil, nil))
+			h.note(h.g.Seen(h.now, "guest/100", shutdown.Sight{}))
+			stop := func() { h.note(h.g.Stopped(h.now, shutdown.Stopped, h.g.Run.ID)) }
+			switch name {
+			case "through":
+				stop()
+				stop() // said again
+			case "waits":
+				h.report(mains())
+				h.cut()
+				h.pass(2)
+				stop()
+			case "starts":
+				h.report(mains())
+				stop()
+			}
+			n := len(h.disk)
+			h.report(mains())
+			h.pass(1)
+			h.report(mains())
+			if started := h.returns(n); (started != "") != (name == "not stopped") {
+				t.Errorf("with the power back: %q", started)
+			}
+			if h.g.Run.PutsBack() != (name == "not stopped") {
+				t.Errorf("it puts back: %t", h.g.Run.PutsBack())
+			}
+		})
+	}
+}
