@@ -111,7 +111,7 @@ func (s *staged) cutOff(at string) {
 	told := len(s.record().Downs())
 	ended := func(*stages.Record) bool {
 		told := s.Timeline()
-		return strings.Contains(told, "the plan is through") || strings.Contains(told, "the plan stops here")
+		return strings.Contains(told, "the plan is through") || strings.Contains(told, "the plan has run") || strings.Contains(told, "the plan stops here")
 	}
 	over := s.until(s.plan.Sum()+90*time.Second, ended)
 	if !over {

@@ -97,6 +97,7 @@ type node struct {
 
 	booted  time.Duration
 	started time.Duration // when its guest last was
+	starter string        // and by whom
 }
 
 func (n *node) boot() { n.on, n.guest, n.manner, n.busy, n.slow = true, n.vmid != 0, obeys, false, 0 }
@@ -202,7 +203,7 @@ func (d *duet) arrive(c command, n *node, answer func([]shutdown.Target, error))
 		return
 	}
 	if c.start {
-		d.starts(n)
+		d.starts(n, c.actor)
 	} else {
 		d.judge.arrives(c)
 	}

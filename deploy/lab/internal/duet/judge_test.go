@@ -39,6 +39,7 @@ type knows struct {
 	at             time.Duration // when it was true
 	told           time.Duration // when it was heard
 	heard          int           // in which process that was
+	boot           int           // and in which boot of the Pi, of what it knows itself
 }
 
 // truth is the UPS's, as far as the Pi has polled it.
@@ -54,6 +55,7 @@ type truth struct {
 	lowBefore time.Duration // what that was the last time
 	lowEnd    time.Duration // when that was over
 	shortAt   time.Duration // when the battery was last seen to be short
+	unheardAt time.Duration // when the Pi last heard a transfer before which the mains were back unheard
 	pi        knows
 }
 
@@ -121,7 +123,7 @@ func (j *judge) polled(s power.Status, ok bool) {
 	}
 	now, first := j.d.now, j.pi.heard != j.d.pi.process
 	on := s.Flags.Has(power.OnBattery)
-	j.pi = knows{battery: on, mains: !on, at: now, told: now, heard: j.d.pi.process}
+	j.pi = knows{battery: on, mains: !on, at: now, told: now, heard: j.d.pi.process, boot: j.d.pi.boot}
 	if !on {
 		if j.since != 0 {
 			j.before, j.backAt = j.since, now
@@ -131,6 +133,9 @@ func (j *judge) polled(s power.Status, ok bool) {
 	}
 	u := &j.d.ups
 	unheard := j.since != 0 && first && s.OnBatteryAt != j.last // that the mains were back for a moment
+	if unheard {
+		j.unheardAt = now
+	}
 	if j.since == 0 || unheard {
 		if !unheard {
 			j.begins(now)
@@ -276,7 +281,7 @@ func (j *judge) reported(m message) {
 // reason reports whether S2's holds in truth for an actor.
 func (j *judge) reason(k knows) bool {
 	now := j.d.now
-	if !k.battery {
+	if !k.battery || k == j.pi && k.boot != j.d.pi.boot { // of another boot its silence says nothing
 		return false
 	}
 	lately := func(at time.Duration) bool { return at != 0 && now-at <= power.Fresh+time.Second } // which it may not have heard yet
@@ -354,6 +359,9 @@ func (j *judge) stepped(actor string, e shutdown.Event) {
 	case e.Type == shutdown.Ended, e.Type == shutdown.Aborted:
 		r.over = true
 		r.yielded = r.yielded || strings.Contains(e.Why, "a later epoch")
+		if strings.Contains(e.Why, "disarmed") { // the Pi may hear it late
+			j.disturb("disarmed")
+		}
 	}
 }
 
@@ -379,10 +387,19 @@ func (j *judge) heardOf(actor string) word {
 	return j.told
 }
 
-// another reports whether the brain may take this for another outage than that of its run: the
-// mains were back since, as it heard, or as the count of transfers tells, or its clock says so.
-func (j *judge) another(r *held) bool {
+// another reports whether an actor may take this for another outage than that of a run: the
+// mains were back since, as it heard, or as the transfers tell, or the brain's clock says so.
+func (j *judge) another(actor string, r *held) bool {
+	if actor == "pi" {
+		return j.unheardAt >= r.began
+	}
 	return j.brainMains >= r.began || j.laterAt >= r.began || !j.calmSince(r.began, "clock")
+}
+
+// takenOver reports whether the other's later run has taken this one's place, which its own holder
+// may do again in the same outage once that stops advancing.
+func (j *judge) takenOver(r, other *held) bool {
+	return other != nil && r.actor == "brain" && !other.dry && other.outage == r.outage && other.epoch.Compare(r.epoch) > 0
 }
 
 func (j *judge) began(r *held) {
@@ -400,7 +417,7 @@ func (j *judge) began(r *held) {
 		d.fail("1: the %s began without a reason that holds", r.actor)
 	case before != nil && !before.over:
 		d.fail("G2: the %s began while its own run goes on", r.actor)
-	case before != nil && !before.yielded && !before.dry && before.outage == j.outage && (r.actor == "pi" || !j.another(before)):
+	case before != nil && !before.yielded && !before.dry && before.outage == j.outage && !j.another(r.actor, before) && !j.takenOver(before, o):
 		d.fail("G2: the %s began a second time in one outage", r.actor)
 	case before != nil && r.epoch.Compare(before.epoch) <= 0, r.epoch.Compare(w.epoch) <= 0:
 		d.fail("G5: the %s began under %v after %v", r.actor, r.epoch, w.epoch)
@@ -409,6 +426,7 @@ func (j *judge) began(r *held) {
 	case r.actor == "pi" && (j.piHolds == 0 || w.at < j.piHolds): // words from before the reason count for nothing
 	case w.state == shutdown.Advancing && d.now-w.at < patience-slack:
 		d.fail("G2: the %s began %s after it was told that the %s's run advances", r.actor, d.now-w.at, o.actor)
+	case r.actor == "pi" && j.another("pi", o): // that run was of the outage before
 	case r.actor == "brain" && (j.piFrom > j.from || !j.calmSince(o.began, "clock")): // by the Pi's own word or its own clock the outage began after that run
 	case (w.state == shutdown.HasEnded || w.state == shutdown.Stopped) && !o.yielded:
 		d.fail("G2: the %s began after it was told that the %s's run is over", r.actor, o.actor)
@@ -473,7 +491,7 @@ func (j *judge) inStage(c command, r *held) {
 			continue // it may have been seen down before
 		}
 		inPlan := slices.ContainsFunc(r.plan.Nodes, func(p shutdown.Node) bool { return p.Name == n.name })
-		guest := n.on && n.guest && n.started <= r.began // one whose start was still on its way then was not found to run
+		guest := n.on && n.guest && (n.started <= r.began || n.starter == c.actor) // of the other's start that was on its way then it did not know
 		if inPlan && before.AllGuests && guest && n.manner != cut && n.manner != hangs || slices.Contains(before.Nodes, n.name) && n.on {
 			j.d.fail("3: the %s told %s while %s of the stage before still runs", c.actor, c.target.ID(), n.name)
 		}

@@ -25,6 +25,7 @@ type pi struct {
 		events []core.Event
 		bundle *bundle
 		moment time.Time // when something was last written, by its clock
+		boot   int       // in which boot that was
 		at     time.Duration
 	}
 	boot int
@@ -84,6 +85,8 @@ func (p *pi) start(reboot bool) {
 	lived := p.disk.moment
 	if reboot {
 		p.boot++
+	}
+	if p.disk.boot != p.boot {
 		lived = time.Time{}
 	}
 	p.publish()
@@ -104,8 +107,11 @@ func (p *pi) start(reboot bool) {
 	each(turnEach, p.beat)
 	each(turnEach, p.tickReport)
 	each(turnEach, p.look)
-	each(time.Minute, func() { p.disk.moment, p.disk.at = p.time(), p.d.now })
+	each(time.Minute, p.lives)
 }
+
+// lives is written down with each step, and each minute.
+func (p *pi) lives() { p.disk.moment, p.disk.at, p.disk.boot = p.time(), p.d.now, p.boot }
 
 func (b *bundle) orders() core.Orders {
 	return core.Orders{Armed: b.armed, Plan: b.plan, Policy: b.policy}
@@ -256,7 +262,7 @@ func (p *pi) write(es []core.Event) {
 			p.disk.events = nil
 		}
 		p.disk.events = append(p.disk.events, e)
-		p.disk.moment, p.disk.at = p.time(), p.d.now
+		p.lives()
 		p.d.judge.event(e)
 	}
 }

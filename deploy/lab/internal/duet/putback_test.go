@@ -22,10 +22,10 @@ type order struct {
 }
 
 // starts lets a node's guest start.
-func (d *duet) starts(n *node) {
+func (d *duet) starts(n *node, by string) {
 	d.after(startTakes, func() {
 		if n.on && n.vmid != 0 && !n.guest {
-			n.guest, n.started = true, d.now
+			n.guest, n.started, n.starter = true, d.now, by
 			d.tell("guest/%d of %s runs", n.vmid, n.name)
 		}
 	})

@@ -145,6 +145,38 @@ func stories() map[string]string {
 			+900ms  brain reboots, an hour later, for 1s
 			+5s     pi crashes for 45s
 			+0s     brain crashes for 8s`,
+		"1: the time on battery is not that of a boot before, by another clock": `
+			ride=10s plan=0, through the Pi, polled
+			+0s     arm
+			+0s     pi crashes for 1s
+			+0s     self-test 8s
+			+2s     pi reboots, an hour later, for 1s
+			+2s     pi crashes for 1s`,
+		"1: silence since the Pi has booted is no reason, nor after a crash in that boot": `
+			ride=10s plan=2, directly, hooked
+			+0s     arm
+			+0s     mains off
+			+200ms  apcupsd dies
+			+0s     pi reboots, an hour later, for 1s
+			+0s     brain token revoked
+			+2s     pi crashes for 8s
+			+45s    nas is busy`,
+		"3: a guest whose start was on its way as the power went again goes before its node": `
+			ride=0s plan=0, through the Pi, hooked
+			+0s     pve2 is busy
+			+0s     brain dies at its next step, after the disk, for 3s
+			+0s     arm
+			+0s     mains off
+			+10s    mains blink
+			+10.5s  pi crashes for 8s`,
+		"S9: a run that late word of mains ended is not of the outage after them": `
+			ride=3s plan=1, directly, hooked
+			+0s     arm
+			+16.2s  pi crashes for 8s
+			+900ms  brain crashes for 8s
+			+40.8s  link up mixes it all
+			+43.5s  mains off
+			+900ms  mains blink`,
 		"3: what the brain heard as it died it does not know": `
 			ride=10s plan=1, through the Pi, polled
 			+0s     arm
