@@ -70,6 +70,9 @@ func (b *Brain) stopView(s *web.Site, site *sentinel.Site) {
 		return
 	}
 	s.StopSays = b.stopSays(site)
+	if !site.Armed && len(s.Unconfirmed) == 0 {
+		return // a rehearsal: no Pi does anything that could go on
+	}
 	for _, pi := range b.cfg().pis(site.Name) {
 		if !b.heedsStop(pi, site) {
 			s.StopUnconfirmed = append(s.StopUnconfirmed, pi)

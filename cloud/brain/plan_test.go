@@ -255,6 +255,20 @@ func TestS10_Stop(t *testing.T) {
 	})
 }
 
+// TestS10_StopOfARehearsal waits for no Pi, since none does anything.
+func TestS10_StopOfARehearsal(t *testing.T) {
+	in(t, func(h *home) { h.withPlan() }, func(h *home) {
+		rest(3 * time.Second)
+		h.ups.set(true)
+		rest(12 * time.Second)
+		h.press("/api/v1/plan/stop")
+		rest(3 * time.Second)
+		if s := h.view().Sites[0]; s.StoppedBy != "the operator" || len(s.StopUnconfirmed) > 0 {
+			t.Errorf("stopped by %q, not confirmed by %v, the plan not by %v", s.StoppedBy, s.StopUnconfirmed, s.Unconfirmed)
+		}
+	})
+}
+
 func (h *home) refusesStop() {
 	h.Helper()
 	if code, text := h.request(http.MethodPost, "/api/v1/plan/stop", nil, nil); code != http.StatusConflict || !strings.Contains(text, "nothing to stop") {

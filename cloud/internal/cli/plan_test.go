@@ -123,6 +123,15 @@ func TestArm_Warnings(t *testing.T) {
 	}
 }
 
+// TestS10_ArmingUndoesNoStop says so while the power is still out.
+func TestS10_ArmingUndoesNoStop(t *testing.T) {
+	o, _ := answering(t, `{"sites":[{"name":"home","has_plan":true,"armed":true,"stopped_by":"alex"}]}`)
+	var b strings.Builder
+	if err := o.Arm(&b, true, false); err != nil || !strings.Contains(b.String(), "the plan of this power cut stays stopped") {
+		t.Errorf("%v, it says %q", err, b.String())
+	}
+}
+
 // TestStatus_Runs shows where a run is, and that one was stopped.
 func TestStatus_Runs(t *testing.T) {
 	o, _ := answering(t, `{"verdict":"On battery.","sites":[{"name":"home","has_plan":true,"armed":true,"stopped_by":"alex","stop_says":"pve1 stays up","runs":[

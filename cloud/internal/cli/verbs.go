@@ -38,6 +38,9 @@ func (o Operator) Arm(w io.Writer, armed, force bool) error {
 		text := "nothing is shut down in a power cut."
 		if site.Armed {
 			text = "a power cut really shuts machines down."
+			if site.StoppedBy != "" {
+				text = "the plan of this power cut stays stopped, and the next one really shuts machines down."
+			}
 		}
 		if len(site.Unconfirmed) > 0 {
 			unconfirmed = true
