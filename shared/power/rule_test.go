@@ -193,6 +193,39 @@ func TestU3_RuleSparesTestsUnlessTheBatteryIsLow(t *testing.T) {
 	}
 }
 
+// TestU3_ATestThatIsTooLong is none: after 40 s, and while nothing is heard for as much longer
+// as a silence takes to be danger.
+func TestU3_ATestThatIsTooLong(t *testing.T) {
+	p := DefaultPolicy()
+	for _, tt := range []struct {
+		r    Reading
+		want bool
+	}{
+		{Reading{Supply: SelfTest, For: 39.9}, false},
+		{Reading{Supply: SelfTest, For: 40}, true},
+		{Reading{Supply: SelfTest, For: 41}, true},
+		{Reading{Supply: Battery, For: 41}, false},
+		{Reading{Supply: SelfTest, For: 69.9, LostFor: new(Seconds(40))}, false},
+		{Reading{Supply: SelfTest, For: 70, LostFor: new(Seconds(40))}, true},
+	} {
+		if got := p.TooLong(tt.r); got != tt.want {
+			t.Errorf("%+v is too long: %t", tt.r, got)
+		}
+	}
+	v := p.Decide(Reading{Supply: SelfTest, For: 70, LostFor: new(Seconds(30))}, time.Minute)
+	checkVerdict(t, v, true, false, "the UPS was in a self-test when it fell silent 30 s ago", 0)
+}
+
+// TestU5_WhenAUPSIsGone: half an hour after its battery is empty, of which half an hour is the
+// least that is taken for granted.
+func TestU5_WhenAUPSIsGone(t *testing.T) {
+	for runtime, want := range map[*Seconds]time.Duration{nil: time.Hour, new(Seconds(600)): time.Hour, new(Seconds(3600)): 90 * time.Minute} {
+		if got := (Reading{Status: Status{Runtime: runtime}}).GoneAfter(); got != want {
+			t.Errorf("%v: gone after %v, want %v", runtime, got, want)
+		}
+	}
+}
+
 // In is when to ask again: never later than the plan must start, and after a few
 // times of asking it has started, or never does.
 func TestS2_AskingAgainWhenToldIsInTime(t *testing.T) {
