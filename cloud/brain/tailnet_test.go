@@ -25,7 +25,7 @@ import (
 	"sentinel.home.arpa/shared/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, tailnetsim.Leftovers()...) }
 
 // until asks again until something holds: a tailnet tells its news when it likes.
 func until(t *testing.T, what string, ok func() bool) {

@@ -23,7 +23,7 @@ import (
 	"sentinel.home.arpa/shared/tailnet"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, tailnetsim.Leftovers()...) }
 
 // load reads a configuration as the program does.
 func load(t *testing.T, text string) hook.Config {

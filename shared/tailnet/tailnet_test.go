@@ -23,7 +23,7 @@ import (
 	"sentinel.home.arpa/shared/sim/tailnetsim"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, tailnetsim.Leftovers()...) }
 
 // run starts a node and stops it at the test's end, or when the returned function is called.
 func run(t *testing.T, cfg Config) (*Node, func()) {

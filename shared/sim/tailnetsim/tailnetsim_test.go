@@ -14,7 +14,7 @@ import (
 	"tailscale.com/net/stun"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, Leftovers()...) }
 
 // TestServers answer where they were told to listen, and end with all their connections.
 func TestServers(t *testing.T) {
