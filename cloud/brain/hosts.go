@@ -12,25 +12,17 @@ import (
 // machines are all that a run shuts down, and what to do with them when it is over. Hosts are
 // told also where Proxmox cannot be.
 func (b *Brain) machines(site string, run *shutdown.Run) (all executor.Machines, done func(), err error) {
-	if run.PutsBack() { // which is of guests alone
-		fleet, err := b.fleet(run.Plan, courier.ToPutBack)
-		if err != nil {
-			return nil, nil, err
-		}
-		return fleet, fleet.Close, nil
+	purpose := courier.ToShutDown
+	if run.PutsBack() {
+		purpose = courier.ToPutBack
 	}
-	var others executor.Machines
-	done = func() {}
-	if fleet, err := b.fleet(run.Plan, courier.ToShutDown); err == nil {
-		others, done = fleet, fleet.Close
-	} else if run.Plan.Hosts() {
-		b.log.Error("run without Proxmox", "run", run.ID, "err", err)
-		others = orders.None{Err: err}
-	} else {
-		return nil, nil, err
+	fleet, noFleet := b.fleet(run.Plan, purpose)
+	all, done, lame, err := orders.Machines{Desk: b.desk, Run: orders.Run{ID: run.ID, Epoch: b.state.Sites[site].Epoch},
+		May: func() error { return b.mayCommand(site, run.ID) }, SilentFor: b.silentFor(site)}.Join(run, fleet, noFleet)
+	if lame {
+		b.log.Error("run without Proxmox", "run", run.ID, "err", noFleet)
 	}
-	return orders.Machines{Machines: others, Desk: b.desk, Run: orders.Run{ID: run.ID, Epoch: b.state.Sites[site].Epoch},
-		May: func() error { return b.mayCommand(site, run.ID) }, SilentFor: b.silentFor(site)}, done, nil
+	return all, done, err
 }
 
 // whoLeft tells the desk of orders which nodes are off, or about to be, by their own word.

@@ -76,8 +76,8 @@ func (b *Brain) arm(ctx context.Context, r *http.Request) (any, error) {
 }
 
 // judgeArming sorts what a check found: what always keeps a plan from being armed, what does
-// unless somebody insists, and what is only to be said, such as what could not be seen. A node that does not answer may be off
-// for now; with none that answers nothing is known.
+// unless somebody insists, and what is only to be said, such as what could not be seen. One node
+// that does not answer may be switched off; where none answers nothing is known.
 func judgeArming(found []planFinding, nodes int) (never, unless, warnings []string) {
 	silent := map[string]bool{}
 	for _, f := range found {

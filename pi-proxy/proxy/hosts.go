@@ -17,25 +17,14 @@ import (
 // machines are all that the run shuts down, and what to do with them when it is over. Hosts
 // are told also where Proxmox cannot be; lame says that this is so.
 func (g *guard) machines() (all executor.Machines, done func(), lame bool, err error) {
-	if g.core.Run.PutsBack() { // which is of guests alone
-		fleet, err := g.fleet()
-		if err != nil {
-			return nil, nil, false, err
-		}
-		return fleet, fleet.Close, false, nil
+	run := g.core.Run
+	fleet, noFleet := g.fleet()
+	all, done, lame, err = orders.Machines{Desk: g.p.desk, Run: orders.Run{ID: run.ID, Epoch: g.core.Epoch},
+		May: g.may, SilentFor: g.p.lan.SilentFor}.Join(run, fleet, noFleet)
+	if lame {
+		g.p.log.Error("run without Proxmox", "run", run.ID, "err", noFleet)
 	}
-	var others executor.Machines
-	done = func() {}
-	if fleet, err := g.fleet(); err == nil {
-		others, done = fleet, fleet.Close
-	} else if g.core.Run.Plan.Hosts() {
-		g.p.log.Error("run without Proxmox", "run", g.core.Run.ID, "err", err)
-		others, lame = orders.None{Err: err}, true
-	} else {
-		return nil, nil, false, err
-	}
-	return orders.Machines{Machines: others, Desk: g.p.desk, Run: orders.Run{ID: g.core.Run.ID, Epoch: g.core.Epoch},
-		May: g.may, SilentFor: g.p.lan.SilentFor}, done, lame, nil
+	return all, done, lame, err
 }
 
 // whole has a run that reaches hosts alone reach all, once it can. What is under way to hosts

@@ -41,6 +41,28 @@ func (m Machines) Look(ctx context.Context, t shutdown.Target) (shutdown.Sight, 
 	return shutdown.Sight{SilentFor: m.SilentFor(t.Node), Leaving: m.Desk.Leaving(t.Node)}, nil
 }
 
+// Fleet are the machines that are no hosts.
+type Fleet interface {
+	executor.Machines
+	Close()
+}
+
+// Join has hosts told beside a run's fleet, or without it where err says why there is none, which
+// lame tells of. done is for after the run. Guests that are put back are the fleet's alone.
+func (m Machines) Join(run *shutdown.Run, fleet Fleet, err error) (all executor.Machines, done func(), lame bool, _ error) {
+	switch {
+	case err == nil && run.PutsBack():
+		return fleet, fleet.Close, false, nil
+	case err == nil:
+		m.Machines = fleet
+		return m, fleet.Close, false, nil
+	case run.PutsBack() || !run.Plan.Hosts():
+		return nil, nil, false, err
+	}
+	m.Machines = None{Err: err}
+	return m, func() {}, true, nil
+}
+
 // None are the machines of a plan that cannot be reached, for that reason.
 type None struct{ Err error }
 

@@ -53,7 +53,8 @@ type Site struct {
 	ArmingUnknown bool `json:"arming_unknown,omitempty"`
 	// NetworkOnUPS is what a person said of the network between Pi and nodes: yes, no, or nothing.
 	NetworkOnUPS string `json:"network_on_ups,omitempty"`
-	// Stoppable: a run of the plan is under way, or an outage in which one may begin.
+	// Stoppable: a run of the plan is under way, an outage in which one may begin, or guests are
+	// being started again.
 	Stoppable bool `json:"stoppable,omitempty"`
 	// StoppedBy is who stopped the plan in the outage that goes on, StopSays what that leaves, and
 	// StopUnconfirmed the Pis that have not said that they know of it (rule S10).
