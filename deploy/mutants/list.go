@@ -20,6 +20,8 @@ const gremlins = "github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0"
 type mutant struct {
 	file, within, line, kind string
 	at                       int // where the operator begins, in bytes
+	row, column              int // the same, from 1
+	first, last              int // rows of its function
 	is, becomes              token.Token
 	came                     outcome
 }
@@ -119,7 +121,8 @@ func readSource(path string) (*source, error) {
 func (s *source) mutant(kind string, line, column int) (*mutant, error) {
 	begin := s.set.File(s.file.Pos()).LineStart(line)
 	text, _, _ := strings.Cut(string(s.text[s.set.Position(begin).Offset:]), "\n")
-	m := &mutant{file: s.path, within: s.function(line), line: strings.TrimSpace(text), at: s.set.Position(begin).Offset + column - 1}
+	m := &mutant{file: s.path, line: strings.TrimSpace(text), at: s.set.Position(begin).Offset + column - 1, row: line, column: column}
+	m.within, m.first, m.last = s.function(line)
 	var ok bool
 	m.is = operator(s.text[m.at:])
 	if m.becomes, ok = becomes(kind, m.is); !ok {
@@ -138,13 +141,13 @@ func operator(text []byte) token.Token {
 	return is
 }
 
-// function is the one that a line belongs to; empty: none.
-func (s *source) function(line int) string {
+// function is the one that a line belongs to, with its first line and its last; empty: none.
+func (s *source) function(line int) (name string, first, last int) {
 	for _, d := range s.file.Decls {
-		f, ok := d.(*ast.FuncDecl)
-		if ok && s.set.Position(f.Pos()).Line <= line && line <= s.set.Position(f.End()).Line {
-			return f.Name.Name
+		first, last = s.set.Position(d.Pos()).Line, s.set.Position(d.End()).Line
+		if f, ok := d.(*ast.FuncDecl); ok && first <= line && line <= last {
+			return f.Name.Name, first, last
 		}
 	}
-	return ""
+	return "", 0, 0
 }

@@ -29,6 +29,7 @@ type bench struct {
 	pkg, dir string   // its import path from the module's root, and the room for all that is written
 	args     []string // of the tests
 	limit    int      // seconds of processor time that they may take
+	stories  stories
 }
 
 // choice is how much of a package is tested, where all of it takes hours.
@@ -102,7 +103,8 @@ func (b *bench) prepare(only choice) error {
 		return fmt.Errorf("the tests of %s fail unbroken: %w", b.pkg, err)
 	}
 	b.limit = 10 + int(10*took.Seconds())
-	return nil
+	b.stories, err = b.explore()
+	return err
 }
 
 func importsRapid(test string) bool {
@@ -125,20 +127,34 @@ func (b *bench) test(name string, m *mutant) (outcome, error) {
 	case err != nil:
 		return uncompiled, err
 	}
-	_, err := b.run(name)
-	switch {
-	case err == nil:
-		return lived, nil
-	case errors.As(err, &failed):
-		return killed, nil
-	default:
-		return killed, fmt.Errorf("run the tests of %s: %w", b.pkg, err)
+	for _, tests := range b.choose(m) {
+		_, err := b.run(name, tests...)
+		switch {
+		case errors.As(err, &failed):
+			return killed, nil
+		case err != nil:
+			return killed, fmt.Errorf("run the tests of %s: %w", b.pkg, err)
+		}
 	}
+	return lived, nil
+}
+
+// choose is what is run of the tests, in turn: of the stories those that come by, then the rest.
+func (b *bench) choose(m *mutant) [][]string {
+	if b.stories.test == "" {
+		return [][]string{nil}
+	}
+	rest := []string{"-test.skip", exactly(b.stories.test)}
+	by := b.stories.by(m)
+	if len(by) == 0 {
+		return [][]string{rest}
+	}
+	return [][]string{{"-test.run", exactly(b.stories.test) + "/" + exactly(by...)}, rest}
 }
 
 // compile makes the package's tests, with a break if there is one.
-func (b *bench) compile(name string, m *mutant) ([]byte, error) {
-	args := []string{"test", "-c", "-vet=off", "-o", b.binary(name)}
+func (b *bench) compile(name string, m *mutant, how ...string) ([]byte, error) {
+	args := append([]string{"test", "-c", "-vet=off", "-ldflags=-s -w", "-o", b.binary(name)}, how...)
 	if m != nil {
 		overlay, err := b.overlay(name, m)
 		if err != nil {
@@ -179,10 +195,8 @@ func (b *bench) overlay(name string, m *mutant) (string, error) {
 
 // run runs the tests and tells how much of the processor they took. A break that never ends
 // is stopped by the limit, and one that fills the memory at 4 GB.
-func (b *bench) run(name string) (time.Duration, error) {
-	script := fmt.Sprintf(`ulimit -t %d; ulimit -v 4000000; exec "$0" "$@"`, b.limit)
-	cmd := exec.Command("sh", append([]string{"-c", script, b.binary(name)}, b.args...)...)
-	cmd.Dir = b.place()
+func (b *bench) run(name string, tests ...string) (time.Duration, error) {
+	cmd := b.command(name, tests...)
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
