@@ -28,6 +28,7 @@ func main() {
 	only := choice{}
 	flag.StringVar(&only.files, "files", "", "break only the files of which the `name` is one of these, as watch.go,worse.go")
 	flag.IntVar(&only.checks, "checks", 0, "how many random histories each break is tested with, the same for all; 0: as many as the tests like")
+	flag.IntVar(&only.oneOf, "one-of", 1, "break one place of so many, evenly, for a first look")
 	flag.Parse()
 	packages := flag.Args()
 	if len(packages) == 0 {

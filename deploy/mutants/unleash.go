@@ -36,10 +36,18 @@ type bench struct {
 type choice struct {
 	files  string // their names; empty: all
 	checks int    // of random histories; 0: as many as the tests like
+	oneOf  int    // one of so many places; 1: each
 }
 
 func (c choice) leavesOut(m *mutant) bool {
 	return c.files != "" && !slices.Contains(strings.Split(c.files, ","), filepath.Base(m.file))
+}
+
+func (c choice) some(all []*mutant) (some []*mutant) {
+	for i := 0; i < len(all); i += max(c.oneOf, 1) {
+		some = append(some, all[i])
+	}
+	return some
 }
 
 // unleash lets the mutants of one package loose.
@@ -48,7 +56,7 @@ func unleash(pkg string, workers int, only choice) ([]*mutant, error) {
 	if err != nil {
 		return nil, err
 	}
-	found = slices.DeleteFunc(found, only.leavesOut)
+	found = only.some(slices.DeleteFunc(found, only.leavesOut))
 	dir, err := os.MkdirTemp("", "mutants-")
 	if err != nil {
 		return nil, fmt.Errorf("make room for the breaks: %w", err)
@@ -66,6 +74,9 @@ func unleash(pkg string, workers int, only choice) ([]*mutant, error) {
 			for m := range queue {
 				if errs[w] == nil {
 					m.came, errs[w] = b.test(fmt.Sprint(w), m)
+					if m.came == lived {
+						fmt.Fprintln(os.Stderr, "lives:", m)
+					}
 				}
 			}
 		})
