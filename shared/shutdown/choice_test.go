@@ -270,6 +270,7 @@ func TestHowAChoiceIsCalled(t *testing.T) {
 		"guests tagged web":                                      {Tags: []string{"web"}},
 		"guests tagged web or db, in the pool prod":              {Tags: []string{"web", "db"}, Pool: "prod"},
 		"guests in the pool prod, numbered 101, 105":             {Pool: "prod", IDs: []int{101, 105}},
+		"guests numbered 1, 2, 3, 4, 5, 6, 7, 8":                 {IDs: []int{1, 2, 3, 4, 5, 6, 7, 8}},
 		"guests numbered 1, 2, 3, 4, 5, 6, 7, 8 and 2 more":      {IDs: []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}},
 		"guests tagged a or b, in the pool prod, numbered 12345": {Tags: []string{"a", "b"}, Pool: "prod", IDs: []int{12345}},
 	} {
@@ -277,19 +278,27 @@ func TestHowAChoiceIsCalled(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	g := start(t, stages(some(shutdown.Choice{Tags: []string{"web"}}), all()), false)
-	g.next(0)
-	g.lists(1)
-	g.next(1)
-	g.lists(2)
-	g.next(2)
-	var got []string
-	for _, e := range g.events {
-		if e.Type == shutdown.StageBegan {
-			got = append(got, e.Name)
+	for _, c := range []struct {
+		stages []shutdown.Stage
+		want   []string
+	}{
+		{[]shutdown.Stage{some(shutdown.Choice{Tags: []string{"web"}}), all()}, []string{"guests tagged web", "all other guests", ""}},
+		{[]shutdown.Stage{all()}, []string{"", ""}},
+	} {
+		g := start(t, stages(c.stages...), false)
+		var got []string
+		for i := range c.stages {
+			g.next(float64(i))
+			g.lists(float64(i))
 		}
-	}
-	if diff := cmp.Diff([]string{"guests tagged web", "all other guests", ""}, got); diff != "" {
-		t.Errorf("stages are called (-want +got):\n%s", diff)
+		g.next(float64(len(c.stages)))
+		for _, e := range g.events {
+			if e.Type == shutdown.StageBegan {
+				got = append(got, e.Name)
+			}
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("stages are called (-want +got):\n%s", diff)
+		}
 	}
 }

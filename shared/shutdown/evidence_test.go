@@ -121,3 +121,25 @@ func TestS4_AGuestsNodeThatIsOff(t *testing.T) {
 	g.want(g.see(70, "guest/100", closed(nil)), "")
 	g.want(g.see(71, "guest/100", closed(nil)), "down guest/100")
 }
+
+// TestS4_WhatComesAgainIsMarked: so that who tells of it says it as that.
+func TestS4_WhatComesAgainIsMarked(t *testing.T) {
+	p := plan()
+	p.Stages = p.Stages[1:2]
+	g := start(t, p, false)
+	marked := func(came, want string, again bool) {
+		t.Helper()
+		g.want(came, want)
+		if e := g.events[len(g.events)-1]; e.Again != again {
+			t.Errorf("%s %s: again %v", e.Type, e.Target, e.Again)
+		}
+	}
+	no := errors.New("500 no")
+	marked(g.next(0), "stage_began, sent node/pve1, sent node/pve2", false)
+	marked(g.answer(1, "node/pve1", nil), "accepted node/pve1", false)
+	marked(g.answer(1, "node/pve2", no), "refused node/pve2", false)
+	marked(g.next(3), "sent node/pve2", true)
+	marked(g.answer(3, "node/pve2", no), "refused node/pve2", true)
+	g.next(5)
+	marked(g.answer(5, "node/pve2", nil), "accepted node/pve2", true)
+}

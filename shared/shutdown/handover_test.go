@@ -1,6 +1,7 @@
 package shutdown_test
 
 import (
+	"encoding/json"
 	"errors"
 	"testing"
 	"time"
@@ -213,4 +214,97 @@ func TestWhatAPlanHas(t *testing.T) {
 	if len(es) != 2 || es[0].Type != shutdown.StageBegan || es[1].Type != shutdown.WentDown {
 		t.Errorf("without commands: %v", es)
 	}
+}
+
+// TestS4_WhoWasNotSeenDown: of a node that is off nothing runs; a node that was not asked is no
+// machine that stays up.
+func TestS4_WhoWasNotSeenDown(t *testing.T) {
+	p := plan()
+	p.Nodes = p.Nodes[:2]
+	p.Stages = p.Stages[:2]
+	g := start(t, p, false)
+	g.next(0)
+	g.answer(1, "listing/pve1", nil, 100, 101)
+	g.next(1)
+	g.see(10, "guest/101", stopped)
+	g.next(120) // pve2 never says which guests it has
+	g.answer(121, "node/pve1", nil)
+	g.answer(121, "node/pve2", nil)
+	off, on := *g, *g
+	missed := func(g rig) string {
+		e := g.events[len(g.events)-1]
+		if e.Type != shutdown.Ended {
+			t.Fatalf("it is not over: %s", e.Type)
+		}
+		return ids(e.Targets)
+	}
+	copyOf := func(g *rig) {
+		var r shutdown.Run
+		if err := json.Unmarshal([]byte(words(g.run)), &r); err != nil {
+			t.Fatal(err)
+		}
+		g.run = &r
+	}
+	copyOf(&off)
+	copyOf(&on)
+	off.see(130, "node/pve1", down)
+	off.next(180)
+	g.want(missed(off), "node/pve2")
+	on.see(130, "node/pve2", down)
+	on.next(180)
+	g.want(missed(on), "guest/100, node/pve1")
+}
+
+// TestS5_OnlyWhoWasToldIsPutBack: and each once, also one that an earlier run had stopped before.
+func TestS5_OnlyWhoWasToldIsPutBack(t *testing.T) {
+	guest := func(id int) shutdown.Target {
+		return shutdown.Target{Kind: shutdown.Guest, Node: "pve1", VMID: id, Type: "qemu"}
+	}
+	for want, owed := range map[string][]shutdown.Target{
+		"":                     nil,
+		"guest/100, guest/102": {guest(100), guest(102)},
+	} {
+		g := &rig{t: t}
+		g.take([]shutdown.Event{{Type: shutdown.Began, At: begin, Run: &shutdown.Header{ID: "run/2", Plan: plan(), Owed: owed}}})
+		g.next(0)
+		g.answer(1, "listing/pve1", nil, 100, 101) // found, not told yet
+		g.powerBack(2)
+		g.want(ids(g.run.Looks()), want)
+	}
+	g := &rig{t: t}
+	g.take([]shutdown.Event{{Type: shutdown.Began, At: begin, Run: &shutdown.Header{ID: "run/2", Plan: plan(), Owed: []shutdown.Target{guest(100), guest(102)}}}})
+	g.next(0)
+	g.answer(1, "listing/pve1", nil, 100, 101)
+	g.next(1)
+	g.powerBack(2)
+	g.want(ids(g.run.Looks()), "guest/100, guest/101, guest/102")
+}
+
+// TestS5_ANodeThatTookTheCommandGoesDown: whatever it said to the next one. One that was not told
+// stays up.
+func TestS5_ANodeThatTookTheCommandGoesDown(t *testing.T) {
+	nodes := func() *rig {
+		g := start(t, plan(), false)
+		g.next(0)
+		g.answer(1, "listing/pve1", nil, 100)
+		g.answer(1, "listing/pve2", nil)
+		g.answer(1, "listing/nas", nil)
+		g.next(1)
+		g.see(10, "guest/100", stopped)
+		g.take(g.run.Next(at(10)))
+		return g
+	}
+	g := nodes()
+	g.want(g.powerBack(10), "aborted, put_back_began")
+	g.want(g.back(10, true), "start_sent guest/100")
+	g = nodes()
+	g.next(10)
+	g.answer(11, "node/pve1", nil)
+	g.see(40, "node/pve1", shutdown.Sight{})
+	g.answer(41, "node/pve1", errors.New("500 no"))
+	g.want(g.powerBack(42), "aborted")
+	g = nodes()
+	g.next(10)
+	g.see(15, "node/pve1", down) // and has not answered
+	g.want(g.powerBack(16), "aborted")
 }

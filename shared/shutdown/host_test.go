@@ -87,3 +87,19 @@ func TestS7_ADryRunOrdersNoHost(t *testing.T) {
 		t.Errorf("due: %+v", due)
 	}
 }
+
+// TestS4_ASilentHostIsNamedWithItsSilence: in minutes, and in hours from the first one on.
+func TestS4_ASilentHostIsNamedWithItsSilence(t *testing.T) {
+	now := time.Date(2026, 11, 21, 19, 2, 11, 0, time.UTC)
+	for d, want := range map[time.Duration]string{
+		time.Minute:                "nothing has been heard of it for 1 min, so it cannot be told",
+		time.Hour - 1:              "nothing has been heard of it for 59 min, so it cannot be told",
+		time.Hour:                  "nothing has been heard of it for 1 h, so it cannot be told",
+		49*time.Hour + time.Minute: "nothing has been heard of it for 49 h, so it cannot be told",
+	} {
+		es := hostRun(now, false).Seen(now.Add(5*time.Second), "host/desktop", shutdown.Sight{SilentFor: &d})
+		if len(es) != 1 || es[0].Why != want {
+			t.Errorf("%+v, want %s", es, want)
+		}
+	}
+}

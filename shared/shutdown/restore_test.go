@@ -3,10 +3,12 @@ package shutdown_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"sentinel.home.arpa/shared/shutdown"
@@ -242,6 +244,63 @@ func TestS3_AGuestThatIsStartingGoesBeforeItsNode(t *testing.T) {
 	n.want(n.next(40), "stage_ended, stage_began, sent node/pve1, sent node/pve2")
 }
 
+// TestS5_HowLongAGuestMayStillStop: 2 min from when the power is back, or from the end of its own
+// stage, not of one that followed.
+func TestS5_HowLongAGuestMayStillStop(t *testing.T) {
+	until := func(g *rig) (all []string) {
+		for _, r := range g.run.Back.Guests {
+			all = append(all, fmt.Sprintf("%s %s", r.Target.Said(), r.Until.Sub(begin)))
+		}
+		return all
+	}
+	g := midway(t)
+	g.powerBack(20)
+	if diff := cmp.Diff([]string{"guest 100 4m0s", "guest 101 4m0s", "guest 102 4m0s", "guest 103 4m0s"}, until(g)); diff != "" {
+		t.Errorf("in its stage (-want +got):\n%s", diff)
+	}
+	g = midway(t)
+	g.powerBack(130)
+	if diff := cmp.Diff([]string{"guest 100 4m10s", "guest 101 4m10s", "guest 102 4m10s", "guest 103 4m10s"}, until(g)); diff != "" {
+		t.Errorf("at its stage's end (-want +got):\n%s", diff)
+	}
+	g = start(t, plan(), false)
+	g.next(0)
+	g.answer(1, "listing/pve1", nil)
+	g.answer(1, "listing/pve2", nil)
+	g.answer(1, "listing/nas", nil, 102)
+	g.next(1)
+	g.see(10, "guest/102", stopped)
+	g.next(10)
+	g.powerBack(20)
+	if diff := cmp.Diff([]string{"guest 102 2m20s"}, until(g)); diff != "" {
+		t.Errorf("in a later stage (-want +got):\n%s", diff)
+	}
+}
+
+// TestS5_OnlyWhatWasSeenLatelyIsStopped: 5 min after the run's last step somebody may have started
+// it; and of one that is down because its node is, nobody knows.
+func TestS5_OnlyWhatWasSeenLatelyIsStopped(t *testing.T) {
+	for _, c := range []struct {
+		seen shutdown.Sight
+		back float64
+		want string
+	}{
+		{stopped, 310, "start_sent guest/100"},
+		{stopped, 311, ""},
+		{shutdown.Sight{Running: true, Closed: true, SilentFor: silent(5 * time.Second)}, 20, ""},
+	} {
+		p := plan()
+		p.Stages = []shutdown.Stage{{AllGuests: true, Deadline: time.Hour}}
+		g := start(t, p, false)
+		g.next(0)
+		g.answer(1, "listing/pve1", nil, 100)
+		g.next(1)
+		g.see(10, "guest/100", c.seen)
+		g.powerBack(c.back)
+		g.want(g.back(c.back, true), c.want)
+	}
+}
+
 func TestS5_WhatDoesNotStartIsNamed(t *testing.T) {
 	g := midway(t)
 	g.powerBack(20)
@@ -254,11 +313,17 @@ func TestS5_WhatDoesNotStartIsNamed(t *testing.T) {
 			break
 		}
 	}
-	sent, failed := 0, map[string]string{}
+	sent, refused, failed := 0, 0, map[string]string{}
 	for _, e := range g.events {
 		switch e.Type {
 		case shutdown.StartSent:
-			sent++
+			if sent++; e.Again != (sent > 1) {
+				t.Errorf("start %d: again %v", sent, e.Again)
+			}
+		case shutdown.StartRefused:
+			if refused++; e.Again != (refused > 1) {
+				t.Errorf("refusal %d: again %v", refused, e.Again)
+			}
 		case shutdown.PutBackFailed:
 			failed[e.Target] = e.Why
 		}
