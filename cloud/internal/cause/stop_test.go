@@ -16,7 +16,7 @@ func TestH8_WhatIsLeftToBeHeardIn(t *testing.T) {
 		"5 s":                            {18 * time.Second, 18 * time.Second, 15 * time.Second},
 		"5 s, of which 2 s are over":     {18 * time.Second, 3 * time.Second, 17 * time.Second},
 		"a second that proves nothing":   {16 * time.Second, time.Second, 15 * time.Second},
-		"just more than was left":       {18 * time.Second, 4 * time.Second, 15 * time.Second},
+		"just more than was left":        {18 * time.Second, 4 * time.Second, 15 * time.Second},
 		"half of one":                    {15500 * time.Millisecond, 500 * time.Millisecond, 15 * time.Second},
 		"almost all":                     {19900 * time.Millisecond, 3 * time.Second, 18900 * time.Millisecond},
 		"over, and a second is left":     {22 * time.Second, 4 * time.Second, 19 * time.Second},
