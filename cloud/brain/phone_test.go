@@ -15,7 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sentinel.home.arpa/cloud/internal/notify"
+	"sentinel.home.arpa/shared/calls"
 	"sentinel.home.arpa/shared/sim/twiliosim"
 	"sentinel.home.arpa/shared/twilio"
 )
@@ -80,8 +80,8 @@ const (
 
 // desk is a caller with the real adapter, and what it reported.
 type desk struct {
-	*notify.Caller
-	phone *phone
+	*calls.Caller
+	phone *calls.Twilio
 
 	mu     sync.Mutex
 	placed map[string]string
@@ -99,11 +99,10 @@ func newDesk(t *testing.T, x *exchange) *desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &phone{account: account}
-	p.line.Store(&line{client, "", "en-US"})
+	p := calls.NewTwilio(client, "", "en-US")
 	d := &desk{phone: p, placed: map[string]string{}, ended: map[string]end{}}
 	begin := time.Now()
-	d.Caller = notify.NewCaller(d.phone, notify.Report{
+	d.Caller = calls.NewCaller(d.phone, calls.Report{
 		Placed: func(id, sid string) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
@@ -152,9 +151,9 @@ func rest(d time.Duration) {
 	synctest.Wait()
 }
 
-func order(id string) notify.Order {
+func order(id string) calls.Order {
 	decided := time.Now()
-	return notify.Order{ID: id, Number: alex, Text: "Hello Alex.", Age: func() time.Duration { return time.Since(decided) }}
+	return calls.Order{ID: id, Number: alex, Text: "Hello Alex.", Age: func() time.Duration { return time.Since(decided) }}
 }
 
 // bubble runs a test in one, with a Twilio and a desk that end with it.

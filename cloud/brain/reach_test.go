@@ -16,6 +16,7 @@ import (
 	"sentinel.home.arpa/cloud/internal/sentinel"
 	"sentinel.home.arpa/shared/sim/tailnetsim"
 	"sentinel.home.arpa/shared/tailnet"
+	"sentinel.home.arpa/shared/uplink"
 )
 
 const (
@@ -25,10 +26,26 @@ const (
 )
 
 // reachOver is the tailnet's reach over a network in memory, with two relays known.
-func reachOver(n *memnet) *reach {
-	return &reach{control: "https://control.example.net", dial: n.dial, status: func() tailnet.Status { return tailnet.Status{State: "Running"} },
-		known:  []tailnet.Relay{{Name: "one.example.net", Addr: firstRelay}, {Name: "two.example.net", Addr: secondRelay}},
-		relays: func(context.Context) ([]tailnet.Relay, error) { return nil, errors.New("the netmap is gone") }, log: slog.New(slog.DiscardHandler)}
+func reachOver(n *memnet) *uplink.Tailnet {
+	r := reachUnknown(n)
+	r.Relays = tells(tailnet.Relay{Name: "one.example.net", Addr: firstRelay}, tailnet.Relay{Name: "two.example.net", Addr: secondRelay})
+	r.Learn(context.Background())
+	r.Relays = nothingTold
+	return r
+}
+
+// reachUnknown is one that knows no relays.
+func reachUnknown(n *memnet) *uplink.Tailnet {
+	return &uplink.Tailnet{Control: "https://control.example.net", Dial: n.dial, Status: func() tailnet.Status { return tailnet.Status{State: "Running"} },
+		Relays: nothingTold, Log: slog.New(slog.DiscardHandler)}
+}
+
+func tells(relays ...tailnet.Relay) func(context.Context) ([]tailnet.Relay, error) {
+	return func(context.Context) ([]tailnet.Relay, error) { return relays, nil }
+}
+
+func nothingTold(context.Context) ([]tailnet.Relay, error) {
+	return nil, errors.New("the netmap is gone")
 }
 
 // says has whoever dials an address hear something: "" is a listener that hangs up at
@@ -71,12 +88,12 @@ func says(t *testing.T, n *memnet, addr, word string) {
 // longer than for the anchors.
 func TestN10_TheTailnetIsGoneOnlyIfNothingOfItAnswers(t *testing.T) {
 	const answer, alert = "HTTP/1.1 400 Bad Request\r\n\r\n", "\x15\x03\x01\x00\x02\x02\x28"
-	unknown := func(r *reach) { r.known = nil }
 	for name, c := range map[string]struct {
 		says    map[string]string // what answers, and with what
 		lost    []string          // what hangs; all else refuses
 		offline bool
-		change  func(r *reach)
+		unknown bool // no region is
+		change  func(r *uplink.Tailnet)
 		want    sentinel.Uplink
 		slow    bool
 	}{
@@ -87,20 +104,20 @@ func TestN10_TheTailnetIsGoneOnlyIfNothingOfItAnswers(t *testing.T) {
 		"all hang up":                   {says: map[string]string{controlAddr: "", firstRelay: "", secondRelay: ""}, want: sentinel.Uplink{Online: true, TailnetGone: true}},
 		"control alone":                 {says: map[string]string{controlAddr: answer}, lost: []string{firstRelay, secondRelay}, want: sentinel.Uplink{Online: true}},
 		"one relay alone":               {says: map[string]string{secondRelay: alert}, lost: []string{controlAddr, firstRelay}, want: sentinel.Uplink{Online: true}},
-		"plain control alone":           {says: map[string]string{"10.0.0.1:8080": answer}, change: func(r *reach) { r.control = "http://10.0.0.1:8080" }, want: sentinel.Uplink{Online: true}},
-		"plain control hangs":           {says: map[string]string{"10.0.0.1:80": "..."}, change: func(r *reach) { r.control = "http://10.0.0.1" }, want: sentinel.Uplink{Online: true, TailnetGone: true}, slow: true},
-		"no region known, control gone": {change: unknown, want: sentinel.Uplink{Online: true}},
-		"control's name is not found": {change: func(r *reach) {
-			dial := r.dial
-			r.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		"plain control alone":           {says: map[string]string{"10.0.0.1:8080": answer}, change: func(r *uplink.Tailnet) { r.Control = "http://10.0.0.1:8080" }, want: sentinel.Uplink{Online: true}},
+		"plain control hangs":           {says: map[string]string{"10.0.0.1:80": "..."}, change: func(r *uplink.Tailnet) { r.Control = "http://10.0.0.1" }, want: sentinel.Uplink{Online: true, TailnetGone: true}, slow: true},
+		"no region known, control gone": {unknown: true, want: sentinel.Uplink{Online: true}},
+		"control's name is not found": {change: func(r *uplink.Tailnet) {
+			dial := r.Dial
+			r.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 				if addr == controlAddr {
 					return nil, &net.OpError{Op: "dial", Net: network, Err: &net.DNSError{Err: "no such host", Name: "control.example.net"}}
 				}
 				return dial(ctx, network, addr)
 			}
 		}, want: sentinel.Uplink{Online: true}},
-		"put out of the tailnet": {says: map[string]string{controlAddr: answer}, change: func(r *reach) {
-			r.status = func() tailnet.Status { return tailnet.Status{State: "NeedsLogin"} }
+		"put out of the tailnet": {says: map[string]string{controlAddr: answer}, change: func(r *uplink.Tailnet) {
+			r.Status = func() tailnet.Status { return tailnet.Status{State: "NeedsLogin"} }
 		}, want: sentinel.Uplink{Online: true, TailnetGone: true}},
 		"no anchor answers, nor the rest":             {lost: append([]string{controlAddr, firstRelay, secondRelay}, anchors...), slow: true},
 		"anchors refuse, and the rest is not awaited": {offline: true, lost: []string{controlAddr, firstRelay, secondRelay}},
@@ -116,17 +133,20 @@ func TestN10_TheTailnetIsGoneOnlyIfNothingOfItAnswers(t *testing.T) {
 				}
 				n.cut(c.lost...)
 				r := reachOver(n)
+				if c.unknown {
+					r = reachUnknown(n)
+				}
 				if c.change != nil {
 					c.change(r)
 				}
-				u := &uplink{anchors: func() []string { return anchors }, dial: n.dial, gone: r.gone}
+				u := &uplink.Uplink{Anchors: func() []string { return anchors }, Dial: n.dial, Gone: r.Gone}
 				before := time.Now()
-				if got := u.check(t.Context()); got != c.want {
+				if got := u.Look(t.Context()); sentinel.Uplink(got) != c.want {
 					t.Errorf("found %+v, not %+v", got, c.want)
 				}
 				want := time.Duration(0)
 				if c.slow {
-					want = uplinkWithin
+					want = uplink.Within
 				}
 				if took := time.Since(before); took != want {
 					t.Errorf("took %s, not %s", took, want)
@@ -140,11 +160,10 @@ func TestN10_TheTailnetIsGoneOnlyIfNothingOfItAnswers(t *testing.T) {
 // TestN10_TheLastKnownRelaysAreAsked when the netmap cannot be had any more.
 func TestN10_TheLastKnownRelaysAreAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := reachOver(newMemnet())
-		r.known = nil
-		var tells atomic.Bool
-		r.relays = func(context.Context) ([]tailnet.Relay, error) {
-			if !tells.Load() {
+		r := reachUnknown(newMemnet())
+		var told atomic.Bool
+		r.Relays = func(context.Context) ([]tailnet.Relay, error) {
+			if !told.Load() {
 				return nil, errors.New("the netmap is gone")
 			}
 			return []tailnet.Relay{{Name: "one.example.net", Addr: firstRelay}}, nil
@@ -153,14 +172,14 @@ func TestN10_TheLastKnownRelaysAreAsked(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- r.Run(ctx) }()
 		rest(time.Second)
-		if r.gone(ctx) {
+		if r.Gone(ctx) {
 			t.Error("gone before a region is known")
 		}
-		tells.Store(true)
-		rest(relaysFirst)
-		tells.Store(false)
-		rest(2 * relaysEach)
-		if !r.gone(ctx) {
+		told.Store(true)
+		rest(uplink.RelaysFirst)
+		told.Store(false)
+		rest(2 * uplink.RelaysEach)
+		if !r.Gone(ctx) {
 			t.Error("not gone though the relay that was known does not answer")
 		}
 		cancel()
@@ -179,28 +198,30 @@ func TestN10_ARealTailnetGoesAway(t *testing.T) {
 	t.Cleanup(tn.Close)
 	node := tailnet.New(tailnet.Config{Hostname: "sentinel", Dir: t.TempDir(), ControlURL: tn.URL(), Store: new(mem.Store), Ephemeral: true})
 	ran(t, "the tailnet", node.Run)
-	r := &reach{control: node.ControlURL(), relays: node.HomeRelays, status: node.Status, dial: (&net.Dialer{}).DialContext, log: slog.New(slog.DiscardHandler)}
-	until(t, "the home relays", func() bool { return r.learn(t.Context()) })
+	r := uplink.OfTailnet(node, (&net.Dialer{}).DialContext, slog.New(slog.DiscardHandler))
+	until(t, "the home relays", func() bool { return r.Learn(t.Context()) })
 	anchor, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer anchor.Close()
-	u := &uplink{anchors: func() []string { return []string{anchor.Addr().String()} }, dial: r.dial, gone: r.gone}
+	u := &uplink.Uplink{Anchors: func() []string { return []string{anchor.Addr().String()} }, Dial: r.Dial, Gone: r.Gone}
 	finds := func(what string, want sentinel.Uplink) {
 		t.Helper()
-		if got := u.check(t.Context()); got != want {
+		if got := u.Look(t.Context()); sentinel.Uplink(got) != want {
 			t.Errorf("%s: found %+v", what, got)
 		}
 	}
 	finds("all there", sentinel.Uplink{Online: true})
-	r.known = []tailnet.Relay{{Name: "127.0.0.1", Addr: "127.0.0.1:1"}}
+	r.Relays = tells(tailnet.Relay{Name: "127.0.0.1", Addr: "127.0.0.1:1"})
+	r.Learn(t.Context())
 	finds("control alone", sentinel.Uplink{Online: true})
-	r.learn(t.Context())
+	r.Relays = node.HomeRelays
+	r.Learn(t.Context())
 	tn.StopControl()
 	finds("the relay alone", sentinel.Uplink{Online: true})
 	tn.Close()
-	r.learn(t.Context())
+	r.Learn(t.Context())
 	finds("all gone", sentinel.Uplink{Online: true, TailnetGone: true})
 	if err := anchor.Close(); err != nil {
 		t.Fatal(err)
@@ -211,7 +232,7 @@ func TestN10_ARealTailnetGoesAway(t *testing.T) {
 // TestN10_OneSiteFallsSilentWithTheTailnet: it is not the site that is blamed, in time
 // although all hangs, and one call is made.
 func TestN10_OneSiteFallsSilentWithTheTailnet(t *testing.T) {
-	in(t, func(h *home) { h.gone = reachOver(h.net).gone }, func(h *home) {
+	in(t, func(h *home) { h.gone = reachOver(h.net).Gone }, func(h *home) {
 		h.offline()
 		h.net.cut(controlAddr, firstRelay, secondRelay)
 		last := h.pi.lastWord()
@@ -244,7 +265,7 @@ func TestN10_OneSiteFallsSilentWithTheTailnet(t *testing.T) {
 func TestN10_OneSiteFallsSilentAndARelayAnswers(t *testing.T) {
 	in(t, func(h *home) {
 		says(h.T, h.net, secondRelay, "\x15\x03\x01\x00\x02\x02\x28")
-		h.gone = reachOver(h.net).gone
+		h.gone = reachOver(h.net).Gone
 	}, func(h *home) {
 		h.offline()
 		h.net.cut(controlAddr, firstRelay)

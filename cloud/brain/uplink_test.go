@@ -9,18 +9,19 @@ import (
 	"time"
 
 	"sentinel.home.arpa/cloud/internal/sentinel"
+	"sentinel.home.arpa/shared/uplink"
 )
 
 // TestN6_NoDoubtWaitsLongerThanItMay for the brain's own uplink, also one that comes shortly
 // after a check: past that the site would be blamed. Who is blind looks again more rarely.
 func TestN6_NoDoubtWaitsLongerThanItMay(t *testing.T) {
 	longest := sentinel.DefaultTimes().DoubtAtMost
-	for _, late := range []time.Duration{0, time.Millisecond, doubtEach, time.Second, uplinkWithin, askEach, askEach + time.Second} {
+	for _, late := range []time.Duration{0, time.Millisecond, doubtEach, time.Second, uplink.Within, askEach, askEach + time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			n := newMemnet()
 			n.cut(anchors...)
 			told := make(chan sentinel.Uplink, 100)
-			u := newUplink(func() []string { return anchors }, n.dial, slog.New(slog.DiscardHandler))
+			u := newLooks(func() []string { return anchors }, n.dial, slog.New(slog.DiscardHandler))
 			u.tell = func(_ context.Context, in sentinel.Uplink) { told <- in }
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
@@ -60,15 +61,15 @@ func TestN3_WhatHangsIsNoAnswer(t *testing.T) {
 		hangs := func(context.Context, string, string) (net.Conn, error) { <-until; return nil, net.ErrClosed }
 		gone := func(context.Context) bool { <-until; return true }
 		for name, c := range map[string]struct {
-			u    *uplink
+			u    *uplink.Uplink
 			want sentinel.Uplink
 		}{
-			"the anchors": {&uplink{anchors: func() []string { return anchors }, dial: hangs}, sentinel.Uplink{}},
-			"the tailnet": {&uplink{anchors: func() []string { return anchors }, dial: n.dial, gone: gone}, sentinel.Uplink{Online: true}},
-			"both":        {&uplink{anchors: func() []string { return anchors }, dial: hangs, gone: gone}, sentinel.Uplink{}},
+			"the anchors": {&uplink.Uplink{Anchors: func() []string { return anchors }, Dial: hangs}, sentinel.Uplink{}},
+			"the tailnet": {&uplink.Uplink{Anchors: func() []string { return anchors }, Dial: n.dial, Gone: gone}, sentinel.Uplink{Online: true}},
+			"both":        {&uplink.Uplink{Anchors: func() []string { return anchors }, Dial: hangs, Gone: gone}, sentinel.Uplink{}},
 		} {
 			began := time.Now()
-			if got := c.u.check(t.Context()); got != c.want || time.Since(began) >= sentinel.DefaultTimes().DoubtAtMost {
+			if got := c.u.Look(t.Context()); sentinel.Uplink(got) != c.want || time.Since(began) >= sentinel.DefaultTimes().DoubtAtMost {
 				t.Errorf("%s: found %+v after %s", name, got, time.Since(began))
 			}
 		}

@@ -17,7 +17,7 @@ const target = 85.0
 
 // pure are the packages that decide.
 func pure() []string {
-	return []string{"shared/power", "shared/shutdown", "cloud/internal/cause", "cloud/internal/escalation", "cloud/internal/sentinel", "pi-proxy/internal/guardian"}
+	return []string{"shared/power", "shared/shutdown", "cloud/internal/cause", "shared/escalation", "cloud/internal/sentinel", "pi-proxy/internal/guardian", "pi-proxy/internal/brainwatch"}
 }
 
 //go:embed survivors.txt

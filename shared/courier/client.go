@@ -26,6 +26,7 @@ const (
 	PathAnnounce  = "/v1/announce"
 	PathRelay     = "/v1/relay"
 	PathRecord    = "/v1/record"
+	PathPi        = "/v1/pi" // from Pi to Pi, on the LAN
 )
 
 // maxAnswer bounds what is read of an answer: an envelope, which may hold a bundle.

@@ -27,7 +27,9 @@ type Purpose string
 const (
 	ToAsk      Purpose = "ask"
 	ToShutDown Purpose = "shut-down"
-	ToPutBack  Purpose = "put-back" // to start what was shut down: only while the mains are there
+	// ToShutDownForFailure is on mains too, where the Pi knows that the plan begins for a failure.
+	ToShutDownForFailure Purpose = "shut-down-for-failure"
+	ToPutBack            Purpose = "put-back" // to start what was shut down: only while the mains are there
 )
 
 // HeaderPurpose carries the purpose of a CONNECT.

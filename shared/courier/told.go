@@ -55,7 +55,9 @@ func (t *Told) of(a *wire.Answer) (string, error) {
 
 // lasts reports whether what an answer tells may be said to hold still. What a Pi acts on,
 // and what was taken of one request, is told each time.
-func lasts(a *wire.Answer) bool { return a.Mandate == nil && a.Bundle == nil && len(a.Taken) == 0 }
+func lasts(a *wire.Answer) bool {
+	return a.Mandate == nil && a.Bundle == nil && a.Calls == nil && len(a.Taken) == 0
+}
 
 // request names what an answer is to, as wire.Answer does.
 func request(node, boot string, seq int64) string {

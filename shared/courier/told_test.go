@@ -201,7 +201,7 @@ func TestR1_NothingNewMeansNothingAtAll(t *testing.T) {
 	}
 	told := reply(&wire.Answer{Header: header("brain")}, "").Header().Get("Sentinel-Told")
 	changes := map[string]any{"V": 2, "Site": "office", "Node": "other", "Boot": "1", "Seq": int64(1), "To": "x", "ToBoot": "x", "ToSeq": int64(1),
-		"BrainKey": wire.PublicKey("x"), "Pis": []wire.Peer{{}}, "Mandate": &wire.Mandate{}, "Bundle": &wire.Bundle{}, "Taken": []int{0}, "Leaving": true, "Order": []byte("x")}
+		"BrainKey": wire.PublicKey("x"), "Pis": []wire.Peer{{}}, "Mandate": &wire.Mandate{}, "Bundle": &wire.Bundle{}, "Calls": &wire.Calls{}, "Taken": []int{0}, "Leaving": true, "Order": []byte("x")}
 	same := map[string]bool{"Seq": true, "To": true, "ToBoot": true, "ToSeq": true, "Order": true} // which goes beside it
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[wire.Answer]()) {
 		if f.Anonymous {

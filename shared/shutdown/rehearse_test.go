@@ -16,7 +16,7 @@ func TestRehearse(t *testing.T) {
 	begun := time.Date(2026, 11, 21, 19, 2, 0, 0, time.UTC)
 	var told, down []string
 	last := shutdown.Event{}
-	for _, e := range shutdown.Rehearse(shutdown.Header{ID: "r", Plan: plan}, begun, func(node string) []shutdown.Target {
+	for _, e := range shutdown.Rehearse(shutdown.Header{ID: "r", Plan: plan}, begun, nil, func(node string) []shutdown.Target {
 		if node == "pve2" {
 			return nil
 		}

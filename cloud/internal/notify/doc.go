@@ -1,6 +1,4 @@
-// Package notify reaches people: it renders what is said, places the calls that were
-// decided, and follows each to its end.
+// Package notify renders what people are told.
 //
-// It decides neither who is called nor when. It knows the phone only through the
-// interface it declares, and must not import another adapter.
+// It decides neither who is told nor when, and must not import another adapter.
 package notify

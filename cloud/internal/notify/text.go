@@ -36,11 +36,14 @@ type Story struct {
 
 // PlanStory is what is being done about a power outage.
 type PlanStory struct {
-	Exists  bool
-	Armed   bool
-	Begun   bool // in earnest, as are the following
-	Through bool
-	Stopped bool // before its end
+	Exists    bool
+	Armed     bool
+	Begun     bool // in earnest, as are the following
+	Through   bool
+	Stopped   bool // before its end
+	Rehearsed bool // begun without being armed
+	// Offline is after how long without internet the Pi begins it by itself; 0: never.
+	Offline time.Duration
 	ByPi    bool // the Pi does it by itself
 	Guests  *int // how many are shut down; nil: not known
 	Nodes   int
@@ -53,7 +56,7 @@ func Text(s Story) (string, error) {
 		"clock": func(t time.Time) string { return t.Format("15 04") },
 		"names": sayNames, "nodes": counted("server"), "guests": counted("guest"), "machines": counted("machine"),
 		"percent": func(r *float64) string { return fmt.Sprintf("%.0f percent", *r*100) },
-		"ago":     sayAgo, "lasts": sayLasts, "none": func(n int) bool { return n == 0 }, "said": sayUnits,
+		"ago":     sayAgo, "lasts": sayLasts, "for": sayMinutes, "none": func(n int) bool { return n == 0 }, "said": sayUnits,
 	}).Parse(texts)
 	if err != nil {
 		return "", fmt.Errorf("read the texts: %w", err)

@@ -1,5 +1,5 @@
 // Package ledger keeps on the Pi's disk what it must not forget: the bundle that it
-// guards by, the steps of its own run, and which messages it has seen.
+// guards by, the steps of its own run, which messages it has seen, and how it watches the brain.
 //
 // It must not import another adapter.
 package ledger

@@ -201,7 +201,7 @@ func (h *Home) internet(word string) error {
 	for _, l := range h.links {
 		l.Cut(!on)
 	}
-	return nil
+	return h.wayOut.Cut(!on)
 }
 
 func (h *Home) path(who, word string) error {

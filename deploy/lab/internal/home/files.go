@@ -184,8 +184,9 @@ control_socket: %s
 log: {level: info, format: json}
 lan: {listen: %q}
 ups: [{name: ups, nis: %q}]
+anchors: [%q, %q]
 halt: false # it is no machine of its own
-`, piName, site, h.dirOf(piName), filepath.Join(h.dirOf(piName), "boot_id"), h.piSocket(), h.piAddr, h.nisAddr)
+`, piName, site, h.dirOf(piName), filepath.Join(h.dirOf(piName), "boot_id"), h.piSocket(), h.piAddr, h.nisAddr, h.wayOut.addrs[0], h.wayOut.addrs[1])
 }
 
 func (h *Home) piSocket() string { return filepath.Join(h.dirOf(piName), "control.sock") }

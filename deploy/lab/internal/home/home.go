@@ -78,6 +78,7 @@ type Home struct {
 	pve       map[string]machine
 	links     map[string]*link.Link // by who talks to the brain; "relay": the brain to the Pi
 	anchors   [2]*link.Link
+	wayOut    wayOut   // the Pi's
 	overlay   *overlay // nil without a tailnet
 
 	ups     *upssim.UPS
@@ -202,6 +203,9 @@ func (h *Home) lay() error {
 	if err != nil {
 		return err
 	}
+	if err := h.wayOut.open(); err != nil {
+		return err
+	}
 	for i := range h.anchors { // they only have to answer a connection
 		if h.anchors[i], err = link.Open("127.0.0.1:1"); err != nil {
 			return err
@@ -310,6 +314,7 @@ func (h *Home) Close() error {
 			l.Close()
 		}
 	}
+	err = errors.Join(err, h.wayOut.Cut(true))
 	if h.overlay != nil {
 		h.overlay.close()
 	}

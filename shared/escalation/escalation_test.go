@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"sentinel.home.arpa/cloud/internal/escalation"
+	"sentinel.home.arpa/shared/escalation"
 )
 
 var begin = time.Date(2026, 11, 21, 19, 2, 0, 0, time.UTC)

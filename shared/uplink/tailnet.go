@@ -1,4 +1,4 @@
-package brain
+package uplink
 
 import (
 	"cmp"
@@ -18,32 +18,39 @@ import (
 )
 
 const (
-	// relaysEach is how often it is asked which relays are the home region's, and
-	// relaysFirst while none is known.
-	relaysEach  = time.Minute
-	relaysFirst = 5 * time.Second
+	// RelaysEach is how often it is asked which relays are the home region's, and
+	// RelaysFirst while none is known.
+	RelaysEach  = time.Minute
+	RelaysFirst = 5 * time.Second
+	// relaysWithin bounds that question, which waits for a tailnet that is not up.
+	relaysWithin = 20 * time.Second
 )
 
-// reach finds out whether the tailnet itself is out of reach: by its control server and the
-// relays of the brain's home region, asked over the machine's own network (rule N10). What
-// the tailnet's library says of its health says nothing of that.
-type reach struct {
-	control string // its URL
-	relays  func(ctx context.Context) ([]tailnet.Relay, error)
-	status  func() tailnet.Status
-	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
-	log     *slog.Logger
+// Tailnet finds out whether the tailnet itself is out of reach: by its control server and the
+// relays of the machine's home region, asked over the machine's own network (rule N10). What
+// the tailnet's library says of its health says nothing of that. All its fields must be set.
+type Tailnet struct {
+	Control string                                             // its URL
+	Relays  func(ctx context.Context) ([]tailnet.Relay, error) // those of the home region
+	Status  func() tailnet.Status
+	Dial    Dial
+	Log     *slog.Logger
 
 	mu    sync.Mutex
 	known []tailnet.Relay // as last heard: they are wanted when nothing can be heard any more
 }
 
+// OfTailnet is the tailnet of a node.
+func OfTailnet(n *tailnet.Node, dial Dial, log *slog.Logger) *Tailnet {
+	return &Tailnet{Control: n.ControlURL(), Relays: n.HomeRelays, Status: n.Status, Dial: dial, Log: log}
+}
+
 // Run keeps the home region's relays in mind.
-func (r *reach) Run(ctx context.Context) error {
+func (r *Tailnet) Run(ctx context.Context) error {
 	for {
-		wait := relaysEach
-		if !r.learn(ctx) {
-			wait = relaysFirst
+		wait := RelaysEach
+		if !r.Learn(ctx) {
+			wait = RelaysFirst
 		}
 		select {
 		case <-ctx.Done():
@@ -53,13 +60,13 @@ func (r *reach) Run(ctx context.Context) error {
 	}
 }
 
-// learn reports whether any relays are known.
-func (r *reach) learn(ctx context.Context) bool {
-	asked, cancel := context.WithTimeout(ctx, peersWithin)
+// Learn asks for the home region's relays, and reports whether any relays are known.
+func (r *Tailnet) Learn(ctx context.Context) bool {
+	asked, cancel := context.WithTimeout(ctx, relaysWithin)
 	defer cancel()
-	relays, err := r.relays(asked)
+	relays, err := r.Relays(asked)
 	if err != nil && ctx.Err() == nil {
-		r.log.Debug("home relays not learnt", "err", err) // what is wrong with the tailnet is told elsewhere
+		r.Log.Debug("home relays not learnt", "err", err) // what is wrong with the tailnet is told elsewhere
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -69,14 +76,14 @@ func (r *reach) learn(ctx context.Context) bool {
 	return len(r.known) > 0
 }
 
-// gone reports whether neither the control server nor any of the home relays answers by
-// the context's end, or the tailnet has put the brain out. One of the two alone says
+// Gone reports whether neither the control server nor any of the home relays answers by
+// the context's end, or the tailnet has put the machine out. One of the two alone says
 // nothing: the tailnet lives on without control, and without one region.
-func (r *reach) gone(ctx context.Context) bool {
-	if r.status().NeedsLogin() {
+func (r *Tailnet) Gone(ctx context.Context) bool {
+	if r.Status().NeedsLogin() {
 		return true
 	}
-	control, err := controlServer(r.control)
+	control, err := controlServer(r.Control)
 	r.mu.Lock()
 	relays := r.known
 	r.mu.Unlock()
@@ -124,8 +131,8 @@ func controlServer(text string) (server, error) {
 // silent reports whether a server was asked and said nothing at all. Whatever it says is an
 // answer, its certificate may be anybody's: nothing is told it, and nothing believed. Whose
 // name cannot be looked up was not asked.
-func (r *reach) silent(ctx context.Context, s server) bool {
-	conn, err := r.dial(ctx, "tcp", s.addr)
+func (r *Tailnet) silent(ctx context.Context, s server) bool {
+	conn, err := r.Dial(ctx, "tcp", s.addr)
 	if err != nil {
 		var lookup *net.DNSError
 		return !errors.As(err, &lookup)
@@ -139,7 +146,7 @@ func (r *reach) silent(ctx context.Context, s server) bool {
 		err = askHTTP(ctx, heard, s)
 	}
 	if err != nil {
-		r.log.Debug("a server of the tailnet's does not answer well", "addr", s.addr, "heard", heard.any.Load(), "err", err)
+		r.Log.Debug("a server of the tailnet's does not answer well", "addr", s.addr, "heard", heard.any.Load(), "err", err)
 	}
 	return !heard.any.Load()
 }

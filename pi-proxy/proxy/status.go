@@ -1,0 +1,145 @@
+package proxy
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"sentinel.home.arpa/pi-proxy/internal/brainwatch"
+	"sentinel.home.arpa/shared/power"
+)
+
+// Status is how the Pi sees the world beyond its house (rule G3).
+type Status struct {
+	BrainSilentSeconds float64   `json:"brain_silent_seconds"` // since a brain last answered, or the Pi listens
+	BrainGone          bool      `json:"brain_gone"`
+	GoneSince          time.Time `json:"gone_since,omitzero"`
+	TailnetGone        bool      `json:"tailnet_gone,omitempty"`
+	Internet           string    `json:"internet"`             // up, out or unknown
+	Contacts           []string  `json:"contacts"`             // whom it would call
+	Lacks              string    `json:"lacks,omitempty"`      // the credential without which it cannot
+	CalledAt           time.Time `json:"called_at,omitzero"`   // when it last called somebody by itself
+	CallTaken          bool      `json:"call_taken,omitempty"` // a person took one of those calls
+	BundleArmed        *bool     `json:"bundle_armed"`         // null: there is no bundle
+}
+
+const (
+	statusWithin = 5 * time.Second
+	maxStatus    = 64 << 10
+)
+
+// status asks the loop.
+func (o *outside) status(ctx context.Context) (Status, error) {
+	answer := make(chan brainwatch.State, 1)
+	select {
+	case o.inputs <- func(time.Time) []brainwatch.Event { answer <- o.core.State(); return nil }:
+	case <-ctx.Done():
+		return Status{}, ctx.Err()
+	}
+	var state brainwatch.State
+	select {
+	case state = <-answer:
+	case <-ctx.Done():
+		return Status{}, ctx.Err()
+	}
+	stands := o.stands()
+	s := Status{BrainSilentSeconds: stands.Silent.Seconds(), Internet: string(stands.Internet), Contacts: o.orders().Contacts, Lacks: o.lacks()}
+	if stands.Internet == brainwatch.Unknown {
+		s.Internet = "unknown"
+	}
+	if g := state.Gone; g != nil {
+		s.BrainGone, s.GoneSince, s.TailnetGone = true, o.p.clock.Shown(g.Since), g.Cause == brainwatch.Tailnet
+	}
+	if a := state.Alarm; a != nil {
+		s.CalledAt = o.p.clock.Shown(a.At)
+		for _, c := range a.Calls {
+			s.CallTaken = s.CallTaken || c.Delivered
+		}
+	}
+	if stored := o.p.stored.Load(); stored != nil {
+		s.BundleArmed = &stored.Bundle.Armed
+	}
+	return s, nil
+}
+
+func (o *outside) serveStatus(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), statusWithin)
+	defer cancel()
+	s, err := o.status(ctx)
+	if err != nil {
+		http.Error(w, "the Pi does not turn", http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(s) // whoever asked has gone
+}
+
+// ReadStatus asks the running Pi.
+func ReadStatus(socket string) (s Status, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), statusWithin)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://pi/status", nil)
+	if err != nil {
+		return s, err
+	}
+	resp, err := overControl(socket).Do(req)
+	if err != nil {
+		return s, fmt.Errorf("ask the Pi; does it run? %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return s, fmt.Errorf("ask the Pi: it answered %s", resp.Status)
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxStatus)).Decode(&s); err != nil {
+		return s, fmt.Errorf("read the Pi's answer: %w", err)
+	}
+	return s, nil
+}
+
+// String is the status for people.
+func (s Status) String() string {
+	var b strings.Builder
+	say := func(what, format string, args ...any) {
+		fmt.Fprintf(&b, "%-9s "+format+"\n", append([]any{what}, args...)...)
+	}
+	silent := power.Spell(time.Duration(s.BrainSilentSeconds * float64(time.Second)))
+	switch {
+	case s.BrainGone && s.TailnetGone:
+		say("brain", "not heard since %s, because Tailscale is out of reach", s.GoneSince.Local().Format("2 January 15:04"))
+	case s.BrainGone:
+		say("brain", "gone since %s; look at your cloud VM", s.GoneSince.Local().Format("2 January 15:04"))
+	case s.BrainSilentSeconds < lookAfter.Seconds():
+		say("brain", "answers")
+	default:
+		say("brain", "has not answered for %s", silent)
+	}
+	say("internet", "%s", s.Internet)
+	switch {
+	case s.BundleArmed == nil:
+		say("plan", "none; no brain has handed one out")
+	case *s.BundleArmed:
+		say("plan", "armed")
+	default:
+		say("plan", "not armed")
+	}
+	switch {
+	case len(s.Contacts) == 0:
+		say("calls", "nobody, should the brain be gone: no brain has said whom, and by which account")
+	case s.Lacks != "":
+		say("calls", "nobody, should the brain be gone: the credential %s is missing here", s.Lacks)
+	default:
+		say("calls", "%s, should the brain be gone", strings.Join(s.Contacts, ", then "))
+	}
+	if !s.CalledAt.IsZero() {
+		said := "nobody took it"
+		if s.CallTaken {
+			said = "and somebody knew"
+		}
+		say("called", "%s, %s", s.CalledAt.Local().Format("2 January 15:04"), said)
+	}
+	return b.String()
+}
