@@ -47,8 +47,9 @@ const (
 // Executor performs the commands of one run.
 type Executor struct {
 	Machines Machines
-	// May is asked right before each command; an error keeps it back (rule S5).
-	May     func() error
+	// May is asked right before each command to a machine, or a guest on it; an error keeps it back
+	// (rule S5).
+	May     func(machine string) error
 	Outcome func(Outcome)
 	Sight   func(target string, s shutdown.Sight)
 
@@ -82,7 +83,7 @@ func (e *Executor) perform(ctx context.Context, c shutdown.Command) ([]shutdown.
 	if c.Target.Kind == shutdown.Listing {
 		return e.Machines.List(ctx, c.Target.Node)
 	}
-	if err := e.May(); err != nil {
+	if err := e.May(c.Target.Node); err != nil {
 		return nil, fmt.Errorf("kept back: %w", err)
 	}
 	return nil, e.Machines.Do(ctx, c)

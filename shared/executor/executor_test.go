@@ -100,7 +100,7 @@ func newRig(m *machines) *rig {
 	r := &rig{began: time.Now(), outcomes: map[string]executor.Outcome{}, at: map[string]time.Duration{}, sights: map[string]int{}}
 	r.Executor = &executor.Executor{
 		Machines: m,
-		May:      func() error { return nil },
+		May:      func(string) error { return nil },
 		Outcome: func(o executor.Outcome) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -195,9 +195,17 @@ func TestS5_MayKeepsCommandsBack(t *testing.T) {
 		m := &machines{}
 		r := newRig(m)
 		back := errors.New("the power is back")
-		r.May = func() error { return back }
-		r.Perform(t.Context(), []shutdown.Command{listing("pve1"), node("pve1"), guest("pve1", 100)})
+		r.May = func(machine string) error {
+			if machine == "pve2" {
+				return nil
+			}
+			return back
+		}
+		r.Perform(t.Context(), []shutdown.Command{listing("pve1"), node("pve1"), guest("pve1", 100), node("pve2")})
 		synctest.Wait()
+		if o := r.outcome(t, "node/pve2"); o.Err != nil {
+			t.Errorf("another machine: %v", o.Err)
+		}
 		for _, id := range []string{"node/pve1", "guest/100"} {
 			if o := r.outcome(t, id); !errors.Is(o.Err, back) {
 				t.Errorf("%s: %v", id, o.Err)
@@ -221,7 +229,7 @@ func TestS5_MayIsAskedLast(t *testing.T) {
 		}}
 		r := newRig(m)
 		back := errors.New("the power is back")
-		r.May = func() error {
+		r.May = func(string) error {
 			if time.Since(r.began) >= time.Second {
 				return back
 			}

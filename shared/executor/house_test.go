@@ -198,7 +198,7 @@ func (h *house) play(f fault) error {
 		defer timer.Stop()
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	exec := &executor.Executor{Machines: h, May: h.may,
+	exec := &executor.Executor{Machines: h, May: func(string) error { return h.may() },
 		Outcome: func(o executor.Outcome) {
 			h.send(ctx, func(now time.Time) []shutdown.Event { return h.run.Answered(now, o.Target, o.Found, o.Err) })
 		},

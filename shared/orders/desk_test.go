@@ -225,7 +225,7 @@ func TestS1_MachinesDoNotGiveAfterTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		silent := 3 * time.Second
-		m := orders.Machines{Machines: orders.None{Err: errMains}, Desk: h.desk, Run: orders.Run{ID: "run"}, May: func() error { return nil },
+		m := orders.Machines{Machines: orders.None{Err: errMains}, Desk: h.desk, Run: orders.Run{ID: "run"}, May: func(string) error { return nil },
 			SilentFor: func(string) *time.Duration { return &silent }}
 		host := shutdown.Target{Kind: shutdown.Host, Node: "desktop"}
 		start := time.Now()

@@ -13,7 +13,7 @@ type Machines struct {
 	executor.Machines
 	Desk *Desk
 	Run  Run
-	May  func() error // asked before each answer that carries an order
+	May  func(host string) error // asked before each answer that carries an order
 	// SilentFor is how long a host has not been heard anywhere; nil if it never was.
 	SilentFor func(host string) *time.Duration
 }
@@ -25,7 +25,7 @@ func (m Machines) Do(ctx context.Context, c shutdown.Command) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Left)
 	defer cancel()
-	return m.Desk.Give(ctx, c.Target.Node, m.Run, m.May)
+	return m.Desk.Give(ctx, c.Target.Node, m.Run, func() error { return m.May(c.Target.Node) })
 }
 
 // Look implements executor.Machines. A node that cannot be looked at may have announced that it

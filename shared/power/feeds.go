@@ -19,6 +19,18 @@ const (
 type Feed struct {
 	UPS     string
 	Reading *Reading // as it stands now; nil: nothing was heard of it
+	// Standing is for what was called for before, and Word why the UPS calls, urgently, whatever
+	// its reading says; mostly empty.
+	Standing Standing
+	Word     string
+}
+
+// judgeFeed is the verdict on one feed if nothing else is heard for d.
+func (p Policy) judgeFeed(f Feed, d, need time.Duration) Verdict {
+	if f.Word != "" {
+		return Verdict{Start: true, Urgent: true, Reason: f.Word}
+	}
+	return p.judge(*f.Reading, d, need)
 }
 
 // DecideFed applies the policy to a target by the UPSes that feed it. One of which nothing is
@@ -45,7 +57,7 @@ func (p Policy) anyFed(feeds []Feed, d, need time.Duration) (v Verdict) {
 		if f.Reading == nil {
 			continue
 		}
-		one := p.judge(*f.Reading, d, need)
+		one := p.judgeFeed(f, d, need)
 		if !one.Start || v.Start && (v.Urgent || !one.Urgent) {
 			continue
 		}
@@ -67,7 +79,7 @@ func (p Policy) allFed(feeds []Feed, d, need time.Duration) Verdict {
 			continue
 		}
 		r := *f.Reading
-		v := p.judge(r, d, need)
+		v := p.judgeFeed(f, d, need)
 		if !v.Start {
 			return Verdict{}
 		}

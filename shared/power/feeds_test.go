@@ -80,7 +80,7 @@ func TestU7_Feeds(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var feeds []Feed
 			for i, r := range c.feeds {
-				feeds = append(feeds, Feed{[]string{"apc1", "apc2", "apc3"}[i], r})
+				feeds = append(feeds, Feed{UPS: []string{"apc1", "apc2", "apc3"}[i], Reading: r})
 			}
 			v := policy.DecideFed(c.by, feeds, need)
 			checkVerdict(t, v, c.start, c.urgent, c.reason, c.in)

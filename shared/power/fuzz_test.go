@@ -44,7 +44,7 @@ func FuzzReading(f *testing.F) {
 			if v.Start == (v.Reason == "") || v.In < Never || v.In == 0 || len(v.Reason) > 300 {
 				t.Errorf("%+v of %+v", v, x)
 			}
-			if fed := DefaultPolicy().DecideFed(AllCall, []Feed{{"apc1", &x}}, time.Minute); fed.Start && !v.Start {
+			if fed := DefaultPolicy().DecideFed(AllCall, []Feed{{UPS: "apc1", Reading: &x}}, time.Minute); fed.Start && !v.Start {
 				t.Errorf("%+v of one feed, and %+v of %+v", fed, v, x)
 			}
 		}

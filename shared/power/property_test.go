@@ -110,7 +110,7 @@ func TestS2_MainsBeginNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p, need, r := drawPolicy(t), drawNeed(t), drawReading(t)
 		r.Supply = Mains
-		feeds := []Feed{{"apc1", &r}}
+		feeds := []Feed{{UPS: "apc1", Reading: &r}}
 		for _, v := range []Verdict{p.Decide(r, need), p.DecideFed(AllCall, feeds, need), p.DecideFed(AnyCalls, feeds, need)} {
 			if v != (Verdict{In: Never}) {
 				t.Fatalf("%+v", v)

@@ -105,7 +105,7 @@ func (r *Run) chosen(found []Target) (ts []Target) {
 // has reports whether a guest on its node is one of the run's targets.
 func (r *Run) has(t Target) bool {
 	return slices.ContainsFunc(r.Targets, func(p *Progress) bool {
-		return p.Target.Kind == Guest && p.Target.Node == t.Node && p.Target.VMID == t.VMID && !p.Moved
+		return p.Target.Kind == Guest && p.Target.Node == t.Node && p.Target.VMID == t.VMID && !p.Moved && !p.PutOff
 	})
 }
 
@@ -114,6 +114,11 @@ func (r *Run) second(t Target) bool {
 	for _, o := range r.Header.Owed {
 		if o.VMID == t.VMID && o.Node == t.Node {
 			return o.Second
+		}
+	}
+	for _, p := range r.Targets {
+		if p.PutOff && p.Target.VMID == t.VMID && p.Target.Node == t.Node {
+			return p.Target.Second
 		}
 	}
 	t.Second = false

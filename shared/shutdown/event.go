@@ -31,13 +31,15 @@ type Event struct {
 	Targets []Target  `json:"targets,omitempty"` // of Ended, those not seen down
 	Why     string    `json:"why,omitempty"`
 	// Again is of what was sent before, of a refusal as the last one, of what was accepted
-	// after a refusal, and of what a node was asked anew, which brings only what is new.
+	// after a refusal, of what a node was asked anew, which brings only what is new, and of a
+	// stage that the run goes back to.
 	Again bool `json:"again,omitempty"`
 	// Undone is of a refusal after a yes: the machine took the command, and it came to nothing.
 	Undone bool    `json:"undone,omitempty"`
 	No     bool    `json:"no,omitempty"`    // of a refusal: the machine itself said it, and has done nothing
 	Held   bool    `json:"held,omitempty"`  // of PutBackEnded: until the power is back once more
 	Taken  bool    `json:"taken,omitempty"` // of Aborted: another carries the plan out
+	On     Cause   `json:"on,omitempty"`    // of PutBack: what the run was for, if not the power
 	Run    *Header `json:"run,omitempty"`   // of Began
 	// Of StageBegan: how many there are, and how long this one may take.
 	Stages   int           `json:"stages,omitempty"`
@@ -51,6 +53,9 @@ type Header struct {
 	Plan   Plan   `json:"plan"`
 	Reason string `json:"reason"`
 	DryRun bool   `json:"dry_run,omitempty"`
+	// On is what it is for beside the power, and Joined since when the power is a reason too; zero: it is not.
+	On     Cause     `json:"on,omitempty"`
+	Joined time.Time `json:"joined,omitzero"`
 	// Owed are guests that an earlier run stopped and that were not started again yet.
 	Owed []Target `json:"owed,omitempty"`
 	// Starting are guests whose start an earlier run sent just before, so that they may come to

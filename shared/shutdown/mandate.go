@@ -54,6 +54,7 @@ type Status struct {
 	State   State     `json:"state"`
 	Reason  string    `json:"reason,omitempty"`
 	DryRun  bool      `json:"dry_run,omitempty"`
+	On      Cause     `json:"on,omitempty"` // what it is for, while the power is no reason
 	Stage   int       `json:"stage"`
 	Targets []Outcome `json:"targets,omitempty"`
 }
@@ -62,7 +63,7 @@ type Status struct {
 type Outcome struct {
 	Kind  Kind   `json:"kind"`
 	Name  string `json:"name"`
-	State string `json:"state"` // pending, told, down, late, skipped; back, not back
+	State string `json:"state"` // pending, told, down, late, skipped, left on; back, not back
 	Why   string `json:"why,omitempty"`
 }
 
@@ -75,17 +76,21 @@ const (
 
 // Status summarises the run.
 func (r *Run) Status(now time.Time, epoch Epoch) *Status {
-	s := &Status{ID: r.ID, Epoch: epoch, State: r.State(now), Reason: r.Reason, DryRun: r.DryRun, Stage: r.Stage}
+	s := &Status{ID: r.ID, Epoch: epoch, State: r.State(now), Reason: r.Reason, DryRun: r.DryRun, On: r.alone(), Stage: r.Stage}
 	for _, p := range r.Targets {
 		if p.Target.Kind != Listing {
 			s.Targets = append(s.Targets, r.outcome(p))
 		}
 	}
+	s.Targets = append(s.Targets, r.leftOn()...)
 	return s
 }
 
 func (r *Run) outcome(p *Progress) Outcome {
 	o := Outcome{p.Target.Kind, p.Target.Said(), p.word(), p.Why}
+	if why, left := r.Left[p.Target.Node]; left && p.Tries == 0 {
+		o.State, o.Why = StaysOn, why
+	}
 	if r.Back == nil {
 		return o
 	}
@@ -108,7 +113,7 @@ func (p *Progress) word() string {
 		return "skipped"
 	case p.Late:
 		return "late"
-	case p.Accepted:
+	case p.Accepted, p.PutOff && p.Tries > 0:
 		return "told"
 	default:
 		return "pending"

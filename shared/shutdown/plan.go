@@ -3,6 +3,8 @@ package shutdown
 import (
 	"fmt"
 	"time"
+
+	"sentinel.home.arpa/shared/power"
 )
 
 // Plan is the order in which a site goes down.
@@ -10,6 +12,8 @@ type Plan struct {
 	Site   string  `json:"site"`
 	Nodes  []Node  `json:"nodes"` // every Proxmox node of the plan, whichever stage takes it
 	Stages []Stage `json:"stages"`
+	// Wiring is which UPS feeds which machine; nil: each may feed all (rule U7).
+	Wiring *power.Wiring `json:"wiring,omitempty"`
 }
 
 // Node is a Proxmox node.

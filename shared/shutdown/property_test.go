@@ -80,7 +80,9 @@ func checkSent(rt *rapid.T, g *rig, before int) {
 	for i, e := range g.events {
 		switch e.Type {
 		case shutdown.StageBegan:
-			stage = map[string]bool{}
+			if !e.Again { // else what was told goes on
+				stage = map[string]bool{}
+			}
 			fallthrough
 		case shutdown.Found:
 			for _, t := range e.Targets {

@@ -1,13 +1,17 @@
 package shutdown
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // rehearsedAtMost bounds a rehearsal, which ends long before that.
 const rehearsedAtMost = 100_000
 
 // Rehearse plays a run in which every machine does at once what it is told, and returns its
-// events. list are the guests that run on a node.
-func Rehearse(h Header, at time.Time, list func(node string) []Target) []Event {
+// events. list are the guests that run on a node, and called the machines that are called for if
+// the plan says what feeds them; nil: all.
+func Rehearse(h Header, at time.Time, called []string, list func(node string) []Target) []Event {
 	began := Event{Type: Began, At: at, Run: &h}
 	r, all := Start(began), []Event{began}
 	take := func(es []Event) bool {
@@ -16,6 +20,9 @@ func Rehearse(h Header, at time.Time, list func(node string) []Target) []Event {
 		}
 		all = append(all, es...)
 		return len(es) > 0
+	}
+	if r.Scoped() {
+		take(r.calls(at, called))
 	}
 	for n := 0; n < rehearsedAtMost && !r.Over(); n++ {
 		moved := take(r.Next(at))
@@ -40,4 +47,15 @@ func Rehearse(h Header, at time.Time, list func(node string) []Target) []Event {
 		at = next
 	}
 	return all
+}
+
+// calls is the event of a run that was begun for some machines, or for all.
+func (r *Run) calls(at time.Time, names []string) []Event {
+	e := Event{Type: Called, At: at}
+	for _, m := range r.Plan.Machines() {
+		if names == nil || slices.Contains(names, m.Node) {
+			e.Targets = append(e.Targets, m)
+		}
+	}
+	return []Event{e}
 }

@@ -325,7 +325,9 @@ func (r *Run) seenReturning(now time.Time, id string, s Sight) []Event {
 	case s.Moved: // by a person
 		return []Event{g.event(PutBackFailed, now, ErrMoved.Error())}
 	case s.Running && g.Tries > 0:
-		return []Event{g.event(PutBack, now, "")}
+		e := g.event(PutBack, now, "")
+		e.On = r.alone()
+		return []Event{e}
 	case s.Running && g.Stopped:
 		return []Event{g.event(PutBack, now, "somebody has started it")}
 	case s.Running && !now.Before(g.Until):
@@ -373,6 +375,9 @@ func (r *Run) applyPutBack(e Event) {
 			r.Back = &PuttingBack{}
 		}
 		r.Back.Over, r.Back.Held = true, e.Held
+		return
+	case PowerJoined, PowerLeft:
+		r.applyCause(e)
 		return
 	}
 	g := r.returning(e.Target)

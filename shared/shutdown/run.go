@@ -40,11 +40,12 @@ type Progress struct {
 	Undone   bool      `json:"undone,omitempty"`  // the last refusal came after a yes
 	SaidNo   bool      `json:"said_no,omitempty"` // to each command, so that none was taken
 	RetryAt  time.Time `json:"retry_at,omitzero"` // not before, after a refusal
+	PutOff   bool      `json:"put_off,omitempty"` // no command until its stage comes again, if it does
 	closed   time.Time // since when its API was seen closed
 }
 
 // Over reports whether the run waits for nothing more from the target.
-func (p *Progress) Over() bool { return p.Down || p.Skipped || p.Late || p.Moved }
+func (p *Progress) Over() bool { return p.Down || p.Skipped || p.Late || p.Moved || p.PutOff }
 
 func (p *Progress) event(t EventType, at time.Time, why string) Event {
 	return Event{Type: t, At: at, Target: p.Target.ID(), Name: p.Target.Said(), Why: why}
@@ -78,6 +79,11 @@ type Run struct {
 	Stopped  string      `json:"stopped,omitempty"`  // why it was aborted
 	Taken    bool        `json:"taken,omitempty"`    // since another carries it out
 	LastStep time.Time   `json:"last_step,omitzero"` // forward
+	// Of a scoped run: the machines that are called for, why the others are not, and how many
+	// stages each was gone through.
+	Called  []string          `json:"called,omitempty"`
+	Left    map[string]string `json:"left,omitempty"`
+	Reached map[string]int    `json:"reached,omitempty"`
 	// Back is how its guests are put back, once the power is back; nil: none are.
 	Back *PuttingBack `json:"back,omitempty"`
 }
@@ -99,8 +105,9 @@ func (r *Run) Apply(e Event) {
 	t := r.target(e.Target)
 	switch e.Type {
 	case StageBegan:
-		r.Stage, r.StageAt, r.Past = e.Stage, e.At, len(r.Targets)
-		r.add(e.Targets)
+		r.applyStage(e)
+	case Called, LeftOn:
+		r.applyScope(e)
 	case Found: // no step forward: who may ask may not yet be one who may act
 		r.add(e.Targets)
 		if t != nil {
@@ -150,14 +157,6 @@ func (r *Run) Apply(e Event) {
 	}
 }
 
-func (r *Run) add(ts []Target) {
-	for _, t := range ts {
-		if r.target(t.ID()) == nil {
-			r.Targets = append(r.Targets, &Progress{Target: t})
-		}
-	}
-}
-
 // target finds a target of the current stage.
 func (r *Run) target(id string) *Progress {
 	for _, p := range r.Current() {
@@ -175,7 +174,12 @@ func (r *Run) Next(now time.Time) []Event {
 		return nil
 	}
 	if r.Stage < 0 {
-		return []Event{r.beginStage(now, 0)}
+		return []Event{r.beginStage(now, r.nextStage(0))}
+	}
+	if i := r.behind(); i >= 0 {
+		e := r.beginStage(now, i)
+		e.Again = true
+		return []Event{e}
 	}
 	if late := !now.Before(r.stageEnd()); late || r.stageDone() {
 		return r.endStage(now)
@@ -198,28 +202,6 @@ func (r *Run) Next(now time.Time) []Event {
 	return es
 }
 
-func (r *Run) beginStage(now time.Time, i int) Event {
-	e := Event{Type: StageBegan, At: now, Stage: i, Stages: len(r.Plan.Stages)}
-	if i >= len(r.Plan.Stages) {
-		return Event{Type: Ended, At: now}
-	}
-	s := r.Plan.Stages[i]
-	e.Deadline = s.Deadline
-	e.Name = r.Plan.guestsOf(i)
-	if s.HasGuests() {
-		for _, n := range r.Plan.Nodes {
-			e.Targets = append(e.Targets, Target{Kind: Listing, Node: n.Name})
-		}
-	}
-	for _, n := range s.Nodes {
-		e.Targets = append(e.Targets, Target{Kind: ProxmoxNode, Node: n})
-	}
-	for _, n := range s.Hosts {
-		e.Targets = append(e.Targets, Target{Kind: Host, Node: n})
-	}
-	return e
-}
-
 func (r *Run) endStage(now time.Time) []Event {
 	var es []Event
 	for _, p := range r.Current() {
@@ -227,7 +209,7 @@ func (r *Run) endStage(now time.Time) []Event {
 			es = append(es, p.event(Late, now, p.whyLate()))
 		}
 	}
-	next := r.beginStage(now, r.Stage+1)
+	next := r.beginStage(now, r.nextStage(r.Stage+1))
 	if next.Type == Ended {
 		next.Targets = r.missed()
 	}
