@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/shutdown"
@@ -23,6 +24,7 @@ type Answer struct {
 	Pis      []Peer    `json:"pis,omitempty"` // the site's
 	Mandate  *Mandate  `json:"mandate,omitempty"`
 	Bundle   *Bundle   `json:"bundle,omitempty"` // only if the asker named another hash
+	Calls    *Calls    `json:"calls,omitempty"`  // likewise
 	// Taken are the relayed messages that need not be sent again, by their place.
 	Taken []int `json:"taken,omitempty"`
 	// Leaving says that the answerer was told to stop: it is about to be restarted, or its
@@ -41,7 +43,7 @@ func (a *Answer) Validate() error {
 	if len(a.Pis) > 16 || len(a.Taken) > MaxRelayed {
 		return errors.New("too many pis or taken")
 	}
-	return nil
+	return a.Calls.validate()
 }
 
 // DecodeAnswer reads an answer that came without an envelope.
@@ -66,7 +68,11 @@ type Mandate struct {
 	RunID string         `json:"run_id,omitempty"`
 	// Hosts are to be ordered off under that run now: by the Pi, those that it hears and the
 	// brain may not. They are named anew in each answer, for a few seconds.
-	Hosts  []string `json:"hosts,omitempty"`
+	Hosts []string `json:"hosts,omitempty"`
+	// On is what the run is for, if the power is no reason of it.
+	On shutdown.Cause `json:"on,omitempty"`
+	// Scope are the machines that the run is for, if it is not for all of the plan (rule U7).
+	Scope  []string `json:"scope,omitempty"`
 	Bundle string   `json:"bundle"` // hash of the site's bundle as the brain has it
 }
 
@@ -81,6 +87,10 @@ type Bundle struct {
 	TokenSecret string               `json:"token_secret,omitempty"` // the credential's name
 	Keys        map[string]PublicKey `json:"keys"`                   // of nodes
 	Pis         []Peer               `json:"pis,omitempty"`
+	// OnFailure has the brain shut the site down for failed nodes too, so also on mains, and InternetAfter
+	// the Pi once the internet has been out for so long; 0: never (rule S0).
+	OnFailure     bool          `json:"on_failure,omitempty"`
+	InternetAfter time.Duration `json:"internet_after,omitempty"`
 }
 
 // Hash names the bundle's contents.

@@ -77,7 +77,7 @@ func FuzzDecode(f *testing.F) {
 		f.Fatal(err)
 	}
 	const header = `"v":1,"site":"home","node":"pve1","boot":"0f8fad5b-d9cb-469f-a165-70867728950e","seq":7`
-	kinds := []wire.Kind{wire.KindHeartbeat, wire.KindAnnouncement, wire.KindUPS, wire.KindRelay, wire.KindAnswer, wire.KindConnect, wire.KindRecord, wire.KindOrder}
+	kinds := []wire.Kind{wire.KindHeartbeat, wire.KindAnnouncement, wire.KindUPS, wire.KindRelay, wire.KindAnswer, wire.KindConnect, wire.KindRecord, wire.KindOrder, wire.KindPi}
 	for i, rest := range []string{
 		`,"state":"running","pi":{"heard":[{"node":"a","boot":"0f8fad5b-d9cb-469f-a165-70867728950e","seq":1,"age_ms":5}],"run":{"id":"x","epoch":{"counter":1,"holder":"pi"},"state":"begun","stage":0}}`,
 		`,"id":"x","kind":"reboot"`,
@@ -87,6 +87,7 @@ func FuzzDecode(f *testing.F) {
 		`,"pi":"pi","addr":"x:1"`,
 		`,"entries":[{"age_ms":5,"ups":"ups","reading":{"flags":64,"supply":"battery","for_s":3}},{"age_ms":4,"node":"a","heard":true}],"left":7`,
 		`,"to":"pve1","to_boot":"x","to_seq":1,"kind":"poweroff","armed":true,"run":"x","epoch":{"counter":1,"holder":"pi"}`,
+		`,"to":"pi","to_boot":"0f8fad5b-d9cb-469f-a165-70867728950e","to_seq":9,"upses":[{"name":"ups","reading":{"flags":16,"charge_ratio":0.5,"supply":"battery","for_s":5}}],"run":{"state":"advancing","id":"r","epoch":{"counter":2,"holder":"pi"},"age_ms":5,"scope":["pve1"]},"took":["node/pve1"],"known":{"counter":3,"holder":"brain"},"brain":{"state":"none","epoch":{"counter":0,"holder":"brain"}}`,
 	} {
 		f.Add(i, []byte("{"+header+rest+"}"))
 	}
@@ -143,6 +144,8 @@ func empty(kind wire.Kind) wire.Message {
 		return &wire.Answer{}
 	case wire.KindRecord:
 		return &wire.Record{}
+	case wire.KindPi:
+		return &wire.PiReport{}
 	case wire.KindOrder:
 		return &wire.Order{}
 	default:

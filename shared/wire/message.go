@@ -90,6 +90,8 @@ type PiStatus struct {
 	// Heeds is the brain's epoch under which the Pi begins nothing more in this outage, as is on
 	// its disk: its word that it knows of a stop.
 	Heeds shutdown.Epoch `json:"heeds,omitzero"`
+	// Calls is the hash of the list of calls that is on its disk, or NoCalls; empty: it knows of none.
+	Calls string `json:"calls,omitempty"`
 }
 
 // Heard is a node that a Pi hears on its LAN.
@@ -114,6 +116,9 @@ func (h *Heartbeat) Validate() error {
 	}
 	if len(h.Pi.Heard) > 500 || len(h.Pi.Addresses) > 16 || len(h.Pi.Lacks) > 16 {
 		return errors.New("pi: too many heard, addresses or lacks")
+	}
+	if len(h.Pi.Calls) > 64 {
+		return errors.New("pi.calls: too long")
 	}
 	for _, n := range h.Pi.Heard {
 		if err := (Header{V: Version, Node: n.Node, Boot: n.Boot, Seq: n.Seq}).validate(); err != nil {

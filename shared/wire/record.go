@@ -18,6 +18,9 @@ const (
 	MaxLeft  = 1_000_000
 )
 
+// maxCallWords bounds each of a noted call's words, in bytes.
+const maxCallWords = 200
+
 // Record is what a Pi noted while no brain heard it, the oldest first (rule N7). It is sent
 // in batches, and once without entries where nothing was noted: what counts is also that
 // there is no more.
@@ -29,7 +32,7 @@ type Record struct {
 }
 
 // Noted is one entry: how a UPS stood from then on, or whether a node was heard on the LAN
-// from then on. The Pi's own name, heard, is its start.
+// from then on. The Pi's own name, heard, is its start, or a call that it made by itself.
 type Noted struct {
 	AgeMS   int64          `json:"age_ms"`             // when the message was made
 	AtLeast bool           `json:"at_least,omitempty"` // the age may be more: the Pi was started anew since, and no clock tells for sure
@@ -37,6 +40,14 @@ type Noted struct {
 	Reading *power.Reading `json:"reading,omitempty"` // with UPS
 	Node    string         `json:"node,omitempty"`    // without
 	Heard   bool           `json:"heard,omitempty"`   // again; else it fell silent
+	Call    *NotedCall     `json:"call,omitempty"`    // with the Pi's own name, heard
+}
+
+// NotedCall is a call that a Pi made since no brain answered (rule G3). It is noted only by a Pi
+// that a brain has told whom to call, and that brain knows of it.
+type NotedCall struct {
+	Contact string `json:"contact"`
+	Why     string `json:"why"` // what the Pi found: "the sentinel is down"
 }
 
 // Validate implements Message.
@@ -67,6 +78,10 @@ func (n *Noted) Validate() error {
 		return errors.New("it must be about either a UPS or a node")
 	case (n.UPS == "") != (n.Reading == nil):
 		return errors.New("a reading must be there for a UPS, and for nothing else")
+	case n.Call != nil && (n.UPS != "" || !n.Heard):
+		return errors.New("call: is for the Pi itself, heard")
+	case n.Call != nil && (len(n.Call.Contact) > maxCallWords || n.Call.Why == "" || len(n.Call.Why) > maxCallWords):
+		return errors.New("call: says too much, or too little")
 	case n.UPS == "":
 		return named("node", n.Node)
 	case n.Heard:

@@ -2,6 +2,7 @@ package guardian
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"sentinel.home.arpa/shared/power"
@@ -71,7 +72,7 @@ type ending struct {
 	left     string           // the UPS at whose end the Pi powers itself off, if nothing was heard of it since
 	cutting  bool             // with the word to cut the output, which may lie there still
 	mine     bool             // the Pi's own last run is of this outage
-	over     bool             // the brain's run of this outage has ended
+	over     bool             // the brain's run of this outage has ended, or another Pi's
 	machines map[string]*shut // those that were seen down in the last look, by ID
 	waits    time.Time        // since when the Pi may halt at apcupsd's word; zero: it may not
 	next     time.Time        // before which nothing is ordered again
@@ -105,8 +106,10 @@ func (e *ending) restore(ev shutdown.Event) (all bool) {
 			e.left = ""
 		}
 	case shutdown.Began:
-		e.mine, e.over, e.left, e.cutting = true, false, "", false
-	case BrainDone:
+		e.mine, e.over, e.left, e.cutting = ev.Run.On == shutdown.ForPower, false, "", false
+	case shutdown.PowerJoined, shutdown.PowerLeft:
+		e.mine, e.over = ev.Type == shutdown.PowerJoined, false
+	case BrainDone, PeerDone:
 		e.mine, e.over = false, ev.Why == saidDone(shutdown.HasEnded)
 	case Yielded:
 		e.mine, e.over = false, false
@@ -173,7 +176,7 @@ func (g *Guardian) finish(now time.Time) []Event {
 	if g.end.own.UPS == "" {
 		return nil
 	}
-	switch may := g.tripped() && !g.open() && (g.done || !g.guards()); {
+	switch may := g.tripped() && !g.open() && (g.done && g.fed.more.IsZero() || !g.guards()); {
 	case !may:
 		g.end.waits = time.Time{}
 	case g.end.waits.IsZero():
@@ -225,13 +228,13 @@ func (g *Guardian) Leaves(now time.Time) (what shutdown.EventType, why string) {
 
 // late reports whether the plan had its time to begin, whoever runs it.
 func (g *Guardian) late(now time.Time) bool {
-	return g.done || !g.holds.IsZero() && now.Sub(g.holds) >= patience
+	return g.done || !g.holds.IsZero() && now.Sub(g.holds) >= patience+time.Duration(g.place(""))*turnEach
 }
 
 // ended reports whether a run of this outage is through, the Pi's or the brain's. One that was
 // stopped is not.
 func (g *Guardian) ended() bool {
-	return g.end.over || g.end.mine && g.Run.Finished && !g.Run.DryRun
+	return g.fed.more.IsZero() && (g.end.over || g.end.mine && g.Run.Finished && !g.Run.DryRun)
 }
 
 // flat reports whether a battery is about to be empty. A runtime alone may be an odd answer, or
@@ -245,7 +248,7 @@ func flat(r power.Reading) bool {
 
 // allShut reports whether every machine of the plan has been seen down for long enough. Silence
 // alone may be that of a switch without power: each must also have taken the command, from the
-// Pi's own run, or have said that it powers off.
+// Pi's own run or that of another Pi, or have said that it powers off.
 func (g *Guardian) allShut(now time.Time) bool {
 	ms := g.machines()
 	for _, t := range ms {
@@ -259,7 +262,7 @@ func (g *Guardian) allShut(now time.Time) bool {
 
 func (g *Guardian) took(id string) bool {
 	if !g.end.mine {
-		return false
+		return slices.Contains(g.peers.took, id)
 	}
 	for _, p := range g.Run.Targets {
 		if p.Target.ID() == id && p.Took {
@@ -269,22 +272,20 @@ func (g *Guardian) took(id string) bool {
 	return false
 }
 
-// machines are all that the plan is about, also those that it leaves on: which UPS feeds which
-// is not known here, so each counts as one of the Pi's own.
-func (g *Guardian) machines() (ts []shutdown.Target) {
+// machines are all that the plan is about, also those that it leaves on, but for those that are said
+// to be fed by other UPSes alone: each of them counts as one of the Pi's own UPS.
+func (g *Guardian) machines() []shutdown.Target {
 	plan := g.orders.Plan
 	if g.end.mine {
 		plan = g.Run.Plan
 	}
-	for _, n := range plan.Nodes {
-		ts = append(ts, shutdown.Target{Kind: shutdown.ProxmoxNode, Node: n.Name})
-	}
-	for _, s := range plan.Stages {
-		for _, n := range s.Hosts {
-			ts = append(ts, shutdown.Target{Kind: shutdown.Host, Node: n})
+	return slices.DeleteFunc(plan.Machines(), func(m shutdown.Target) bool {
+		if plan.Wiring == nil {
+			return false
 		}
-	}
-	return ts
+		by := plan.Wiring.Feeders(m.Node)
+		return len(by) > 0 && !slices.Contains(by, g.end.own.UPS)
+	})
 }
 
 // Watches are the machines that are to be looked at although the plan is through, since the

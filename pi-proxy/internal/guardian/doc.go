@@ -27,6 +27,11 @@
 // never begun. Whoever begins raises the epoch's counter, and the holder of a lower one only
 // watches while that advances.
 //
+// Of several Pis at a site the first listed begins so, and each other 15 s later than the one before
+// it (rule G6). They hear of each other's runs over the LAN (PeerSaid), as of the brain's: one that
+// advances holds all others back, one that has ended in this outage needs no other, and the holder
+// of a lower epoch yields. Only the UPSes that a Pi reads itself tell it that the mains are back.
+//
 // After a restart the UPS must be heard before anything is sent. If it was on battery and
 // is silent, its silence is danger as ever (rule U5), but only in the same boot of the Pi
 // and if nobody listened for 5 min at most. After a reboot of the Pi silence is no reason
@@ -39,9 +44,19 @@
 // its runtime, which counts as half an hour if it is shorter or not known. A process that has
 // not listened for all that time cannot tell, and the outage goes on.
 //
+// Where the plan says which UPS feeds which machine, a run is for those alone that are called for,
+// and an outage that a run was for may have the plan go on for others (rule U7): the Pi's own run, if
+// it is the last, or else one for who is left, after the same patience with the brain. Of a UPS that
+// another Pi reads its word counts.
+//
 // Once the mains are back the guests that the Pi's own run told to shut down are started
 // again, as far as their nodes stay up; a new outage interrupts that, and the next run owes
 // them. What the brain's run stopped the brain starts.
+//
+// Where the plan is to begin for an internet outage too, the Pi begins it once neither a brain nor an
+// anchor has answered for the delay, and nothing is on battery (Outside). Such a run tells machines to
+// shut down on mains, but only while the internet was just found out; it is of no power outage, unless
+// one begins in it: then it is for the power as well, and for whichever goes on.
 //
 // The last thing that the Pi switches off is itself (Own): where apcupsd would, once the plan is
 // through, or when the battery is flat; and, if it is told to, the UPS's output with it. It

@@ -25,13 +25,16 @@ type Orders struct {
 	Armed  bool
 	Plan   shutdown.Plan
 	Policy power.Policy
+	// InternetAfter is after how long without internet the plan begins for that; 0: never.
+	InternetAfter time.Duration
+	Pis           []string // the site's, the first to act first; one that is alone may be left out
 }
 
 // Event is a step of the Pi's own run, or what else of an outage a later process must know. It
 // is to be on disk before anything comes of it; only a disk that takes nothing is not waited for.
 type Event struct {
-	// Epoch is the brain's for BrainDone, Yielded and EpochSeen, and else what the Pi holds its
-	// own run under, the last one if none is open.
+	// Epoch is the brain's for BrainDone, Yielded and EpochSeen, another Pi's for PeerEpoch and
+	// PeerDone, and else what the Pi holds its own run under, the last one if none is open.
 	Epoch shutdown.Epoch `json:"epoch"`
 	Event shutdown.Event `json:"event"`
 	// Transfer is the one that OnBattery is about, as far as the UPS names it; nil: not at all.
@@ -42,7 +45,7 @@ type Event struct {
 const (
 	// BrainDone: the brain's run of this outage has ended or was stopped, so it needs no other.
 	BrainDone shutdown.EventType = "brain_done"
-	// Yielded: the brain runs the plan under a later epoch. The outage is not done with.
+	// Yielded: the brain, or another Pi, runs the plan under a later epoch. The outage is not done with.
 	Yielded shutdown.EventType = "yielded"
 	// OutageOver: the mains are there, or no UPS counts as on battery any more. Nothing that was
 	// begun or named until then holds the next outage's run back.
@@ -82,6 +85,9 @@ type Guardian struct {
 	done     bool              // a run of this outage was begun here, or is over at the brain's
 	wake     time.Time
 	end      ending
+	peers    peers
+	fed      fed
+	net      internet
 }
 
 // heard is a reading and when it came.
@@ -94,13 +100,16 @@ type heard struct {
 func New(self string) *Guardian {
 	g := &Guardian{self: self, readings: map[string]heard{}, out: map[string]Outage{}}
 	g.fresh = g.unused()
+	g.peersOver()
 	return g
 }
 
 // Restore replays an event of an earlier process.
 func (g *Guardian) Restore(e Event) {
+	g.fed.restore(e.Event)
+	g.net.restore(e.Event)
 	switch {
-	case g.end.restore(e.Event):
+	case g.end.restore(e.Event), g.peers.restore(e):
 	case e.Event.Type == OnBattery:
 		o := Outage{Since: e.Event.At}
 		if e.Transfer != nil {
@@ -116,19 +125,28 @@ func (g *Guardian) Restore(e Event) {
 		delete(g.out, e.Event.Target)
 	case e.Event.Type == EpochSeen:
 		g.heed(e.Epoch)
+	case e.Event.Type == PeerDone:
+		g.done = true
 	case e.Event.Type == BrainDone:
 		g.done = true
 		g.heed(e.Epoch)
 	case e.Event.Type == OutageOver:
 		g.done, g.fresh = false, g.unused()
+		g.peersOver()
 	case e.Event.Type == Yielded:
 		g.done = false
 		g.heed(e.Epoch)
 	case e.Event.Type == shutdown.Began:
-		g.done, g.fresh = true, e.Epoch.Counter // whatever the brain begins from now on is above it
+		g.done = e.Event.Run.On == shutdown.ForPower
+		g.fresh = e.Epoch.Counter // whatever the brain begins from now on is above it
 		g.Epoch, g.Run = e.Epoch, shutdown.Start(e.Event)
+		g.peers.fresh = e.Epoch.Counter
+		if !g.done { // it is of no outage of the power
+			g.peers.fresh++
+		}
 	case g.Run != nil:
 		g.Run.Apply(e.Event)
+		g.done = g.done && e.Event.Type != shutdown.PowerLeft || e.Event.Type == shutdown.PowerJoined
 	}
 }
 
@@ -150,7 +168,7 @@ func (g *Guardian) NextDeadline() time.Time { return g.wake }
 // UPS must be heard again, and the brain has its patience anew.
 func (g *Guardian) Resumed(now time.Time) []Event {
 	g.held = g.held || !g.holds.IsZero()
-	g.holds, g.listens = time.Time{}, now
+	g.holds, g.listens, g.net.since = time.Time{}, now, time.Time{}
 	clear(g.readings)
 	g.listen(now)
 	if g.Run != nil && !g.open() && !g.orders.Armed { // one that is open waits: what armed it may not have come to disk
@@ -171,9 +189,9 @@ func (g *Guardian) Order(now time.Time, o Orders) []Event {
 
 // Mandated takes the brain's word on who acts.
 func (g *Guardian) Mandated(now time.Time, epoch shutdown.Epoch, run shutdown.State) []Event {
-	var es []Event
+	es := g.internetBack(now) // also by another Pi's way
 	if epoch.Compare(g.seen) > 0 && epoch.Compare(g.Epoch) > 0 {
-		es = g.note(epoch, shutdown.Event{Type: EpochSeen, At: now})
+		es = append(es, g.note(epoch, shutdown.Event{Type: EpochSeen, At: now})...)
 	}
 	return append(es, g.mandated(now, epoch, run)...)
 }
@@ -201,8 +219,9 @@ func (g *Guardian) mandated(now time.Time, epoch shutdown.Epoch, run shutdown.St
 	case shutdown.Advancing, shutdown.Disarmed:
 		g.brain = now
 	case shutdown.HasEnded, shutdown.Stopped:
-		if !g.done && epoch.Counter >= g.fresh { // a run of an outage before says nothing about this one
-			es = g.note(epoch, shutdown.Event{Type: BrainDone, At: now, Why: saidDone(run)})
+		ts, more := g.newlyDone(run, g.fed.brain)
+		if more && epoch.Counter >= g.fresh { // a run of an outage before says nothing about this one
+			es = g.note(epoch, shutdown.Event{Type: BrainDone, At: now, Why: saidDone(run), Targets: ts})
 		}
 	}
 	return append(es, g.Tick(now)...)
@@ -225,10 +244,11 @@ func (g *Guardian) Reported(now time.Time, ups string, r power.Reading) []Event 
 // powerBack ends what an outage began.
 func (g *Guardian) powerBack(now time.Time, why string) (es []Event) {
 	g.holds, g.held, g.wake = time.Time{}, false, time.Time{}
-	if g.open() {
+	es = g.powerLeaves(now, why)
+	if g.open() && g.Run.ForPower() {
 		es = g.apply(g.Run.Abort(now, why))
 	}
-	if g.done || g.fresh != g.unused() {
+	if g.done || g.fresh != g.unused() || g.peers.fresh != g.known().Counter+1 {
 		es = append(es, g.note(g.Epoch, shutdown.Event{Type: OutageOver, At: now})...)
 	}
 	return es
@@ -266,13 +286,18 @@ func (g *Guardian) Tick(now time.Time) []Event {
 func (g *Guardian) tick(now time.Time) []Event {
 	g.wake, g.turned = time.Time{}, now
 	if g.open() {
+		es := g.joinPower(now)
 		if g.goesOn(now) {
-			return g.advance(now)
+			es = append(es, g.advanceFed(now)...)
 		}
-		return nil
+		return es
 	}
+	if es := g.beginOffline(now); len(es) > 0 {
+		return es
+	}
+	es := g.heedFed(now, false)
 	if len(g.readings) == 0 && len(g.out) == 0 {
-		return nil
+		return es
 	}
 	v, onBattery := g.decide(now)
 	if !v.Start {
@@ -282,41 +307,47 @@ func (g *Guardian) tick(now time.Time) []Event {
 		if v.In != power.Never {
 			g.wake = now.Add(v.In)
 		}
-		return nil
+		g.fed.more = time.Time{}
+		return es
 	}
 	if g.holds.IsZero() {
 		g.holds = now
 	}
-	if !g.guards() || g.done {
-		return nil
+	if !g.guards() || g.coversAll() {
+		return es
 	}
-	wait := patience
-	if v.Urgent {
-		wait = urgent
+	at := g.begins(v.Urgent)
+	if g.done {
+		at = g.beginsMore(now, v.Urgent)
 	}
-	from := g.holds
-	if !g.brain.Before(from) {
-		from = g.brain
-		wait = patience // it acts, and its word is good for that long
-	}
-	if at := from.Add(wait); now.Before(at) {
+	if now.Before(at) {
 		g.wake = at
-		return nil
+		return es
+	}
+	if g.wired() {
+		return append(es, g.beginFed(now, v)...)
 	}
 	return append(g.begin(now, v), g.advance(now)...)
 }
 
 func (g *Guardian) begin(now time.Time, v power.Verdict) []Event {
-	epoch := shutdown.Epoch{Counter: max(g.seen.Counter, g.Epoch.Counter) + 1, Holder: g.self}
-	es := g.note(epoch, shutdown.Event{Type: shutdown.Began, At: now, Run: &shutdown.Header{
-		ID:     fmt.Sprintf("%s-%s-%d", g.orders.Plan.Site, g.self, epoch.Counter),
-		Plan:   g.orders.Plan,
-		Reason: v.Reason + " and the brain has not said that it acts",
-		Owed:   g.owed(), Starting: g.Run.StartsUnderWay(now),
-	}})
+	return g.start(now, shutdown.Header{Reason: v.Reason + g.nobodyActs(now)})
+}
+
+func (g *Guardian) start(now time.Time, h shutdown.Header) []Event {
+	epoch, ran := shutdown.Epoch{Counter: g.known().Counter + 1, Holder: g.self}, g.net.ran
+	h.ID, h.Plan = fmt.Sprintf("%s-%s-%d", g.orders.Plan.Site, g.self, epoch.Counter), g.orders.Plan
+	h.Owed, h.Starting = g.owed(), g.Run.StartsUnderWay(now)
+	es := g.note(epoch, shutdown.Event{Type: shutdown.Began, At: now, Run: &h})
 	// A run's record begins anew, and must hold what else is known.
 	if g.seen != (shutdown.Epoch{}) {
 		es = append(es, g.note(g.seen, shutdown.Event{Type: EpochSeen, At: now})...)
+	}
+	if g.peers.known != (shutdown.Epoch{}) {
+		es = append(es, g.note(g.peers.known, shutdown.Event{Type: PeerEpoch, At: now})...)
+	}
+	if ran {
+		es = append(es, g.note(epoch, shutdown.Event{Type: InternetRan, At: now})...)
 	}
 	for _, ups := range slices.Sorted(maps.Keys(g.out)) {
 		es = append(es, g.onBattery(epoch, ups, g.out[ups])...)

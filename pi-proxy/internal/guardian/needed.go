@@ -9,30 +9,31 @@ import (
 // Needed are the places of those events that restore the same guardian as all of them do:
 // without what a later one has overtaken.
 func Needed(es []Event) (places []int) {
-	highest, over, then := -1, -1, -1 // of those that name an epoch of the brain's; the last OutageOver, and what highest was then
+	brains, pis := epochs{-1, -1}, epochs{-1, -1}
+	over := -1 // the last OutageOver
 	for i, e := range es {
 		switch e.Event.Type {
 		case EpochSeen, BrainDone, Yielded:
-			if highest < 0 || e.Epoch.Compare(es[highest].Epoch) > 0 {
-				highest = i
-			}
+			brains.named(es, i)
+		case PeerEpoch, PeerDone:
+			pis.named(es, i)
 		case OutageOver:
-			over, then = i, highest
+			over, brains.then, pis.then = i, brains.highest, pis.highest
 		case shutdown.Began:
-			over, then = -1, -1
+			over, brains.then, pis.then = -1, -1, -1
 		}
 	}
 	supply, done := map[string]bool{}, false // what a later event has said
-	tripped, own, rebooted := false, false, false
+	tripped, own, rebooted, net := false, false, false, false
 	for i, e := range slices.Backward(es) {
 		overtaken := false
 		switch e.Event.Type {
 		case OnBattery, OnMains, Gone:
 			overtaken = supply[e.Event.Target]
 			supply[e.Event.Target] = true
-		case EpochSeen:
+		case EpochSeen, PeerEpoch:
 			overtaken = true
-		case BrainDone, Yielded, OutageOver:
+		case BrainDone, PeerDone, Yielded, OutageOver:
 			overtaken, done = done, true
 		case shutdown.Began:
 			done = true
@@ -40,13 +41,27 @@ func Needed(es []Event) (places []int) {
 			overtaken, tripped = tripped, true
 		case Rebooted:
 			overtaken, rebooted = rebooted, true
+		case InternetBack, InternetRan:
+			overtaken, net = net, true
 		case Halting, Cutting, Clearing:
 			overtaken, own = own, true
 		}
-		if !overtaken || i == highest || i == over || i == then {
+		if !overtaken || i == over || brains.need(i) || pis.need(i) {
 			places = append(places, i)
 		}
 	}
 	slices.Reverse(places)
 	return places
 }
+
+// epochs are where the highest stands of those that brains or Pis have named, and where it stood at
+// the last OutageOver; -1: nowhere.
+type epochs struct{ highest, then int }
+
+func (e *epochs) named(es []Event, i int) {
+	if e.highest < 0 || es[i].Epoch.Compare(es[e.highest].Epoch) > 0 {
+		e.highest = i
+	}
+}
+
+func (e *epochs) need(i int) bool { return i == e.highest || i == e.then }

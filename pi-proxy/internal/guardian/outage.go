@@ -118,11 +118,12 @@ func (g *Guardian) calm() bool {
 // goesOn reports whether an open run may: the plan is armed, as far as is known after a restart,
 // and a UPS says so, or is lost on battery.
 func (g *Guardian) goesOn(now time.Time) bool {
-	if !g.orders.Armed {
-		return false
+	forSome := g.Run.Plan.Wiring != nil && g.Run.On != shutdown.ForPower // the power is no reason for all that it is for
+	if !g.orders.Armed || g.ActsOffline(now) || forSome || !g.Run.ForPower() {
+		return g.ActsOffline(now)
 	}
 	for _, r := range g.readings {
-		if r.Supply != power.Mains {
+		if r.Supply != power.Mains && !(g.Run.Scoped() && len(g.unheard()) > 0) { // there each UPS is the reason for its own
 			return true
 		}
 	}
@@ -163,6 +164,9 @@ func (g *Guardian) lostIn(now time.Time) time.Duration {
 // decide asks the policy about each UPS, as the brain does: any of them may call for the
 // plan, and the one with the least time counts.
 func (g *Guardian) decide(now time.Time) (v power.Verdict, onBattery bool) {
+	if g.wired() {
+		return g.decideFed(now)
+	}
 	v.In = power.Never
 	weigh := func(d power.Verdict) {
 		switch {

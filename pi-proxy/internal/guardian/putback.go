@@ -11,23 +11,25 @@ import (
 // (rule S5). What another run than that of this outage owes is left to who began a later one.
 func (g *Guardian) mainsBack(now time.Time) (es []Event) {
 	const why = "the power is back"
+	es = g.powerLeaves(now, why)
 	switch {
+	case g.Run != nil && !g.Run.ForPower() && (g.Run.Back == nil || !g.Run.Back.Held): // it is about the internet
 	case g.Run != nil && g.end.mine && g.Run.Stopped == why && g.Run.Back == nil && g.orders.Armed: // the rest did not come to disk
-		es = g.apply(g.Run.BeginPutBack(now, why, nil))
+		es = append(es, g.apply(g.Run.BeginPutBack(now, why, nil))...)
 	case g.open() || g.Run != nil && (g.end.mine || len(g.owed()) > 0):
-		es = g.apply(g.Run.PowerBack(now, why, nil))
+		es = append(es, g.apply(g.Run.PowerBack(now, why, nil))...)
 	}
 	es = append(es, g.powerBack(now, why)...)
 	return append(es, g.putBack(now)...)
 }
 
 // owed are the guests that the Pi's last run stopped and has not started again. Of a site in
-// which the brain has begun a run since, the Pi does not know which nodes were told.
+// which the brain or another Pi has begun a run since, the Pi does not know which nodes were told.
 func (g *Guardian) owed() []shutdown.Target {
-	if g.seen.Compare(g.Epoch) > 0 {
+	if g.known().Compare(g.Epoch) > 0 {
 		return nil
 	}
-	return g.Run.StillOwed()
+	return append(g.Run.StillOwed(), g.Run.Unreturned()...)
 }
 
 // putBack lets the guests be started again that are due. Nothing is on battery.

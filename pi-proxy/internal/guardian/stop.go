@@ -6,18 +6,19 @@ import (
 	"sentinel.home.arpa/shared/shutdown"
 )
 
+const stoppedByPerson = "a person stopped it"
+
 // Stopped ends the Pi's own run if a person stopped it at the brain, which names the run. What
 // was begun in this outage holds it back from another (rule S10), and what that stopped is not
 // started again.
 func (g *Guardian) Stopped(now time.Time, state shutdown.State, run string) []Event {
-	const why = "a person stopped it"
 	switch {
 	case state != shutdown.Stopped || g.Run == nil || run != g.Run.ID:
 		return nil
 	case g.open():
-		return g.apply(g.Run.Abort(now, why))
+		return g.apply(g.Run.Abort(now, stoppedByPerson))
 	case g.Run.Back != nil || g.end.mine:
-		return g.apply(g.Run.EndPutBack(now, why, false))
+		return g.apply(g.Run.EndPutBack(now, stoppedByPerson, false))
 	}
 	return nil
 }
@@ -25,7 +26,7 @@ func (g *Guardian) Stopped(now time.Time, state shutdown.State, run string) []Ev
 // Heeds is the highest epoch that the brain has named, if the Pi begins nothing more in this
 // outage; zero: it may. The brain takes it for the Pi's word that it knows of a stop.
 func (g *Guardian) Heeds() shutdown.Epoch {
-	if !g.done || g.open() {
+	if !g.coversAll() || g.open() {
 		return shutdown.Epoch{}
 	}
 	return g.seen

@@ -36,7 +36,9 @@ type Relay struct {
 	// shut down then. MainsNow reports whether they are there now: only then is anything started.
 	Mains    func() bool
 	MainsNow func() bool
-	Dial     func(ctx context.Context, network, addr string) (net.Conn, error)
+	// OnFailure reports whether the plan is armed and may begin for failed nodes, so also on mains.
+	OnFailure func() bool
+	Dial      func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Refused counts what was refused, by one of a few reasons.
 	Refused func(reason string)
 
@@ -103,6 +105,8 @@ func (c *Relay) forbidden(p courier.Purpose) error {
 		return nil
 	case p == courier.ToPutBack && !c.MainsNow():
 		return errNoMains
+	case p == courier.ToShutDownForFailure && c.OnFailure():
+		return nil
 	case p != courier.ToPutBack && c.Mains():
 		return errMains
 	}

@@ -65,6 +65,25 @@ func TestS5_OnMainsTheRelayLetsNothingBeShutDown(t *testing.T) {
 	echoes(t, conn)
 }
 
+func TestS0_OnMainsOnlyWhatBeganForAFailureIsLetThrough(t *testing.T) {
+	addr := machine(t, echo)
+	r := newRelay(t, addr)
+	var may atomic.Bool
+	r.Mains, r.OnFailure = func() bool { return true }, may.Load
+	if _, err := r.throughFor(t, courier.ToShutDownForFailure, addr); err == nil || !strings.Contains(err.Error(), "it answered 409") {
+		t.Errorf("where no failure begins the plan: %v", err)
+	}
+	may.Store(true)
+	conn, err := r.throughFor(t, courier.ToShutDownForFailure, addr)
+	if err != nil {
+		t.Fatalf("where one does: %v", err)
+	}
+	echoes(t, conn)
+	if _, err := r.throughFor(t, courier.ToShutDown, addr); err == nil {
+		t.Error("for the power, which is there")
+	}
+}
+
 // supply has the relay see the UPS.
 func (r *relay) supply() *atomic.Bool {
 	var mains atomic.Bool
