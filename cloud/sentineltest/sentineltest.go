@@ -29,6 +29,7 @@ type (
 	Configured  = sentinel.Configured
 	Arm         = sentinel.Arm
 	Disarm      = sentinel.Disarm
+	Stop        = sentinel.Stop
 	RunAnswered = sentinel.RunAnswered
 	RunSeen     = sentinel.RunSeen
 )
@@ -39,6 +40,8 @@ type (
 	RunStepped   = sentinel.RunStepped
 	PlanArmed    = sentinel.PlanArmed
 	PlanDisarmed = sentinel.PlanDisarmed
+	PlanStopped  = sentinel.PlanStopped
+	StopEnded    = sentinel.StopEnded
 )
 
 // Pi is the role of one.

@@ -77,8 +77,8 @@ func (h *house) connect() {
 	}
 }
 
-// newCloud makes the brain's machine. nodes are lines of its configuration.
-func (h *house) newCloud(nodes ...string) *guest.Guest {
+// newCloud makes the brain's machine. plan is the end of its configuration, nodes are lines of it.
+func (h *house) newCloud(plan string, nodes ...string) *guest.Guest {
 	config := fmt.Sprintf(`tailnet: {hostname: sentinel, control_url: %q}
 anchors: [%q, %q]
 sites:
@@ -94,7 +94,7 @@ twilio:
   from: %q
   api_url: %s
 internet: {call_after: %s}
-`, h.out.Control, h.out.Anchors[0], h.out.Anchors[1], strings.Join(nodes, ", "), person, personPhone, account, apiKey, fromPhone, h.out.Twilio, callAfter)
+%s`, h.out.Control, h.out.Anchors[0], h.out.Anchors[1], strings.Join(nodes, ", "), person, personPhone, account, apiKey, fromPhone, h.out.Twilio, callAfter, plan)
 	files := append(static(cloudInet, network.Gateway), h.program("sentinel-cloud", "sentinel-cloud", config, "sentinel-cloud.service")...)
 	files = append(files,
 		guest.File{Path: "/usr/lib/sysusers.d/sentinel-cloud.conf", From: "../systemd/sysusers.d/sentinel-cloud.conf"},

@@ -37,6 +37,7 @@ func TestStory(t *testing.T) {
 	s.calm(power)
 	s.internetCut()
 	h.calls(3)
+	s.ordered()
 }
 
 // beat is how old the last heartbeat of somebody who is up may be.
@@ -63,7 +64,7 @@ func (s *story) build() {
 			Files: append(files, s.tailscale()...), Args: tunArgs()})
 		return "built"
 	})
-	config := fmt.Sprintf("site: home\ntailnet: {control_url: %q}\n", s.out.Control)
+	config := fmt.Sprintf("site: home\ntailnet: {control_url: %q}\nobey_orders: off\n", s.out.Control)
 	s.node2 = s.machine(guest.Spec{Name: "node2", Lower: s.lower(layers.Bookworm(), "ifupdown"), Bridge: network.LAN,
 		Files: append(ifupdown("10.77.0.12"), s.agent("sentinel-node-tsnet", config)...)})
 	key := s.key("box", "/var/lib/sentinel-node")
@@ -72,7 +73,7 @@ func (s *story) build() {
 		Files: append(files, key, guest.Mask("systemd-logind.service"), guest.Mask("dbus-org.freedesktop.login1.service")),
 		Args:  []string{"--private-users=pick", "--private-users-ownership=chown"}})
 	s.lone = s.newLonePi()
-	s.cloud = s.newCloud("node1", "node2", s.known("box"))
+	s.cloud = s.newCloud("plan: [{hosts: [node1, node2], deadline: 20s}]\n", "node1", "node2", s.known("box"))
 }
 
 func (s *story) boot() {

@@ -32,8 +32,7 @@ func (d *decider) stop(in Stop) {
 	} else if site.stopHolds() {
 		return
 	}
-	epoch := shutdown.Epoch{Counter: max(site.Epoch.Counter, site.piCounter()) + 1, Holder: d.cfg.Brain}
-	d.emit(&PlanStopped{Site: in.Site, By: in.By, Epoch: epoch})
+	d.emit(&PlanStopped{Site: in.Site, By: in.By, Epoch: d.nextEpoch(site), On: d.onlyFor(site)})
 }
 
 // Stoppable reports whether there is something to stop: a run of the plan, an outage in which
@@ -62,7 +61,7 @@ func (s *Site) stopHolds() bool { return !s.StoppedAt.IsZero() }
 // back: it is one outage as long as one of them is on battery (rules S10, U7).
 func (d *decider) settleStop(site *Site) {
 	if site.stopHolds() && !d.sameOutage(site, site.StoppedAt) {
-		d.emit(&StopEnded{Site: site.Name, Why: powerBack})
+		d.emit(&StopEnded{Site: site.Name, Why: d.stopIsOver(site)})
 	}
 }
 
@@ -75,12 +74,31 @@ func (d *decider) sameOutage(site *Site, at time.Time) bool {
 		if r := site.openPiRun(); r != nil { // of an outage of which only its Pi knows
 			return !at.Before(r.At)
 		}
+		if site.StoppedOn != shutdown.ForPower {
+			return d.causeHolds(site)
+		}
+		if i == nil && site.piRanBy(at) { // of one that the stop has ended by now
+			return !site.mainsSince(at)
+		}
 		return i != nil && site.Supply() != power.Mains && !at.Before(i.Since)
-	case since.After(at): // it goes on if it began with a UPS that is back by now
-		return i != nil && !at.Before(i.Since)
+	case since.After(at.Add(claimSlack)): // it goes on if it began with a UPS that is back by now, or a Pi that booted since has told of it first
+		return i != nil && !at.Before(i.Since) || site.piRanBy(at) && since.Sub(at) < rememberedFor && !site.mainsSince(at) && !site.darkSince(at)
 	}
 	heard, _ := site.heardOnBattery()
-	return !heard.After(at) || !site.lostAllBefore(heard)
+	return !heard.After(at.Add(claimSlack)) || !site.lostAllBefore(heard)
+}
+
+// piRanBy reports whether a Pi has told of a run by a moment.
+func (s *Site) piRanBy(at time.Time) bool { return s.PiRun != nil && !at.Before(s.PiRunAt) }
+
+// mainsSince reports whether a UPS has said since a moment that it is on mains, or none is known.
+func (s *Site) mainsSince(at time.Time) bool {
+	for _, u := range s.UPSes {
+		if !u.assumed && u.at.After(at) && u.reading.Supply == power.Mains && u.reading.LostFor == nil {
+			return true
+		}
+	}
+	return len(s.UPSes) == 0
 }
 
 // lostAllBefore reports whether contact with all UPSes that were on battery before a moment was lost
@@ -116,16 +134,19 @@ func (d *decider) afterTheStop(u *UPS, in UPSReported, at time.Time) bool {
 	return site.bootedSince(in, word) && since.After(word.Add(claimSlack)) && (since.Sub(word) > rememberedFor || site.darkSince(word))
 }
 
-// bootedSince reports whether a report comes from a boot of its Pi that began after a moment.
+// bootedSince reports whether a report comes from a boot of its Pi that began after a moment, and
+// of which nothing was missed since.
 func (s *Site) bootedSince(in UPSReported, at time.Time) bool {
 	src := s.Sources[in.Pi]
-	return src != nil && (src.Booted.After(at) || in.Boot != "" && src.Boot != "" && in.Boot != src.Boot && !slices.Contains(src.Left, in.Boot))
+	return src != nil && (src.Booted.After(at) && !src.Since.After(src.Booted) || in.Boot != "" && src.Boot != "" && in.Boot != src.Boot && !slices.Contains(src.Left, in.Boot))
 }
 
-// darkSince reports whether all of a site's sources have been silent at some time since a moment.
+// darkSince reports whether all of a site's sources have been silent at some time since a moment. A
+// Pi that has booted was not, unless that took so long that it was missed.
 func (s *Site) darkSince(at time.Time) bool {
 	for _, src := range s.Sources {
-		if src.Condition == Up && !src.Since.After(at) {
+		missed := src.Role != Pi || slices.ContainsFunc(src.Gaps, func(g Gap) bool { return g.To.Equal(src.Since) })
+		if src.Condition == Up && (!src.Since.After(at) || !missed) {
 			return false
 		}
 	}
@@ -142,8 +163,8 @@ func (d *decider) wasBack(site *Site) {
 	if site.stopHolds() && site.StoppedAt.Before(since) {
 		d.emit(&StopEnded{Site: site.Name, Why: why})
 	}
-	if site.Run != nil && site.Run.Begun.Before(since) {
-		d.endRun(site, site.Run, why)
+	if site.Run != nil && site.Run.From().Before(since) {
+		d.powerEnds(site, site.Run, why)
 	}
 }
 
@@ -152,7 +173,7 @@ func (d *decider) wasBack(site *Site) {
 func (s *State) stoppedRun(site *Site) string {
 	r := site.openPiRun()
 	switch {
-	case r != nil && (!site.StoppedAt.Before(r.At) || site.stopReaches() || s.heardSinceStop(site, r)):
+	case r != nil && (!site.StoppedAt.Before(r.At) || site.stopReaches(r.At) || s.heardSinceStop(site, r)):
 		return r.Run.ID
 	case r == nil && site.PiRun != nil && (site.Run == nil || site.Run.Begun.Before(site.PiRunAt)) && site.piRanIn():
 		return site.PiRun.ID // it is over, and its Pi starts nothing again
@@ -162,26 +183,62 @@ func (s *State) stoppedRun(site *Site) string {
 	return ""
 }
 
-// piRanIn reports whether the last run of a Pi was begun in the outage that was stopped.
-func (s *Site) piRanIn() bool {
-	since, on := s.OnBattery()
-	return on && !s.PiRunAt.Before(since) && !s.PiRunAt.After(s.StoppedAt)
+// tellsStop is what the site's Pis are told of a stop that holds.
+func (s *State) tellsStop(site *Site, epoch shutdown.Epoch) (shutdown.Epoch, shutdown.State, string) {
+	if site.awaitsUPS() {
+		return epoch, shutdown.None, ""
+	}
+	return epoch, shutdown.Stopped, s.stoppedRun(site)
 }
 
-// stopReaches reports whether a UPS says itself that it has been on battery since before the stop.
-func (s *Site) stopReaches() bool {
+// awaitsUPS reports whether a Pi that is back has yet to tell of its UPS, which was on battery when
+// it was last heard, long ago. Until then a stop may be of the outage before.
+func (s *Site) awaitsUPS() bool {
 	for _, u := range s.UPSes {
-		r := u.reading
-		if !u.at.IsZero() && !u.assumed && r.OnBattery() && r.LostFor == nil && !u.at.Add(-r.For.Duration()).After(s.StoppedAt.Add(claimSlack)) {
+		src := s.Sources[u.Pi]
+		if u.Supply == power.Battery && u.Lost && src != nil && src.Condition == Up && u.at.Before(src.Since) {
 			return true
 		}
 	}
 	return false
 }
 
+// piRanIn reports whether the last run of a Pi was begun in the outage that was stopped.
+func (s *Site) piRanIn() bool {
+	since, on := s.OnBattery()
+	return on && !s.PiRunAt.Before(since) && !s.PiRunAt.After(s.StoppedAt)
+}
+
+// stopReaches reports whether a UPS says itself, not before a moment, that it has been on battery
+// since before the stop.
+func (s *Site) stopReaches(at time.Time) bool {
+	reaches, _ := s.sayOfStop(at)
+	return reaches
+}
+
+// sayOfStop are what the UPSes say, not before a moment: whether one has been on battery since before
+// the stop, and whether one was heard, and none that is on battery is so only since the stop.
+func (s *Site) sayOfStop(at time.Time) (reaches, may bool) {
+	later := false
+	for _, u := range s.UPSes {
+		if u.at.IsZero() || u.assumed || u.at.Before(at) {
+			continue
+		}
+		may = true
+		if r := u.reading; r.OnBattery() && r.LostFor == nil {
+			after := u.at.Add(-r.For.Duration()).After(s.StoppedAt.Add(claimSlack))
+			reaches, later = reaches || !after, later || after
+		}
+	}
+	return reaches, may && !later
+}
+
 // heardSinceStop reports whether the Pi that holds a run was heard all the time from the stop until
-// it told of the run.
+// it told of the run, and no UPS speaks against it: the mains may come and go within a silence.
 func (s *State) heardSinceStop(site *Site, r *KnownRun) bool {
+	if _, may := site.sayOfStop(r.At); !may {
+		return false
+	}
 	missed := func(g Gap) bool { return g.To.After(site.StoppedAt) && g.From.Before(r.At) }
 	for pi, k := range site.PiRuns {
 		if k.Run.ID != r.Run.ID {
@@ -211,10 +268,10 @@ func (s *State) evolveStop(at time.Time, f Fact) {
 	switch f := f.(type) {
 	case *PlanStopped:
 		site := s.site(f.Site)
-		site.StoppedAt, site.StoppedBy, site.Epoch = at, f.By, f.Epoch
+		site.StoppedAt, site.StoppedBy, site.StoppedOn, site.Epoch = at, f.By, f.On, f.Epoch
 	case *StopEnded:
 		site := s.site(f.Site)
-		site.StoppedAt, site.StoppedBy = time.Time{}, ""
+		site.StoppedAt, site.StoppedBy, site.StoppedOn = time.Time{}, "", shutdown.ForPower
 	case *NetworkSaid:
 		s.site(f.Site).NetworkOnUPS = saidNetwork(f.OnUPS)
 	}
@@ -223,6 +280,9 @@ func (s *State) evolveStop(at time.Time, f Fact) {
 func sentenceOfStop(f Fact) string {
 	switch f := f.(type) {
 	case *PlanStopped:
+		if f.On != shutdown.ForPower {
+			return f.By + " stopped the plan; it does not begin again for " + saidCause(f.On)
+		}
 		return f.By + " stopped the plan; it does not begin again before the power is back"
 	case *StopEnded:
 		return "the plan may begin again, because " + f.Why

@@ -32,7 +32,9 @@ type message struct {
 	report  bool
 	reading power.Reading
 	run     *shutdown.Status
-	bundle  int // on the Pi's disk; 0: it names none
+	bundle  int            // on the Pi's disk; 0: it names none
+	heeds   shutdown.Epoch // of a heartbeat: under which it begins nothing more
+	outage  int            // in which it was sent
 	boot    string
 	seq     int64
 	sent    time.Duration
@@ -44,8 +46,10 @@ type answer struct {
 	process, seq int
 	epoch        shutdown.Epoch
 	run          shutdown.State
+	runID        string
 	hash         int
 	bundle       *bundle
+	empty        bool // it tells nothing
 }
 
 // kept is a fact as the journal has it.
@@ -81,11 +85,13 @@ type brain struct {
 	asking   bool
 	replies  int
 	has      int // the bundle that the Pi has named
+	heeds    shutdown.Epoch
 
 	view struct {
 		at    time.Duration
 		epoch shutdown.Epoch
 		run   shutdown.State
+		runID string
 		open  string
 		back  string // the run whose guests may be started
 		mains bool
@@ -118,10 +124,8 @@ func (b *brain) start() {
 	b.d.judge.disturb("brain")
 	b.up, b.paused, b.held, b.dies = true, 0, nil, ""
 	b.state = b.replayed()
-	b.performs, b.seen, b.boot, b.silent, b.asking, b.has = "", [2]int64{}, "", true, false, 0
-	if src := b.site().Sources["pi"]; src.Condition == "up" {
-		b.silent, b.heard = false, b.d.now
-	}
+	b.performs, b.seen, b.boot, b.silent, b.asking, b.has, b.heeds = "", [2]int64{}, "", true, false, 0, shutdown.Epoch{}
+	b.watch()
 	before := b.site().Run
 	b.renew()
 	b.turn(core.Started{})
@@ -129,6 +133,13 @@ func (b *brain) start() {
 		b.performs = performed(r)
 	}
 	b.look(b.process)
+}
+
+// watch has the Pi's silence count from now on, if it was up.
+func (b *brain) watch() {
+	if src := b.site().Sources["pi"]; src != nil && src.Condition == "up" {
+		b.silent, b.heard = false, b.d.now
+	}
 }
 
 // replayed is the state that the facts give; now and then they go through the journal's
@@ -257,7 +268,7 @@ func (b *brain) tellFact(f core.Fact) {
 func (b *brain) publish() {
 	v := &b.view
 	v.at = b.d.now
-	v.epoch, v.run, _ = b.state.Mandate("home", b.time())
+	v.epoch, v.run, v.runID = b.state.Mandate("home", b.time())
 	v.open, v.back, v.mains = "", "", true
 	if r := b.site().Run; r != nil && !r.Over() {
 		v.open = r.ID
@@ -332,6 +343,9 @@ func (b *brain) ask() {
 }
 
 func (b *brain) effect(f core.Fact) {
+	if f.FactName() == "blind_ended" {
+		b.watch()
+	}
 	switch f := f.(type) {
 	case *core.PlanArmed, *core.PlanDisarmed:
 		b.renew()
@@ -438,17 +452,24 @@ func (b *brain) look(process int) {
 func (b *brain) receive(m message, reply func(answer)) {
 	b.input(func() {
 		process := b.process
-		b.take(m)
+		fresh := b.take(m)
 		if !b.up || b.process != process {
+			return
+		}
+		b.replies++
+		if !fresh { // it may be anybody who sends it
+			reply(answer{process: b.process, seq: b.replies, empty: true})
 			return
 		}
 		if m.bundle != 0 {
 			b.has = m.bundle
 			b.d.judge.named(b)
 		}
-		b.replies++
+		if b.heedsStop() {
+			b.d.judge.heeded(m)
+		}
 		own := b.own()
-		a := answer{process: b.process, seq: b.replies, epoch: b.view.epoch, run: b.view.run, hash: own.hash}
+		a := answer{process: b.process, seq: b.replies, epoch: b.view.epoch, run: b.view.run, runID: b.view.runID, hash: own.hash}
 		if b.d.now-b.view.at > viewFresh {
 			a.run = shutdown.None
 		}
@@ -459,7 +480,8 @@ func (b *brain) receive(m message, reply func(answer)) {
 	})
 }
 
-func (b *brain) take(m message) {
+// take takes a message in, and reports whether it is one that was not taken before.
+func (b *brain) take(m message) (fresh bool) {
 	kind := 0
 	if m.report {
 		kind = 1
@@ -468,15 +490,18 @@ func (b *brain) take(m message) {
 		b.boot, b.seen = m.boot, [2]int64{}
 	}
 	if m.seq <= b.seen[kind] || m.boot != b.boot && b.boot != "" {
-		return
+		return false
 	}
 	b.seen[kind] = m.seq
 	if !m.report && !m.forged {
-		was := b.silent
+		news := b.silent || b.site().Sources["pi"].Boot != m.boot
 		b.heard, b.silent = b.d.now, false
-		if was {
+		if news {
 			b.turn(core.Heard{Site: "home", Name: "pi", Role: core.Pi, Boot: m.boot})
 		}
+	}
+	if !m.report {
+		b.heeds = m.heeds
 	}
 	process, before, lost := b.process, b.d.judge.heard, b.dies == "before"
 	defer func() {
@@ -498,6 +523,7 @@ func (b *brain) take(m message) {
 		}
 		b.turn(core.UPSReported{Site: "home", Pi: "pi", UPS: "apc1", Reading: m.reading, Lag: lag, Boot: m.boot, Seq: m.seq})
 	}
+	return true
 }
 
 // person presses a button.

@@ -40,7 +40,7 @@ type duet struct {
 
 func newDuet(s setting, telling bool) *duet {
 	d := &duet{setting: s, telling: telling}
-	d.ups = newUPS()
+	d.ups, d.link = newUPS(), link{up: fine, down: fine}
 	d.nodes = []*node{{name: "pve1", vmid: 100, agent: true}, {name: "pve2", vmid: 101, agent: true}, {name: "nas"}}
 	for _, n := range d.nodes {
 		n.boot()

@@ -21,6 +21,8 @@ type held struct {
 	began     time.Duration
 	outage    int
 	over      bool
+	ended     bool // by itself
+	halted    bool // by a person
 	yielded   bool
 	stages    map[int]time.Time // when each began, by its holder's clock: over a reboot only the wall clock tells
 }
@@ -44,18 +46,19 @@ type knows struct {
 
 // truth is the UPS's, as far as the Pi has polled it.
 type truth struct {
-	outage    int           // how many there were
-	since     time.Duration // when this one was first polled; 0: the mains are there
-	from      time.Duration // when it began, whatever was not heard of since
-	before    time.Duration // what since was in the one before
-	backAt    time.Duration // when that was over
-	last      string        // the transfer that was last polled
-	testSince time.Duration // a self-test that the Pi can tell from an outage
+	outage    int            // how many there were
+	since     time.Duration  // when this one was first polled; 0: the mains are there
+	from      time.Duration  // when it began, whatever was not heard of since
+	before    time.Duration  // what since was in the one before
+	backAt    time.Duration  // when that was over
+	last      power.Transfer // the one that was last polled
+	testSince time.Duration  // a self-test that the Pi can tell from an outage
 	lowSince  time.Duration
 	lowBefore time.Duration // what that was the last time
 	lowEnd    time.Duration // when that was over
 	shortAt   time.Duration // when the battery was last seen to be short
 	unheardAt time.Duration // when the Pi last heard a transfer before which the mains were back unheard
+	renamedAt time.Duration // when a Pi that had booted last heard the outage that went on under another name
 	pi        knows
 }
 
@@ -66,6 +69,10 @@ type heard struct {
 	transfer   int           // the last, as the UPS counts them
 	laterAt    time.Duration // when it last heard of a later one
 	told       word          // of the Pi's run
+	boot       string        // of the Pi that last told of the UPS
+	dark       bool          // the brain has lost the site
+	darkAt     time.Duration // when it last did, or its own internet
+	bootedAt   time.Duration // when a Pi that had booted in the dark last told of the UPS
 }
 
 // judge says what must not be, by what the edges saw.
@@ -83,7 +90,8 @@ type judge struct {
 
 	armed     bool
 	confirmed bool // the Pi has said that it is disarmed
-	person    int  // in which outage one last disarmed
+	person    int  // in which outage one last disarmed, or stopped the plan
+	stop      stop
 
 	runs      []*held
 	stopped   map[string]order         // by whom and what: when a machine was last told to go down
@@ -121,20 +129,23 @@ func (j *judge) polled(s power.Status, ok bool) {
 	if !ok || s.Flags&(power.Online|power.OnBattery) == 0 || s.Flags.Has(power.CommLost) {
 		return
 	}
-	now, first := j.d.now, j.pi.heard != j.d.pi.process
+	now, first, booted := j.d.now, j.pi.heard != j.d.pi.process, j.pi.boot != j.d.pi.boot
 	on := s.Flags.Has(power.OnBattery)
 	j.pi = knows{battery: on, mains: !on, at: now, told: now, heard: j.d.pi.process, boot: j.d.pi.boot}
 	if !on {
 		if j.since != 0 {
 			j.before, j.backAt = j.since, now
 		}
-		j.since, j.testSince, j.lowSince, j.last = 0, 0, 0, s.OnBatteryAt
+		j.since, j.testSince, j.lowSince, j.last = 0, 0, 0, s.Transfer()
 		return
 	}
 	u := &j.d.ups
-	unheard := j.since != 0 && first && s.OnBatteryAt != j.last // that the mains were back for a moment
-	if unheard {
-		j.unheardAt = now
+	unheard := j.since != 0 && first && s.OnBatteryAt != j.last.At // that the mains were back for a moment
+	switch {
+	case unheard:
+		j.unheardAt, j.before, j.backAt = now, j.since, now
+	case j.since != 0 && booted && !s.Transfer().Same(j.last): // apcupsd was started anew as well, and counts anew
+		j.renamedAt = now
 	}
 	if j.since == 0 || unheard {
 		if !unheard {
@@ -145,7 +156,7 @@ func (j *judge) polled(s power.Status, ok bool) {
 			j.testSince = now
 		}
 	}
-	j.last = s.OnBatteryAt
+	j.last = s.Transfer()
 	switch {
 	case u.out, first:
 		j.testSince = 0
@@ -187,10 +198,10 @@ func (j *judge) begins(now time.Duration) {
 		return
 	}
 	quiet := func(whats ...string) bool {
-		return j.outage == outage && j.since != 0 && d.ups.out && j.calmSince(now, append(whats, "ups", "nodes", "person")...)
+		return j.outage == outage && j.since != 0 && d.ups.out && !j.stopLasts() && j.calmSince(now, append(whats, "ups", "nodes", "person")...)
 	}
 	d.after(d.ride+commanded+2*time.Second, func() {
-		if quiet("pi") && j.commanded < now {
+		if quiet("pi") && j.commanded < now && d.allOn() {
 			d.fail("2: the power has been out for %s, the Pi could act, and nobody was told", d.now-now)
 		}
 	})
@@ -202,7 +213,7 @@ func (j *judge) begins(now time.Duration) {
 		if !quiet("pi", "brain", "link") {
 			return
 		}
-		if j.commanded < now {
+		if j.commanded < now && d.allOn() { // else one that the outage before took down got it
 			d.fail("2: the power has been out for %s, all is well, and nobody was told", d.now-now)
 		}
 		for _, r := range j.runs {
@@ -224,7 +235,7 @@ func (j *judge) armedMidway() {
 	}
 	d.after(max(j.since+d.ride-now, 0)+3*time.Second, func() {
 		calm := j.calmSince(now, "brain", "link", "pi", "ups", "nodes", "disarmed", "plan changes")
-		if calm && j.outage == outage && j.since != 0 && d.ups.out && j.commanded < now {
+		if calm && !j.stopLasts() && j.outage == outage && j.since != 0 && d.ups.out && j.commanded < now {
 			d.fail("2: the plan was armed %s ago in an outage, all is well, and nobody was told", d.now-now)
 		}
 	})
@@ -244,7 +255,7 @@ func (j *judge) piDied(away time.Duration) {
 	}
 	begun := j.since
 	d.after(mayLose+6*time.Second, func() {
-		if j.outage == outage && !d.pi.up && j.calmSince(now, "brain", "person", "nodes") && j.commanded < begun {
+		if j.outage == outage && !j.stopLasts() && !d.pi.up && j.calmSince(now, "brain", "person", "nodes") && j.commanded < begun {
 			d.fail("2: the Pi died in an outage %s ago, and the brain told nobody", d.now-now)
 		}
 	})
@@ -263,6 +274,10 @@ func (j *judge) reported(m message) {
 	if m.reading.Supply == power.Unknown || m.sent < j.brainFrom { // under way while the brain watched nothing
 		return
 	}
+	if j.boot != "" && m.boot != j.boot && (j.dark || j.darkAt >= j.from) {
+		j.bootedAt = j.d.now
+	}
+	j.boot = m.boot
 	if n := m.reading.Transfers; n != nil {
 		if *n > j.transfer {
 			j.laterAt = j.d.now
@@ -313,6 +328,10 @@ func (j *judge) fact(f brains.Fact) {
 	switch f.FactName() {
 	case "brain_started", "brain_paused", "blind_ended":
 		j.brainFrom = j.d.now
+	case "source_failed", "blind_began":
+		j.dark, j.darkAt = f.FactName() == "source_failed", j.d.now
+	case "source_back":
+		j.dark = false
 	}
 	switch f := f.(type) {
 	case *brains.PlanArmed:
@@ -323,6 +342,10 @@ func (j *judge) fact(f brains.Fact) {
 		j.armed, j.confirmed, j.person = false, false, j.outage
 		j.disturb("person")
 		j.disturb("disarmed")
+	case *brains.PlanStopped:
+		j.stopPressed()
+	case *brains.StopEnded:
+		j.stopEnded()
 	case *brains.RunStepped:
 		if f.Event.Type == shutdown.Began {
 			j.began(&held{actor: "brain", id: f.Event.Run.ID, epoch: f.Epoch, plan: f.Event.Run.Plan, dry: f.Event.Run.DryRun})
@@ -357,8 +380,12 @@ func (j *judge) stepped(actor string, e shutdown.Event) {
 	case e.Type == shutdown.Late:
 		j.late[e.Target] = j.outage
 	case e.Type == shutdown.Ended, e.Type == shutdown.Aborted:
-		r.over = true
+		r.over, r.ended = true, e.Type == shutdown.Ended
 		r.yielded = r.yielded || strings.Contains(e.Why, "a later epoch")
+		r.halted = strings.HasSuffix(e.Why, " stopped it")
+		if r.halted && actor == "pi" {
+			j.halts(r)
+		}
 		if strings.Contains(e.Why, "disarmed") { // the Pi may hear it late
 			j.disturb("disarmed")
 		}
@@ -388,12 +415,22 @@ func (j *judge) heardOf(actor string) word {
 }
 
 // another reports whether an actor may take this for another outage than that of a run: the
-// mains were back since, as it heard, or as the transfers tell, or the brain's clock says so.
+// mains were back since, as it heard, or as the transfers tell, or the brain's clock says so. A Pi
+// that has booted also takes another name of the transfer for that, if the run has come to its end,
+// and the brain such a Pi's count after a stop: to tell machines again that run on battery is better
+// than to let them die with it.
 func (j *judge) another(actor string, r *held) bool {
 	if actor == "pi" {
-		return j.unheardAt >= r.began
+		return j.anotherSince(actor, r.began) || r.ended && j.renamedAt >= r.began
 	}
-	return j.brainMains >= r.began || j.laterAt >= r.began || !j.calmSince(r.began, "clock")
+	return j.anotherSince(actor, r.began) || j.stop.at >= r.began && j.bootedAt >= j.stop.at
+}
+
+func (j *judge) anotherSince(actor string, at time.Duration) bool {
+	if actor == "pi" {
+		return j.unheardAt >= at
+	}
+	return j.brainMains >= at || j.laterAt >= at || !j.calmSince(at, "clock")
 }
 
 // takenOver reports whether the other's later run has taken this one's place, which its own holder
@@ -415,6 +452,8 @@ func (j *judge) began(r *held) {
 	switch {
 	case !j.reason(k):
 		d.fail("1: the %s began without a reason that holds", r.actor)
+	case j.isStopped(r.actor):
+		d.fail("S10: the %s began though a person stopped the plan", r.actor)
 	case before != nil && !before.over:
 		d.fail("G2: the %s began while its own run goes on", r.actor)
 	case before != nil && !before.yielded && !before.dry && before.outage == j.outage && !j.another(r.actor, before) && !j.takenOver(before, o):
@@ -454,6 +493,8 @@ func (j *judge) leaves(c command) {
 		d.fail("3: the Pi told %s though it is not armed", c.target.ID())
 	case c.actor == "pi" && j.confirmed:
 		d.fail("S10: the Pi told %s though it has confirmed that it is disarmed", c.target.ID())
+	case j.isStopped(c.actor):
+		d.fail("S10: the %s told %s though a person stopped the plan", c.actor, c.target.ID())
 	case k.mains:
 		d.fail("3: the %s told %s though it knows that the mains are back", c.actor, c.target.ID())
 	case c.actor == "brain" && k.heard != process && !j.calmSince(k.told, "clock"):
@@ -487,7 +528,7 @@ func (j *judge) inStage(c command, r *held) {
 		return // it has had its time
 	}
 	for _, n := range j.d.nodes {
-		if n.booted > r.began {
+		if n.booted >= r.began {
 			continue // it may have been seen down before
 		}
 		inPlan := slices.ContainsFunc(r.plan.Nodes, func(p shutdown.Node) bool { return p.Name == n.name })

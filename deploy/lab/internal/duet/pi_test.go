@@ -50,7 +50,9 @@ type pi struct {
 	changed  bool
 	out      bool // an earlier process last heard the UPS on battery
 	run      *shutdown.Status
-	bundle   *bundle // that it goes by
+	stops    bool           // the brain's last word was that a person stopped the plan
+	heeds    shutdown.Epoch // as is on disk
+	bundle   *bundle        // that it goes by
 	posting  bool
 	again    bool
 	reported time.Duration // 0: its last report was not taken
@@ -75,7 +77,7 @@ func (p *pi) start(reboot bool) {
 	p.up, p.paused, p.held, p.dies = true, false, nil, ""
 	p.core, p.tracker, p.last = core.New("pi"), power.Tracker{}, nil
 	p.changed, p.posting, p.again, p.reported, p.performs, p.newest = false, false, false, 0, 0, answer{}
-	p.run, p.bundle = nil, p.disk.bundle
+	p.run, p.stops, p.heeds, p.bundle = nil, false, shutdown.Epoch{}, p.disk.bundle
 	if p.bundle != nil {
 		p.core.Order(time.Time{}, p.bundle.orders())
 	}
@@ -103,8 +105,8 @@ func (p *pi) start(reboot bool) {
 	}
 	p.wakeUp()
 	each := func(in time.Duration, do func()) { p.each(process, in, do) }
+	each(turnEach, p.beat) // which waits for no apcupsd
 	each(pollEach, p.poll)
-	each(turnEach, p.beat)
 	each(turnEach, p.tickReport)
 	each(turnEach, p.look)
 	each(time.Minute, p.lives)
@@ -231,6 +233,9 @@ func (p *pi) done(es []core.Event) {
 		return
 	}
 	p.write(es)
+	if p.heeds = (shutdown.Epoch{}); p.stops {
+		p.heeds = p.core.Heeds()
+	}
 	p.publish()
 	for _, e := range es {
 		if p.d.telling {
@@ -419,7 +424,7 @@ func (p *pi) beat() { p.post(p.message(), func(bool) {}) }
 
 func (p *pi) message() message {
 	p.seq++
-	m := message{run: p.run, boot: p.name(), seq: p.seq, sent: p.d.now}
+	m := message{run: p.run, boot: p.name(), seq: p.seq, sent: p.d.now, heeds: p.heeds, outage: p.d.judge.outage}
 	if p.bundle != nil && p.disk.bundle != nil && p.disk.bundle.hash == p.bundle.hash {
 		m.bundle = p.bundle.hash
 	}
@@ -467,6 +472,9 @@ func (p *pi) learn(a answer) {
 		return
 	}
 	p.newest, p.newestAt = a, p.d.now
+	if a.empty {
+		return
+	}
 	process := p.process
 	if a.bundle != nil && (p.bundle == nil || p.bundle.hash != a.hash) {
 		taken := a.bundle
@@ -477,7 +485,10 @@ func (p *pi) learn(a answer) {
 	}
 	if p.process == process {
 		p.d.judge.piHears(a)
-		p.turn(func(now time.Time) []core.Event { return p.core.Mandated(now, a.epoch, a.run) })
+		p.turn(func(now time.Time) []core.Event {
+			p.stops = a.run == shutdown.Stopped
+			return append(p.core.Stopped(now, a.run, a.runID), p.core.Mandated(now, a.epoch, a.run)...)
+		})
 	}
 }
 

@@ -48,6 +48,8 @@ func (j *judge) starts(c command) {
 		d.fail("S5: the %s starts %s, whose node it told to go down", c.actor, c.target.ID())
 	case c.actor == "brain" && !j.armed, c.actor == "pi" && (d.pi.bundle == nil || !d.pi.bundle.armed || j.confirmed):
 		d.fail("S5: the %s starts %s though it was disarmed", c.actor, c.target.ID())
+	case r.halted, j.isHalted(j.stopped[c.actor+" "+c.target.ID()].run):
+		d.fail("S5: the %s starts %s though a person stopped the run that stopped it", c.actor, c.target.ID())
 	case !k.mains:
 		d.fail("S5: the %s starts %s on battery", c.actor, c.target.ID())
 	case k.heard != process:

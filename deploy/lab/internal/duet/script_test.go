@@ -6,6 +6,7 @@ import (
 	"time"
 
 	core "sentinel.home.arpa/cloud/sentineltest"
+	"sentinel.home.arpa/shared/shutdown"
 )
 
 // line is something that can happen.
@@ -49,6 +50,7 @@ func lines() []line {
 		{"brain online", 2, func(d *duet) { d.uplink(true) }},
 		{"arm", 4, func(d *duet) { d.brain.person(core.Arm{Site: "home", By: "alice"}) }},
 		{"disarm", 4, func(d *duet) { d.brain.person(core.Disarm{Site: "home", By: "alice"}) }},
+		{"stop", 4, func(d *duet) { d.brain.person(core.Stop{Site: "home", By: "alice"}) }},
 		{"plan changes", 3, func(d *duet) { d.judge.disturb("person"); d.judge.disturb("plan changes"); d.brain.reconfigure() }},
 		{"an old report again", 2, func(d *duet) {
 			m := d.judge.sent
@@ -229,13 +231,13 @@ func (d *duet) goesOn() {
 	outage := j.outage
 	d.well()
 	d.pass(150 * time.Second)
-	if j.outage != outage || j.since == 0 || j.person == outage { // a brain that stood still heard a person only now
+	if j.outage != outage || j.since == 0 || j.person == outage || j.stopLasts() { // a brain that stood still heard a person only now
 		return
 	}
-	p := d.brain.own().plan
+	p, last := d.brain.own().plan, shutdown.Epoch{}
 	for _, r := range j.runs {
-		if !r.dry {
-			p = r.plan // of the last one
+		if !r.dry && r.epoch.Compare(last) > 0 { // which takes the others' place
+			p, last = r.plan, r.epoch
 		}
 	}
 	for _, n := range d.nodes {

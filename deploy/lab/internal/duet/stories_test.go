@@ -187,6 +187,64 @@ func stories() map[string]string {
 			+200ms  brain dies at its next step, before the disk, for 3s
 			+200ms  mains on
 			+900ms  pi reboots, an hour earlier, for 45s`,
+		"G2: a Pi that has booted, with apcupsd, tells those again that the brain's run told": `
+			ride=0s plan=1, directly, polled
+			+0s     arm
+			+0s     mains off
+			+900ms  mains on
+			+5s     mains off
+			+5s     brain reboots, an hour later, for 1s
+			+5s     pi reboots, an hour later, for 45s
+			+0s     apcupsd starts`,
+		"S10: a stop does not end the Pi's run in the outage after": `
+			ride=0s plan=1, through the Pi, hooked
+			+10.5s  mains off
+			+10.5s  stop
+			+0s     arm
+			+900ms  link up is stale
+			+900ms  mains blink
+			+10.5s  link fine`,
+		"S10: a stop outlives the Pi's run that it ends, though the brain has yet to hear the UPS": `
+			ride=0s plan=0, through the Pi, polled
+			+0s     arm
+			+900ms  brain stands still for 45s
+			+0s     mains off
+			+14s    stop`,
+		"S10: a Pi that boots in an outage ends no stop": `
+			ride=10s plan=0, through the Pi, hooked
+			+0s     mains off
+			+200ms  stop
+			+0s     pi reboots, an hour later, for 1s
+			+2s     pi crashes for 45s
+			+10.5s  brain crashes for 8s
+			+36s    brain stands still for 1s`,
+		"S10: nor if only it knew of the outage": `
+			ride=10s plan=0, through the Pi, hooked
+			+0s     arm
+			+0s     brain crashes for 45s
+			+16.9s  mains off
+			+31s    pi reboots, an hour later, for 8s
+			+0s     stop
+			+8s     ups found`,
+		"S5: nothing is started while late word of a battery waits for a newer one": `
+			ride=0s plan=0, through the Pi, hooked
+			+36s    arm
+			+14s    link is late
+			+400ms  mains off
+			+5s     link down loses some
+			+14s    mains on
+			+14s    mains off
+			+900ms  ups found`,
+		"S10: a Pi that was out of reach hears of a stop only once it has told of its UPS": `
+			ride=0s plan=1, directly, hooked
+			+0s     mains off
+			+0s     arm
+			+200ms  pi reboots, an hour later, for 45s
+			+0s     stop
+			+20.1s  link up is cut
+			+14s    machines boot
+			+23s    mains on
+			+200ms  mains off`,
 	}
 }
 
