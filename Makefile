@@ -6,7 +6,7 @@ BENCH       = go test -run '^$$' -timeout 10m
 ARCHES      = amd64 arm64 arm
 MODULE      = sentinel.home.arpa
 # What decides, one thing after the other: a wall keeps goroutines out of these.
-PURE        = shared/power shared/shutdown cloud/internal/cause cloud/internal/escalation cloud/internal/sentinel pi-proxy/internal/guardian
+PURE        = shared/power shared/shutdown cloud/internal/cause shared/escalation cloud/internal/sentinel pi-proxy/internal/guardian pi-proxy/internal/brainwatch
 SHRUNK      = -trimpath -ldflags "-s -w"
 
 .PHONY: check test race scenarios pauses controls stages stages-short test-apcupsd torture torture-short abuse e2e cross footprint fuzz vulnerabilities bench bench-smoke mutants

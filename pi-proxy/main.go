@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -30,6 +31,9 @@ type commands struct {
 	Event       struct {
 		Name string `arg:"" enum:"${events}" help:"apcupsd's name of the event: ${enum}."`
 	} `cmd:"" help:"Tell the running Pi of an event of apcupsd; for its scripts, which it never delays."`
+	Status struct {
+		JSON bool `name:"json" help:"As JSON."`
+	} `cmd:"" help:"Say how the running Pi sees its brain and its internet, and whom it would call."`
 	Version struct{} `cmd:"" help:"Print the version."`
 	Root    struct{} `cmd:"" hidden:"" help:"Do one thing as root that the Pi asks for on standard input, a socket of systemd's."`
 }
@@ -55,6 +59,9 @@ func run() int {
 		slog.SetDefault(daemon.Logger(os.Stderr, slog.LevelInfo, "text"))
 		return daemon.Main("sentinel-pi root", func(ctx context.Context) error { return root.ServeStdin(ctx, slog.Default()) }, func() {})
 	}
+	if ctx.Command() == "status" {
+		return status(c.Socket, c.Status.JSON)
+	}
 	cfg, err := proxy.LoadConfig(c.Config, c.Config == defaultConfig)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -72,4 +79,22 @@ func run() int {
 		}
 		return p.Run(ctx)
 	}, func() { daemon.Reread(cfg.ReadAgain(c.Config, c.Config == defaultConfig)) })
+}
+
+// status prints the running Pi's; a brain that is gone is bad news.
+func status(socket string, asJSON bool) int {
+	s, err := proxy.ReadStatus(socket)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if asJSON {
+		_ = json.NewEncoder(os.Stdout).Encode(s) // there is nobody to tell
+	} else {
+		fmt.Print(s)
+	}
+	if s.BrainGone {
+		return 1
+	}
+	return 0
 }

@@ -22,7 +22,7 @@ import (
 const module = "sentinel.home.arpa/"
 
 // pure packages decide: they know no clock, network, disk, log or randomness.
-var pure = []string{"shared/power", "shared/shutdown", "cloud/internal/sentinel", "cloud/internal/cause", "cloud/internal/escalation", "pi-proxy/internal/guardian"}
+var pure = []string{"shared/power", "shared/shutdown", "cloud/internal/sentinel", "cloud/internal/cause", "shared/escalation", "pi-proxy/internal/guardian", "pi-proxy/internal/brainwatch"}
 
 // pureMay is all of the standard library that they may import.
 var pureMay = []string{"cmp", "encoding/json", "errors", "fmt", "iter", "maps", "math", "slices", "strconv", "strings", "time"}
@@ -46,6 +46,7 @@ var forTests = []string{"shared/sim/", "node-hook/internal/rig", "cloud/sentinel
 // added here, on purpose; deploy may import what it likes.
 var may = map[string][]string{
 	"shared":                        {}, // this test
+	"shared/calls":                  {"shared/twilio"},
 	"shared/config":                 {},
 	"shared/courier":                {"shared/wire"},
 	"shared/daemon":                 {},
@@ -53,9 +54,10 @@ var may = map[string][]string{
 	"shared/orders":                 {"shared/executor", "shared/shutdown", "shared/wire"},
 	"shared/power":                  {},
 	"shared/proxmox":                {"shared/shutdown"},
-	"shared/shutdown":               {},
+	"shared/shutdown":               {"shared/power"},
 	"shared/tailnet":                {},
 	"shared/twilio":                 {},
+	"shared/uplink":                 {"shared/tailnet"},
 	"shared/wire":                   {"shared/power", "shared/shutdown"},
 	"shared/sim/":                   {},
 	"cloud":                         {"cloud/brain", "cloud/internal/cli", "shared/daemon"},
@@ -67,17 +69,18 @@ var may = map[string][]string{
 	"node-hook/hook":                {"node-hook/internal/", "shared/config", "shared/courier", "shared/daemon", "shared/wire"},
 	"cloud/internal/cause":          {},
 	"cloud/internal/cli":            {"shared/power"},
-	"cloud/internal/escalation":     {},
+	"shared/escalation":             {},
 	"cloud/internal/ingest":         {"cloud/internal/liveness", "cloud/internal/sentinel", "shared/courier", "shared/wire"},
 	"cloud/internal/journal":        {"cloud/internal/sentinel", "shared/daemon"},
 	"cloud/internal/liveness":       {"cloud/internal/cause"},
 	"cloud/internal/notify":         {},
-	"cloud/internal/sentinel":       {"cloud/internal/cause", "cloud/internal/escalation", "shared/power", "shared/shutdown"},
+	"cloud/internal/sentinel":       {"cloud/internal/cause", "shared/escalation", "shared/power", "shared/shutdown"},
 	"cloud/internal/web":            {"shared/power"},
 	"cloud/sentineltest":            {"cloud/internal/cause", "cloud/internal/sentinel"},
+	"pi-proxy/internal/brainwatch":  {"shared/escalation", "shared/power"},
 	"pi-proxy/internal/guardian":    {"shared/power", "shared/shutdown"},
 	"pi-proxy/internal/lan":         {"shared/courier", "shared/wire"},
-	"pi-proxy/internal/ledger":      {"pi-proxy/internal/guardian", "shared/daemon", "shared/shutdown", "shared/wire"},
+	"pi-proxy/internal/ledger":      {"pi-proxy/internal/brainwatch", "pi-proxy/internal/guardian", "shared/daemon", "shared/shutdown", "shared/wire"},
 	"pi-proxy/internal/record":      {"shared/daemon", "shared/wire"},
 	"pi-proxy/internal/root":        {"shared/daemon"},
 	"pi-proxy/internal/spool":       {"shared/daemon"},

@@ -18,7 +18,7 @@ func TestWallsAreCaught(t *testing.T) {
 		"pure, with a dot import":            {"shared/shutdown", "a.go", `package shutdown; import . "time"; func f() Time { return Now() }`, "dot import"},
 		"pure, with a network":               {"cloud/internal/sentinel", "a.go", `package sentinel; import "net"; type c net.Conn`, "is pure and imports net"},
 		"pure, with a log":                   {"pi-proxy/internal/guardian", "a.go", `package guardian; import "log/slog"; type l slog.Logger`, "is pure and imports log/slog"},
-		"pure, with randomness":              {"cloud/internal/escalation", "a.go", `package escalation; import "math/rand/v2"; func f() int { return rand.Int() }`, "is pure and imports math/rand/v2"},
+		"pure, with randomness":              {"shared/escalation", "a.go", `package escalation; import "math/rand/v2"; func f() int { return rand.Int() }`, "is pure and imports math/rand/v2"},
 		"pure, with an adapter":              {"cloud/internal/sentinel", "a.go", `package sentinel; import "sentinel.home.arpa/shared/wire"; type h wire.Header`, "is pure and imports"},
 		"pure, with a goroutine":             {"shared/power", "a.go", `package power; func f() { go f() }`, "does two things at once"},
 		"pure, in its test":                  {"shared/power", "a_test.go", `package power; import ("time"; "net"); func f() (time.Time, net.Conn) { return time.Now(), nil }`, ""},

@@ -15,11 +15,12 @@ import (
 	"sentinel.home.arpa/cloud/internal/ingest"
 	"sentinel.home.arpa/cloud/internal/journal"
 	"sentinel.home.arpa/cloud/internal/liveness"
-	"sentinel.home.arpa/cloud/internal/notify"
 	"sentinel.home.arpa/cloud/internal/sentinel"
+	"sentinel.home.arpa/shared/calls"
 	"sentinel.home.arpa/shared/daemon"
 	"sentinel.home.arpa/shared/orders"
 	"sentinel.home.arpa/shared/tailnet"
+	"sentinel.home.arpa/shared/uplink"
 	"sentinel.home.arpa/shared/wire"
 )
 
@@ -43,9 +44,9 @@ type Brain struct {
 	table      *liveness.Table
 	identities *ingest.Identities
 	tailnet    *tailnet.Node // nil with listen:
-	uplink     *uplink
-	reach      *reach // the tailnet's; nil with listen:
-	caller     *notify.Caller
+	uplink     *looks
+	reach      *uplink.Tailnet // nil with listen:
+	caller     *calls.Caller
 	pis        pis
 	asking     sync.Mutex // by whoever asks the plan's machines: one at a time
 	desk       *orders.Desk
@@ -107,15 +108,15 @@ func newBrain(ctx context.Context, cfg Config, log *slog.Logger, m machine) (*Br
 	if err := b.open(ctx, cfg); err != nil {
 		return nil, errors.Join(err, b.lock.Close())
 	}
-	b.uplink = newUplink(func() []string { return b.cfg().Anchors }, m.dial, log)
+	b.uplink = newLooks(func() []string { return b.cfg().Anchors }, m.dial, log)
 	b.uplink.tell = func(ctx context.Context, in sentinel.Uplink) {
 		if err := b.submit(ctx, in); err != nil && ctx.Err() == nil {
 			log.Error("input lost", "input", "Uplink", "err", err)
 		}
 	}
 	if b.tailnet != nil {
-		b.reach = &reach{control: b.tailnet.ControlURL(), relays: b.tailnet.HomeRelays, status: b.tailnet.Status, dial: m.dial, log: log}
-		b.uplink.gone = b.reach.gone
+		b.reach = uplink.OfTailnet(b.tailnet, m.dial, log)
+		b.uplink.Gone = b.reach.Gone
 	}
 	return b, nil
 }
@@ -136,7 +137,7 @@ func (b *Brain) open(ctx context.Context, cfg Config) (err error) {
 	}
 	b.set.Store(set)
 	b.identities = b.identitiesOf(set)
-	b.caller = notify.NewCaller(nil, b.callReport(), b.log)
+	b.caller = calls.NewCaller(nil, b.callReport(), b.log)
 	b.desk = &orders.Desk{Log: b.log, Key: b.key, Self: b.header, Now: b.now}
 	b.useTwilio(set)
 	return b.replay(ctx, before)

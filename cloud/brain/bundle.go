@@ -30,7 +30,7 @@ func (b *Brain) renewBundles() {
 	bundles := map[string]bundle{}
 	for _, sc := range b.core().Sites {
 		w := wire.Bundle{Site: sc.Name, Armed: b.state.Sites[sc.Name].Armed, Policy: sc.Policy,
-			Keys: b.identities.Keys(sc.Name), Pis: b.peersOf(sc.Name)}
+			Keys: b.identities.Keys(sc.Name), Pis: b.peersOf(sc.Name), OnFailure: sc.OnFailure, InternetAfter: sc.InternetAfter}
 		if sc.Plan != nil {
 			w.Plan = *sc.Plan
 		}
@@ -59,6 +59,7 @@ func (b *Brain) tell(asker ingest.Known, has string, a *wire.Answer) {
 	}
 	a.Leaving = b.leaving.say(asker.Name)
 	b.pis.named(asker.Name, has)
+	a.Calls = b.callsFor(asker.Name, asker.Site)
 	bundles, v := b.bundles.Load(), b.view.Load()
 	if bundles == nil || v == nil {
 		return

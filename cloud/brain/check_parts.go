@@ -36,6 +36,7 @@ func (c *Config) check(f *config.File) error {
 	errs = append(errs, c.checkContacts(f)...)
 	errs = append(errs, c.checkTwilio(f)...)
 	errs = append(errs, c.checkPlan(f)...)
+	errs = append(errs, c.checkPlanOn(f)...)
 	return f.Join(errs...)
 }
 
@@ -152,6 +153,28 @@ func (s *Site) checkUPSes(f *config.File, at string) []error {
 			case len(s.Nodes) > 0 && !slices.ContainsFunc(s.Nodes, func(p Peer) bool { return p.Name == n }):
 				errs = append(errs, f.Errorf(key, "%q is not among the nodes of %s; add it there, or correct the name", n, s.Name))
 			}
+		}
+	}
+	return append(errs, s.checkAnyUPS(f, at)...)
+}
+
+// checkAnyUPS wants machines that several UPSes feed: for others the word changes nothing.
+func (s *Site) checkAnyUPS(f *config.File, at string) (errs []error) {
+	for i, n := range s.AnyUPS {
+		key := fmt.Sprintf("%s.any_ups[%d]", at, i)
+		by := 0
+		for _, u := range s.UPSes {
+			if slices.Contains(u.Feeds, n) {
+				by++
+			}
+		}
+		switch err := wire.ValidName(n); {
+		case err != nil:
+			errs = append(errs, f.Errorf(key, "%s", err))
+		case slices.Contains(s.AnyUPS[:i], n):
+			errs = append(errs, f.Errorf(key, "%q stands here for the second time", n))
+		case by < 2:
+			errs = append(errs, f.Errorf(key, "%q is fed by fewer than two UPSes; name it under feeds: of each that feeds it, or remove it here", n))
 		}
 	}
 	return errs

@@ -31,6 +31,7 @@ type Config struct {
 	Twilio   *Twilio  `yaml:"twilio"`
 	Proxmox  *Proxmox `yaml:"proxmox"`
 	Plan     Plan     `yaml:"plan"`
+	PlanOn   []string `yaml:"plan_on"` // what begins it beside the power: causes of package shutdown
 	Failure  Failure  `yaml:"failure"`
 	Power    Power    `yaml:"power"`
 	Internet Internet `yaml:"internet"`
@@ -63,6 +64,8 @@ type Site struct {
 	Pis      []Peer `yaml:"pi_proxies"`
 	Nodes    []Peer `yaml:"nodes"`
 	UPSes    []UPS  `yaml:"ups"`
+	// AnyUPS are machines that go down once one of the UPSes that feed them calls for it.
+	AnyUPS []string `yaml:"any_ups"`
 }
 
 // UPS is what is known of a UPS beforehand. Those that a Pi reports need no entry.
@@ -161,6 +164,7 @@ type Power struct {
 // Internet is when a site that is out of reach is reason to call.
 type Internet struct {
 	CallAfter config.Duration `yaml:"call_after"`
+	PlanAfter config.Duration `yaml:"plan_after"`
 }
 
 // DefaultConfig is what a file that says nothing means.
@@ -179,7 +183,8 @@ func DefaultConfig() Config {
 			ChargeFloor: config.Percent(p.ChargeFloor * 100),
 			WorseCharge: config.Percent(sentinel.DefaultWorseCharge * 100), WorseRuntime: config.Duration(sentinel.DefaultWorseRuntime),
 		},
-		Internet: Internet{CallAfter: config.Duration(t.InternetCall)},
+		PlanOn:   []string{},
+		Internet: Internet{CallAfter: config.Duration(t.InternetCall), PlanAfter: defaultPlanAfter},
 		Anchors:  []string{"1.1.1.1:443", "9.9.9.9:443"},
 		Journal:  Journal{Keep: config.Duration(400 * 24 * time.Hour)},
 
@@ -198,6 +203,9 @@ func (c *Config) LogLevel() slog.Level {
 	}
 	return l
 }
+
+// defaultPlanAfter is how long the internet is out before it begins the plan, where it does.
+const defaultPlanAfter = config.Duration(30 * time.Minute)
 
 // defaultDeadlines are those of stages that name none.
 const (
@@ -238,7 +246,8 @@ func (c *Config) shutdownPlan() *shutdown.Plan {
 	if len(c.Plan) == 0 {
 		return nil
 	}
-	p := &shutdown.Plan{Site: c.Sites[0].Name}
+	site := &c.Sites[0]
+	p := &shutdown.Plan{Site: site.Name, Wiring: power.Wire(site.feeds(), site.AnyUPS)}
 	for _, s := range c.Plan {
 		stage := shutdown.Stage{Guests: s.Guests.choice(), Timeout: s.Timeout.Std(), Deadline: s.Deadline.Std()}
 		stage.AllGuests = s.Guests != nil && s.Guests.All

@@ -35,6 +35,7 @@ func limits() []limit {
 		within("power.worse_charge", 0, 100, func(c *Config) config.Percent { return c.Power.WorseCharge }),
 		within("power.worse_runtime", 0, h, func(c *Config) config.Duration { return c.Power.WorseRuntime }),
 		within("internet.call_after", 0, h, func(c *Config) config.Duration { return c.Internet.CallAfter }),
+		within("internet.plan_after", m, 24*h, func(c *Config) config.Duration { return c.Internet.PlanAfter }),
 		within("journal.keep", week, 3650*24*h, func(c *Config) config.Duration { return c.Journal.Keep }),
 		{"plan[].timeout", words(5*s, 2*h), func(f *config.File, c *Config) (errs []error) {
 			for i, stage := range c.Plan {

@@ -89,9 +89,35 @@ func TestConfig_Smallest(t *testing.T) {
 		t.Errorf("level %s", c.LogLevel())
 	}
 	core := coreConfig(&c)
+	if s := core.Sites[0]; s.OnFailure || s.InternetAfter != 0 {
+		t.Errorf("the plan begins for %+v, which nobody wrote", s)
+	}
 	if core.Sites[0].Plan == nil || core.Threshold != 1 || core.Times.Silence != 20*time.Second || core.Brain != "brain" ||
 		!cmp.Equal(core.Contacts, []string{"Alex"}) || !cmp.Equal(core.Sites[0].Pis, []string{"pi"}) {
 		t.Errorf("core %+v", core)
+	}
+}
+
+// TestS0_PlanOn: what begins the plan beside the power is written down, and the Pi's delay alone begins nothing.
+func TestS0_PlanOn(t *testing.T) {
+	for _, tt := range []struct {
+		text     string
+		failure  bool
+		internet time.Duration
+	}{
+		{"", false, 0},
+		{"internet: {plan_after: 1h}\n", false, 0},
+		{"plan_on: [node_failure]\n", true, 0},
+		{"plan_on: [internet_outage]\n", false, 30 * time.Minute},
+		{"plan_on: [internet_outage, node_failure]\ninternet: {plan_after: 1h}\n", true, time.Hour},
+	} {
+		c, wrong := load(t, tt.text+smallest)
+		if wrong != "" {
+			t.Fatal(wrong)
+		}
+		if s := coreConfig(&c).Sites[0]; s.OnFailure != tt.failure || s.InternetAfter != tt.internet {
+			t.Errorf("%q: %v, %s", tt.text, s.OnFailure, s.InternetAfter)
+		}
 	}
 }
 

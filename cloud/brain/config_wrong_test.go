@@ -65,6 +65,7 @@ func TestR5_WrongConfigurations(t *testing.T) {
 		{"a list", "- name: home\n"},
 		{"JSON that is cut off", `{"sites": [{"name": "home"`},
 		{"two documents", "sites: [{name: home}]\n---\nsites: [{name: home}]\n"},
+		{"a cause without a plan", "sites: [{name: home}]\nplan_on: [node_failure]\n"},
 		{"UTF-16", "\xff\xfes\x00i\x00t\x00e\x00s\x00"},
 		{"Latin-1", "sites: [{name: home}]\n# f\xfcr uns\n"},
 		{"a program", "\x7fELF\x02\x01\x01\x00\x00"},
@@ -209,10 +210,15 @@ func wrongChanges() []struct{ name, from, to string } {
 		{"a UPS that feeds nothing", "[pi]", "[pi]\n    ups: [{name: apc1}, {name: apc1, feeds: [pve1]}]"},
 		{"a UPS that feeds a stranger", "[pi]", "[pi]\n    nodes: [pve1, pve2]\n    ups: [{name: apc1, feeds: [pve1, pve9, pve1]}]"},
 		{"a UPS without a name", "[pi]", "[pi]\n    ups: [{feeds: [PVE1]}]"},
+		{"machines for which any UPS is enough", "[pi]", "[pi]\n    ups: [{name: apc1, feeds: [pve1, pve2]}, {name: apc2, feeds: [pve2]}]\n    any_ups: [pve1, PVE2, pve2, pve2]"},
 		{"a control server", "sites:", "tailnet: {control_url: headscale.example.org}\nsites:"},
 		{"a hostname and a port", "sites:", "tailnet: {hostname: The Brain, udp_port: 70000}\nsites:"},
 		{"places of its own", "sites:", "state_dir: state\ncontrol_socket: \"\"\nboot_id_file: boot_id\nsites:"},
 		{"a list for a map", "twilio:\n", "twilio:\n  - x\nextra:\n"},
 		{"an alias", "name: home", "name: &home home"},
+		{"what begins no plan", "sites:", "plan_on: [fire, node_failure, node_failure]\nsites:"},
+		{"an internet outage without a Pi", "    pi_proxies: [pi]\n", "plan_on: [internet_outage]\n"},
+		{"a hasty internet outage", "sites:", "plan_on: [internet_outage]\ninternet: {plan_after: 10s}\nsites:"},
+		{"a text for what begins the plan", "sites:", "plan_on: node_failure\nsites:"},
 	}
 }

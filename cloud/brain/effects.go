@@ -9,6 +9,7 @@ import (
 	"sentinel.home.arpa/cloud/internal/journal"
 	"sentinel.home.arpa/cloud/internal/notify"
 	"sentinel.home.arpa/cloud/internal/sentinel"
+	"sentinel.home.arpa/shared/calls"
 	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/shutdown"
 )
@@ -28,7 +29,7 @@ func (b *Brain) effect(ctx context.Context, e journal.Entry) {
 	case *sentinel.PlanArmed, *sentinel.PlanDisarmed:
 		b.renewBundles()
 	case *sentinel.IncidentOpened:
-		if f.Kind == sentinel.PowerOutage {
+		if sc := b.set.Load().site(f.Site); f.Kind == sentinel.PowerOutage || f.Kind == sentinel.NodeFailure && sc != nil && sc.OnFailure {
 			b.survey(ctx, f.Site)
 		}
 	case *sentinel.RunStepped:
@@ -86,7 +87,7 @@ func (b *Brain) placeCall(ctx context.Context, decided time.Time, c *sentinel.Ca
 	case b.phone == nil || number == "":
 		err = fmt.Errorf("there is no way to call %s", c.Contact)
 	case err == nil:
-		b.caller.Call(ctx, notify.Order{ID: c.ID, Number: number, Text: text, Age: func() time.Duration { return b.clock.Now().Sub(decided) }, SID: c.SID, Doubtful: doubtful})
+		b.caller.Call(ctx, calls.Order{ID: c.ID, Number: number, Text: text, Age: func() time.Duration { return b.clock.Now().Sub(decided) }, SID: c.SID, Doubtful: doubtful})
 		return
 	}
 	b.log.Error("call not placed", "call", c.ID, "err", err)
@@ -154,6 +155,9 @@ func (b *Brain) planStory(site *sentinel.Site, i *sentinel.Incident) notify.Plan
 	for _, s := range plan.Stages {
 		p.Nodes += len(s.Hosts)
 	}
+	if sc := b.set.Load().site(site.Name); sc != nil {
+		p.Offline = sc.InternetAfter
+	}
 	if r := site.Run; r != nil && site.RunIncident == i.ID && !r.DryRun {
 		p.Begun, p.Through, p.Stopped = true, r.Finished, r.Stopped != ""
 		for _, t := range r.Targets {
@@ -162,7 +166,8 @@ func (b *Brain) planStory(site *sentinel.Site, i *sentinel.Incident) notify.Plan
 			}
 		}
 	}
-	if r := site.PiRun; r != nil && !r.DryRun && !site.PiRunAt.Before(i.Since) {
+	p.Rehearsed = site.Run != nil && site.RunIncident == i.ID && site.Run.DryRun
+	if r := site.PiRun; r != nil && !r.DryRun && !site.PiRunAt.Before(i.Since) && (r.On == shutdown.ForPower || i.Kind == sentinel.InternetOutage) {
 		piStory(&p, r)
 	}
 	return p

@@ -193,7 +193,7 @@ func (h *home) start() {
 	if err != nil {
 		h.Fatal(err)
 	}
-	b.uplink.gone = h.gone
+	b.uplink.Gone = h.gone
 	b.reload = NewReload(h.file, new(slog.LevelVar))
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()

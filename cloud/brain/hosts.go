@@ -13,12 +13,15 @@ import (
 // told also where Proxmox cannot be.
 func (b *Brain) machines(site string, run *shutdown.Run) (all executor.Machines, done func(), err error) {
 	purpose := courier.ToShutDown
-	if run.PutsBack() {
+	switch {
+	case run.PutsBack():
 		purpose = courier.ToPutBack
+	case run.On == shutdown.ForFailure:
+		purpose = courier.ToShutDownForFailure
 	}
 	fleet, noFleet := b.fleet(run.Plan, purpose)
 	all, done, lame, err := orders.Machines{Desk: b.desk, Run: orders.Run{ID: run.ID, Epoch: b.state.Sites[site].Epoch},
-		May: func() error { return b.mayCommand(site, run.ID) }, SilentFor: b.silentFor(site)}.Join(run, fleet, noFleet)
+		May: func(host string) error { return b.mayCommand(site, run.ID, host) }, SilentFor: b.silentFor(site)}.Join(run, fleet, noFleet)
 	if lame {
 		b.log.Error("run without Proxmox", "run", run.ID, "err", noFleet)
 	}

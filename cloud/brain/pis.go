@@ -9,13 +9,18 @@ import (
 	"sentinel.home.arpa/shared/wire"
 )
 
-// addressesMost is how many of a Pi's addresses its nodes are told.
-const addressesMost = 4
+const (
+	// addressesMost is how many of a Pi's addresses its nodes are told.
+	addressesMost = 4
+	// peersMost is how many of all Pis of a site.
+	peersMost = 16
+)
 
 // saying is what a Pi says of itself.
 type saying struct {
 	addresses, lacks []string
 	heeds            shutdown.Epoch
+	calls            string // the hash of its list of calls
 }
 
 // pis is what the Pis say of themselves. It is safe for concurrent use.
@@ -33,7 +38,7 @@ func (b *Brain) piIs(pi ingest.Known, says wire.PiStatus) {
 	if b.pis.said == nil {
 		b.pis.said = map[string]saying{}
 	}
-	b.pis.said[pi.Name] = saying{slices.Clone(says.Addresses), slices.Clone(says.Lacks), says.Heeds}
+	b.pis.said[pi.Name] = saying{slices.Clone(says.Addresses), slices.Clone(says.Lacks), says.Heeds, says.Calls}
 	if slices.Equal(old.addresses, says.Addresses) && slices.Equal(old.lacks, says.Lacks) {
 		return
 	}
@@ -43,8 +48,9 @@ func (b *Brain) piIs(pi ingest.Known, says wire.PiStatus) {
 	}
 }
 
-// peersOf are a site's Pis as nodes reach them: where the configuration says, or else
-// where the Pi itself does.
+// peersOf are a site's Pis as nodes and one another reach them: where the configuration says, or
+// else where the Pi itself does. Of several all stand there, in the configured order, also one
+// that is not heard of yet: the order is their turn to act (rule G6).
 func (b *Brain) peersOf(site string) []wire.Peer {
 	b.pis.mu.Lock()
 	defer b.pis.mu.Unlock()
@@ -55,14 +61,17 @@ func (b *Brain) peersOf(site string) []wire.Peer {
 		}
 		for _, p := range s.Pis {
 			known, ok := b.identities.Lookup(p.Name)
-			if !ok {
-				continue
-			}
 			addresses := []string{p.Address}
 			if p.Address == "" {
 				addresses = b.pis.said[p.Name].addresses
 			}
-			for _, a := range addresses[:min(len(addresses), addressesMost)] {
+			if (!ok || len(addresses) == 0) && len(s.Pis) > 1 {
+				out = append(out, wire.Peer{Name: p.Name, Key: known.Key})
+			}
+			if !ok {
+				continue
+			}
+			for _, a := range addresses[:min(len(addresses), addressesMost, max(peersMost/len(s.Pis), 1))] {
 				out = append(out, wire.Peer{Name: p.Name, Address: a, Key: known.Key})
 			}
 		}

@@ -1,11 +1,13 @@
 package brain
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"sentinel.home.arpa/cloud/internal/ingest"
 	"sentinel.home.arpa/cloud/internal/sentinel"
+	"sentinel.home.arpa/shared/shutdown"
 	"sentinel.home.arpa/shared/wire"
 )
 
@@ -18,8 +20,8 @@ func TestA2_NodesLearnTheirPis(t *testing.T) {
 	}
 	b := set(&Brain{renew: make(chan struct{}, 1), identities: &ingest.Identities{}},
 		Config{Sites: []Site{{Name: "home", Pis: []Peer{{Name: "pi"}, {Name: "pi-2", Address: "192.0.2.2:7777"}}}, {Name: "office", Pis: []Peer{{Name: "pi-3"}}}}})
-	if got := b.peersOf("home"); len(got) != 0 {
-		t.Fatalf("before their first contact: %+v", got)
+	if got := b.peersOf("office"); len(got) != 0 {
+		t.Fatalf("before its first contact: %+v", got)
 	}
 	for _, n := range []string{"pi", "pi-2", "pi-3"} {
 		b.identities.Learn(ingest.Known{Name: n, Site: "home", Role: sentinel.Pi, Key: key.PublicKey()})
@@ -54,5 +56,47 @@ func TestA2_NodesLearnTheirPis(t *testing.T) {
 		if !strings.HasPrefix(said, want) || want == "" && said != "" {
 			t.Errorf("of %s it is said %q", site, said)
 		}
+	}
+}
+
+// Of several Pis all are named, in the configured order, whoever was heard of already: it is their
+// turn to act.
+func TestG6_ThePisOfASiteStandInTheirOrder(t *testing.T) {
+	key, err := wire.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := set(&Brain{renew: make(chan struct{}, 1), identities: &ingest.Identities{}},
+		Config{Sites: []Site{{Name: "home", Pis: []Peer{{Name: "rack"}, {Name: "attic"}, {Name: "desk", Address: "192.0.2.2:7777"}}}}})
+	order := func() (all []wire.Peer) { return b.peersOf("home") }
+	if got := order(); !slices.Equal(got, []wire.Peer{{Name: "rack"}, {Name: "attic"}, {Name: "desk"}}) {
+		t.Errorf("before their first contact: %+v", got)
+	}
+	for _, n := range []string{"desk", "attic"} {
+		b.identities.Learn(ingest.Known{Name: n, Site: "home", Role: sentinel.Pi, Key: key.PublicKey()})
+	}
+	b.piIs(ingest.Known{Name: "attic"}, wire.PiStatus{Addresses: []string{"192.0.2.5:7777", "192.0.2.6:7777"}})
+	k := key.PublicKey()
+	if got := order(); !slices.Equal(got, []wire.Peer{{Name: "rack"}, {Name: "attic", Address: "192.0.2.5:7777", Key: k}, {Name: "attic", Address: "192.0.2.6:7777", Key: k}, {Name: "desk", Address: "192.0.2.2:7777", Key: k}}) {
+		t.Errorf("with two of them heard: %+v", got)
+	}
+}
+
+// TestS10_EachPiConfirmsAStopForItself: of several Pis that have run the plan in an outage, one that
+// has stopped its own run since does not speak for another.
+func TestS10_EachPiConfirmsAStopForItself(t *testing.T) {
+	b := &Brain{}
+	run := func(pi string, counter uint64, state shutdown.State) sentinel.KnownRun {
+		return sentinel.KnownRun{Run: shutdown.Status{ID: pi, State: state, Epoch: shutdown.Epoch{Counter: counter, Holder: pi}}}
+	}
+	one, two := run("pi", 5, shutdown.Stopped), run("pi-2", 7, shutdown.Advancing)
+	site := &sentinel.Site{Epoch: shutdown.Epoch{Counter: 4, Holder: "brain"}, PiRun: &two.Run, PiRuns: map[string]sentinel.KnownRun{"pi": one, "pi-2": two}}
+	if !b.heedsStop("pi", site) || b.heedsStop("pi-2", site) {
+		t.Errorf("stopped %t, and still running %t", b.heedsStop("pi", site), b.heedsStop("pi-2", site))
+	}
+	two = run("pi-2", 7, shutdown.Stopped)
+	site.PiRuns["pi-2"], site.PiRun = two, &one.Run
+	if !b.heedsStop("pi-2", site) || b.heedsStop("pi-3", site) {
+		t.Errorf("stopped since %t, and never heard %t", b.heedsStop("pi-2", site), b.heedsStop("pi-3", site))
 	}
 }

@@ -152,6 +152,9 @@ func checkUPSes(s web.Site, sc sentinel.SiteConfig) (found []planFinding) {
 		return []planFinding{{Finding: proxmox.Finding{Severity: proxmox.Warning, Target: "ups",
 			Text: "no UPS has been heard of yet, and without one nothing begins the plan; look at the Pi's ups: and at apcupsd"}}}
 	}
+	for _, ups := range neverToldOf(*sc.Plan, s.UPSes) {
+		found = append(found, planFinding{Finding: proxmox.Finding{Severity: proxmox.Warning, Target: ups, Text: saidNeverToldOf(ups)}})
+	}
 	for _, u := range s.UPSes {
 		lasts := lastsFor(u, sc)
 		f := proxmox.Finding{Severity: proxmox.Note, Target: u.Name, Text: lasts.Text}

@@ -31,13 +31,18 @@ type shownPlan struct {
 	Spare time.Duration `json:"margin_ns"` // that the battery must last for beyond that
 	forecast
 	UPSes []shownUPS `json:"upses"`
+	Fed   []string   `json:"fed,omitempty"` // what stays on if a UPS alone is out
 
 	Armed         bool     `json:"armed"`
 	ArmingUnknown bool     `json:"arming_unknown,omitempty"`
 	Unconfirmed   []string `json:"unconfirmed_by,omitempty"`
 	Pis           []string `json:"pis"`
 	StoppedBy     string   `json:"stopped_by,omitempty"`
-	Now           []string `json:"now,omitempty"` // the runs that are under way
+	StoppedFor    string   `json:"stopped_for,omitempty"`
+	// OnFailure and InternetAfter are what begins the plan beside the power (rule S0).
+	OnFailure     bool          `json:"on_failure,omitempty"`
+	InternetAfter time.Duration `json:"internet_after_ns,omitempty"`
+	Now           []string      `json:"now,omitempty"` // the runs that are under way
 }
 
 // forecast is a plan with the guests that run now.
@@ -107,12 +112,13 @@ func (b *Brain) planShow(_ context.Context, r *http.Request) (any, error) {
 	if sc == nil {
 		return nil, errWithoutPlan()
 	}
-	f, err := b.foresee(r.Context(), *sc, sc.Policy.RideThrough)
+	f, err := b.foresee(r.Context(), *sc, sc.Policy.RideThrough, nil)
 	if err != nil {
 		return nil, err
 	}
 	p := shownPlan{At: b.machine.wall(), Site: sc.Name, Ride: sc.Policy.RideThrough, Need: sc.Plan.Need(), Spare: sc.Policy.RuntimeMargin, forecast: f,
 		Pis: append([]string{}, sc.Pis...), UPSes: []shownUPS{}}
+	p.OnFailure, p.InternetAfter = sc.OnFailure, sc.InternetAfter
 	if v := b.page(); v != nil {
 		for _, s := range v.Sites {
 			if s.Name == sc.Name {
@@ -126,9 +132,11 @@ func (b *Brain) planShow(_ context.Context, r *http.Request) (any, error) {
 // stands adds how the site stands to what would happen.
 func (p *shownPlan) stands(s web.Site, sc sentinel.SiteConfig) {
 	p.Armed, p.ArmingUnknown, p.Unconfirmed, p.StoppedBy = s.Armed, s.ArmingUnknown, s.Unconfirmed, s.StoppedBy
+	p.StoppedFor = s.StoppedFor
 	for _, u := range s.UPSes {
 		p.UPSes = append(p.UPSes, lastsFor(u, sc))
 	}
+	p.Fed = fedSaid(*sc.Plan, sc.Policy, s.UPSes)
 	for _, r := range s.Runs {
 		if r.Now != "" {
 			p.Now = append(p.Now, r.Title+": "+r.Now)
@@ -137,8 +145,8 @@ func (p *shownPlan) stands(s web.Site, sc sentinel.SiteConfig) {
 }
 
 // foresee asks the nodes which guests run, and puts them into the plan's stages, which begin so
-// long after the power went.
-func (b *Brain) foresee(ctx context.Context, sc sentinel.SiteConfig, begins time.Duration) (forecast, error) {
+// long after the power went. called are the machines that are called for; nil: all.
+func (b *Brain) foresee(ctx context.Context, sc sentinel.SiteConfig, begins time.Duration, called []string) (forecast, error) {
 	release, err := b.askOne()
 	if err != nil {
 		return forecast{}, err
@@ -162,7 +170,7 @@ func (b *Brain) foresee(ctx context.Context, sc sentinel.SiteConfig, begins time
 		}
 		guests, failed = listGuests(ctx, fleet, sc.Plan.Nodes)
 	}
-	f := forecast{Stages: stagesOf(*sc.Plan, begins, guests)}
+	f := forecast{Stages: stagesOf(*sc.Plan, begins, called, guests)}
 	if slices.ContainsFunc(sc.Plan.Stages, takesGuests) {
 		f.Silent = silentNodes(failed)
 	}
@@ -179,22 +187,24 @@ func silentNodes(failed map[string]error) (silent []silentNode) {
 
 func takesGuests(s shutdown.Stage) bool { return s.AllGuests || s.Guests != nil }
 
-// stagesOf are a plan's stages with their targets, as a run would take them down.
-func stagesOf(plan shutdown.Plan, begins time.Duration, guests map[string][]shutdown.Target) []shownStage {
+// stagesOf are a plan's stages with their targets, as a run would take them down for those that are
+// called for; nil: all. Others have no part in it.
+func stagesOf(plan shutdown.Plan, begins time.Duration, called []string, guests map[string][]shutdown.Target) []shownStage {
 	var stages []shownStage
 	for i, s := range plan.Stages {
 		stages = append(stages, shownStage{Number: i + 1, Begins: begins, Ends: begins + s.Deadline, Guests: takesGuests(s), Targets: []shownTarget{}})
 		begins += s.Deadline
 	}
 	stage, found := -1, map[string]shutdown.Target{}
-	for _, e := range shutdown.Rehearse(shutdown.Header{Plan: plan}, time.Time{}, func(node string) []shutdown.Target { return guests[node] }) {
+	begun := map[int]bool{}
+	for _, e := range shutdown.Rehearse(shutdown.Header{Plan: plan}, time.Time{}, called, func(node string) []shutdown.Target { return guests[node] }) {
 		for _, t := range e.Targets {
 			found[t.ID()] = t
 		}
 		t := found[e.Target]
 		switch {
 		case e.Type == shutdown.StageBegan:
-			stage = e.Stage
+			stage, begun[e.Stage] = e.Stage, true
 		case e.Type != shutdown.Sent || e.Again || t.Kind == shutdown.Listing || stage < 0 || stage >= len(stages):
 		case t.Kind == shutdown.Guest:
 			stages[stage].Targets = append(stages[stage].Targets, shownTarget{t.Kind, t.Said(), t.Node, t.VMID})
@@ -202,7 +212,24 @@ func stagesOf(plan shutdown.Plan, begins time.Duration, guests map[string][]shut
 			stages[stage].Targets = append(stages[stage].Targets, shownTarget{Kind: t.Kind, Name: t.Said()})
 		}
 	}
-	return stages
+	if called == nil {
+		return stages
+	}
+	return onlyBegun(stages, begun)
+}
+
+// onlyBegun leaves out the stages that have no part, and the time that they would take.
+func onlyBegun(stages []shownStage, begun map[int]bool) (left []shownStage) {
+	saved := time.Duration(0)
+	for i, s := range stages {
+		if !begun[i] {
+			saved += s.Ends - s.Begins
+			continue
+		}
+		s.Begins, s.Ends = s.Begins-saved, s.Ends-saved
+		left = append(left, s)
+	}
+	return left
 }
 
 // Whether a battery lasts for the plan.

@@ -37,10 +37,11 @@ type simulatedPlan struct {
 	Because string         `json:"because"`
 	Urgent  bool           `json:"urgent,omitempty"` // the Pi waits for the brain for 2 s, not 10 s
 	forecast
-	Ends  time.Duration `json:"ends_ns"` // at the latest
-	Armed bool          `json:"armed"`
-	Lasts string        `json:"lasts"` // yes, no, unknown
-	Text  string        `json:"text"`
+	StayOn []string      `json:"stay_on,omitempty"` // the machines that this UPS alone does not call for
+	Ends   time.Duration `json:"ends_ns"`           // at the latest
+	Armed  bool          `json:"armed"`
+	Lasts  string        `json:"lasts"` // yes, no, unknown
+	Text   string        `json:"text"`
 }
 
 func (b *Brain) planSimulate(_ context.Context, r *http.Request) (any, error) {
@@ -66,9 +67,16 @@ func (b *Brain) planSimulate(_ context.Context, r *http.Request) (any, error) {
 	if !verdict.Start {
 		return nil, &courier.Fault{Status: http.StatusConflict, Reason: "never", Err: errNoOutcome}
 	}
+	called := calledBy(*sc.Plan, sc.Policy, p.UPS)
+	if p.StayOn = stayOn(*sc.Plan, called); called != nil && len(called) == 0 {
+		return nil, &courier.Fault{Status: http.StatusConflict, Reason: "nobody", Err: fmt.Errorf("%s alone calls for no machine of the plan", p.UPS), Hint: "see feeds: and any_ups: in cloud.yaml"}
+	}
 	p.Begins, p.Because, p.Urgent, p.Ends = begins, verdict.Reason, verdict.Urgent, begins+sc.Plan.Need()
-	if p.forecast, err = b.foresee(r.Context(), *sc, begins); err != nil {
+	if p.forecast, err = b.foresee(r.Context(), *sc, begins, called); err != nil {
 		return nil, err
+	}
+	if n := len(p.Stages); called != nil && n > 0 {
+		p.Ends = p.Stages[n-1].Ends
 	}
 	p.lasts(*sc)
 	return p, nil

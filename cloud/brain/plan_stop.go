@@ -69,7 +69,10 @@ func (b *Brain) stopView(s *web.Site, site *sentinel.Site) {
 	if s.StoppedBy == "" {
 		return
 	}
-	s.StopSays = b.stopSays(site)
+	s.StopSays, s.StoppedFor = b.stopSays(site), string(site.StoppedOn)
+	if site.StoppedOn == shutdown.ForFailure {
+		return // no Pi begins anything for a failure
+	}
 	if !site.Armed && len(s.Unconfirmed) == 0 {
 		return // a rehearsal: no Pi does anything that could go on
 	}
@@ -95,7 +98,11 @@ func (c *Config) pis(site string) (names []string) {
 // heedsStop reports whether a Pi has said that it knows of the stop: by its epoch, or, of one
 // whose own run came later, by the end of that.
 func (b *Brain) heedsStop(pi string, site *sentinel.Site) bool {
-	if r := site.PiRun; r != nil && r.Epoch.Holder == pi && r.State.Open() {
+	r := site.PiRun
+	if own, ok := site.PiRuns[pi]; ok { // of several Pis it may not be the last
+		r = &own.Run
+	}
+	if r != nil && r.Epoch.Holder == pi && r.State.Open() {
 		return false
 	} else if r != nil && r.Epoch.Holder == pi && r.Epoch.Compare(site.Epoch) >= 0 {
 		return true

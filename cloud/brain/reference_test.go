@@ -243,6 +243,8 @@ func byDefault(k key) string {
 		return fmt.Sprintf("`%s`, `%s`", defaultGuestDeadline, defaultNodeDeadline)
 	case "boot_id_file":
 		return "the kernel's"
+	case "plan_on":
+		return "none"
 	case "proxmox.via":
 		return "`pi`"
 	case "twilio.language":

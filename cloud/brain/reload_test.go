@@ -3,6 +3,9 @@ package brain
 import (
 	"encoding"
 	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -13,10 +16,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sentinel.home.arpa/cloud/internal/notify"
+	"sentinel.home.arpa/shared/calls"
 	"sentinel.home.arpa/shared/config"
 	"sentinel.home.arpa/shared/courier"
 	"sentinel.home.arpa/shared/sim/twiliosim"
+	"sentinel.home.arpa/shared/twilio"
 	"sentinel.home.arpa/shared/wire"
 )
 
@@ -406,14 +410,23 @@ func TestR5_NoHangupIsLost(t *testing.T) {
 // TestR5_AnotherAccount: calls go on by the account that knows them, the next by the new.
 func TestR5_AnotherAccount(t *testing.T) {
 	b := &Brain{}
+	said := ""
+	client, err := twilio.New(twilio.Config{AccountSID: account, APIKeySID: apiKey, APIKeySecret: apiSecret, From: caller, Transport: lines(func(r *http.Request) {
+		body, _ := io.ReadAll(r.Body) // what is missing is missed below
+		said = string(body)
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
 	use := func(t *Twilio) *phone {
-		b.useTwilio(&settings{cfg: Config{Twilio: t}})
+		b.useTwilio(&settings{cfg: Config{Twilio: t}, client: client})
 		return b.phone
 	}
-	b.caller = notify.NewCaller(nil, notify.Report{}, nil)
+	b.caller = calls.NewCaller(nil, calls.Report{}, nil)
 	first := use(&Twilio{AccountSID: "one", Voice: "a"})
-	if again := use(&Twilio{AccountSID: "one", Voice: "b"}); again != first || first.line.Load().voice != "b" {
-		t.Error("the same account does not go by the new voice")
+	again := use(&Twilio{AccountSID: "one", Voice: "Polly.Amy"})
+	if _, err := first.Place(t.Context(), alex, "Hello Alex."); err == nil || again != first || !strings.Contains(said, "Polly.Amy") {
+		t.Errorf("the same account does not go by the new voice: %v, %q", err, said)
 	}
 	if other := use(&Twilio{AccountSID: "two"}); other == first || first.account != "one" {
 		t.Error("the new account took the old one's calls")
@@ -421,6 +434,14 @@ func TestR5_AnotherAccount(t *testing.T) {
 	if use(nil) != nil {
 		t.Error("without an account there is a phone")
 	}
+}
+
+// lines is a way to Twilio that nothing comes back from.
+type lines func(r *http.Request)
+
+func (l lines) RoundTrip(r *http.Request) (*http.Response, error) {
+	l(r)
+	return nil, errors.New("cut")
 }
 
 // TestR5_ACallGoesOnByItsAccount, though the next is placed by another.

@@ -24,6 +24,7 @@ const surveyWithin = 4 * time.Second
 
 var (
 	errMainsBack = errors.New("the power is back")
+	errLeftOn    = errors.New("its UPS does not call for it any more")
 	errRunOver   = errors.New("the run is over")
 	errNotSure   = errors.New("it is too long ago that this was decided")
 )
@@ -203,6 +204,10 @@ func (b *Brain) runStepped(ctx context.Context, f *sentinel.RunStepped) {
 	switch f.Event.Type {
 	case shutdown.Began, shutdown.PutBackBegan:
 		b.watchRun(ctx, f.Site, run)
+	case shutdown.Called:
+		if b.performers[f.Site] == nil { // the run was through, and goes on
+			b.watchRun(ctx, f.Site, run)
+		}
 	case shutdown.Sent, shutdown.StartSent:
 		p := b.performers[f.Site]
 		if p == nil || p.run != run.ID {
@@ -246,7 +251,7 @@ func (b *Brain) watchRun(ctx context.Context, site string, run *shutdown.Run) {
 	}
 	exec := &executor.Executor{
 		Machines: machines,
-		May:      func() error { return may(site, run.ID) },
+		May:      func(machine string) error { return may(site, run.ID, machine) },
 		Outcome: func(o executor.Outcome) {
 			send(sentinel.RunAnswered{Site: site, Run: run.ID, Target: o.Target, Start: o.Start, Found: o.Found, Err: o.Err})
 		},
@@ -272,13 +277,15 @@ func (b *Brain) watchRun(ctx context.Context, site string, run *shutdown.Run) {
 // mayCommand is the last look before a command leaves: while it waited for its turn the
 // mains may have come back, the run have ended, or the process have stood still (rules S5,
 // S10, H8).
-func (b *Brain) mayCommand(site, run string) error {
+func (b *Brain) mayCommand(site, run, machine string) error {
 	v := b.view.Load()
 	switch {
 	case v == nil || v.run[site] != run:
 		return errRunOver
-	case v.supply[site] == power.Mains:
+	case v.supply[site] == power.Mains && !v.causes[site]:
 		return errMainsBack
+	case v.left[site][machine]:
+		return errLeftOn
 	case b.clock.Now().Sub(v.at) > pausedAfter:
 		return errNotSure
 	}

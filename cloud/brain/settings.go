@@ -7,9 +7,10 @@ import (
 	"slices"
 	"time"
 
-	"sentinel.home.arpa/cloud/internal/escalation"
 	"sentinel.home.arpa/cloud/internal/ingest"
 	"sentinel.home.arpa/cloud/internal/sentinel"
+	"sentinel.home.arpa/shared/escalation"
+	"sentinel.home.arpa/shared/shutdown"
 	"sentinel.home.arpa/shared/twilio"
 	"sentinel.home.arpa/shared/wire"
 )
@@ -23,6 +24,7 @@ type settings struct {
 	keys    []ingest.Known // that the configuration itself names
 	numbers map[string]string
 	relays  map[string][]relay
+	calls   map[string]callList       // by site
 	zones   map[string]*time.Location // by site; without it the machine's own
 	client  *twilio.Client            // nil without twilio:
 	secrets secrets
@@ -50,7 +52,7 @@ func (s *settings) site(name string) *sentinel.SiteConfig {
 // settingsOf reads the secrets, and nothing from the network. said hears what is wrong,
 // with the key that it is about.
 func (b *Brain) settingsOf(cfg Config, said func(key string, err error)) *settings {
-	s := &settings{cfg: cfg, core: coreConfig(&cfg), numbers: map[string]string{}, relays: map[string][]relay{}, zones: zonesOf(cfg.Sites), secrets: secrets{},
+	s := &settings{cfg: cfg, core: coreConfig(&cfg), numbers: map[string]string{}, relays: map[string][]relay{}, zones: zonesOf(cfg.Sites), calls: callLists(&cfg, b.log), secrets: secrets{},
 		rules: ingest.Rules{Pis: map[string]string{}, Allow: cfg.Tailnet.AllowNodes, Configured: map[string]wire.PublicKey{}}}
 	configured := func(site string, role sentinel.Role, p Peer) {
 		if p.Key != "" {
@@ -103,6 +105,10 @@ func coreConfig(cfg *Config) sentinel.Config {
 		sc := sentinel.SiteConfig{Name: s.Name, Policy: cfg.policy(), Feeds: s.feeds()}
 		if len(cfg.Sites) == 1 {
 			sc.Plan = cfg.shutdownPlan()
+			sc.OnFailure = cfg.planOn(shutdown.ForFailure)
+			if cfg.planOn(shutdown.ForInternet) {
+				sc.InternetAfter = cfg.Internet.PlanAfter.Std()
+			}
 		}
 		for _, n := range s.Nodes {
 			sc.Nodes = append(sc.Nodes, n.Name)

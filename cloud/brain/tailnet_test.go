@@ -198,8 +198,8 @@ func TestTailnet(t *testing.T) {
 		t.Errorf("the approved machine was answered with %v", err)
 	}
 
-	until(t, "the home relays", func() bool { return b.reach.learn(t.Context()) }) // rule N10
-	if b.uplink.gone(t.Context()) {
+	until(t, "the home relays", func() bool { return b.reach.Learn(t.Context()) }) // rule N10
+	if b.uplink.Gone(t.Context()) {
 		t.Error("the tailnet is said to be out of reach")
 	}
 	for _, n := range control.AllNodes() {
@@ -236,7 +236,7 @@ func TestTailnet_OutOfReach(t *testing.T) {
 	ran(t, "the brain", b.Run)
 	until(t, "the first turn", func() bool { return b.page() != nil && len(b.health.Ready()) == 0 })
 	until(t, "the tailnet's first state", func() bool { return b.tailnet.Status().State == "NeedsLogin" })
-	if !b.uplink.gone(t.Context()) { // rule N10
+	if !b.uplink.Gone(t.Context()) { // rule N10
 		t.Error("a brain that must log in is said to reach the tailnet")
 	}
 }

@@ -19,29 +19,36 @@ import (
 type view struct {
 	at       time.Time // the brain's time
 	mandates map[string]wire.Mandate
-	supply   map[string]power.Supply // mains only if all UPSes of the site are on mains
-	open     map[string]bool         // the incidents that go on, by id
-	unsaved  bool                    // the journal is not written
-	run      map[string]string       // the id of the run that is under way and may tell
-	starts   map[string]string       // of the run whose guests may be started again now
+	causes   map[string]bool            // a run may tell on mains too, since it has another cause (rule S0)
+	supply   map[string]power.Supply    // mains only if all UPSes of the site are on mains
+	open     map[string]bool            // the incidents that go on, by id
+	unsaved  bool                       // the journal is not written
+	run      map[string]string          // the id of the run that is under way and may tell
+	left     map[string]map[string]bool // the machines that it leaves on, by site
+	starts   map[string]string          // of the run whose guests may be started again now
 	page     *web.View
 }
 
 // publish makes a new view after each turn, of a state that was judged as of now.
 func (b *Brain) publish(now time.Time) {
-	v := &view{at: now, unsaved: b.broken, mandates: map[string]wire.Mandate{}, supply: map[string]power.Supply{}, run: map[string]string{}, starts: map[string]string{}, open: map[string]bool{}}
+	v := &view{at: now, unsaved: b.broken, mandates: map[string]wire.Mandate{}, supply: map[string]power.Supply{}, run: map[string]string{}, left: map[string]map[string]bool{}, starts: map[string]string{}, causes: map[string]bool{}, open: map[string]bool{}}
 	for _, i := range b.state.OpenIncidents() {
 		v.open[i.ID] = true
 	}
 	for name, site := range b.state.Sites {
 		epoch, run, id := b.state.Mandate(name, now)
-		v.mandates[name] = wire.Mandate{Epoch: epoch, Run: run, RunID: id}
-		v.supply[name] = site.Supply()
+		v.mandates[name] = wire.Mandate{Epoch: epoch, Run: run, RunID: id, Scope: site.Scope()}
+		if b.state.CauseActs(name, now) && !site.Run.ForPower() {
+			m := v.mandates[name]
+			m.On = site.Run.On
+			v.mandates[name] = m
+		}
+		v.supply[name], v.causes[name] = site.Supply(), b.state.CauseActs(name, now)
 		if r := site.Run; r != nil && !r.Over() {
 			if site.TakenBy == "" {
-				v.run[name] = r.ID
+				v.run[name], v.left[name] = r.ID, leftBy(r)
 			}
-		} else if r != nil && r.PutsBack() && b.state.MainsNow(name, now) {
+		} else if r != nil && r.PutsBack() && b.state.MayStart(name, now) {
 			v.starts[name] = r.ID
 		}
 	}

@@ -49,7 +49,7 @@ func TestTortureNoticesWhatIsBroken(t *testing.T) {
 		first          home.Phase // of the kill at which it shows
 		notices        string
 	}{
-		{"a call is placed again after a crash", "cloud/internal/notify/caller.go",
+		{"a call is placed again after a crash", "shared/calls/caller.go",
 			"doubtful, since := o.Doubtful, time.Now()", "doubtful, since := false, time.Now()",
 			"node failure", home.CallDone, "a second call about the same failure"},
 		{"announcements are acknowledged before they are on disk", "pi-proxy/internal/lan/lan.go",

@@ -40,7 +40,10 @@ type brain struct {
 	run       shutdown.State
 	epoch     shutdown.Epoch
 	runID     string
-	hosts     []string // that the Pi is to order off
+	hosts     []string       // that the Pi is to order off
+	on        shutdown.Cause // what its run is for, if not the power
+	calls     *wire.Calls
+	knows     string // the hash of calls that the Pi names
 	beats     []arrival[wire.Heartbeat]
 	reports   []arrival[wire.UPSReport]
 	announced []arrival[wire.Announcement]
@@ -68,6 +71,7 @@ func newBrain(t *testing.T) *brain {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+courier.PathHeartbeat, take(b, wire.KindHeartbeat, func(m *wire.Heartbeat, now time.Time) (string, []int) {
 		b.beats = append(b.beats, arrival[wire.Heartbeat]{now, *m})
+		b.knows = m.Pi.Calls
 		return m.Pi.Bundle, nil
 	}))
 	mux.HandleFunc("POST "+courier.PathUPS, take(b, wire.KindUPS, func(m *wire.UPSReport, now time.Time) (string, []int) {
@@ -130,9 +134,12 @@ func take[T any, M interface {
 		}
 		a := wire.Answer{Header: b.header(), To: e.Header.Node, ToBoot: e.Header.Boot, ToSeq: e.Header.Seq, BrainKey: b.key.PublicKey(), Taken: taken, Leaving: b.leaving}
 		if kind != wire.KindRelay && kind != wire.KindAnnouncement {
-			a.Mandate = &wire.Mandate{Epoch: b.epoch, Run: b.run, Bundle: b.hash, RunID: b.runID, Hosts: b.hosts}
+			a.Mandate = &wire.Mandate{Epoch: b.epoch, Run: b.run, Bundle: b.hash, RunID: b.runID, Hosts: b.hosts, On: b.on}
 			if has != b.hash {
 				a.Bundle = b.bundle
+			}
+			if b.calls != nil && b.knows != hashOf(b.t, *b.calls) {
+				a.Calls = b.calls
 			}
 		}
 		if held, release := b.held, b.release; held != nil && kind == wire.KindHeartbeat {
@@ -148,6 +155,14 @@ func take[T any, M interface {
 		close(b.news)
 		b.news = make(chan struct{})
 	}
+}
+
+func hashOf(t *testing.T, c wire.Calls) string {
+	hash, err := c.Hash()
+	if err != nil {
+		t.Error(err)
+	}
+	return hash
 }
 
 func (b *brain) header() wire.Header {

@@ -57,11 +57,16 @@ func (p *Proxy) learn(a *wire.Answer, now time.Duration) {
 	if a.Leaving {
 		p.brainLeaves(a.Node, now)
 	}
+	p.outside.answered(a.Node, a.Leaving)
+	if a.Calls != nil {
+		p.outside.take(*a.Calls)
+	}
 	if p.tailnet != nil && a.BrainKey != "" && a.BrainKey.Validate() == nil {
 		p.brainKey.Store(&a.BrainKey)
 	}
 	if a.Mandate != nil {
 		p.ways.hear(a.Node, *a.Mandate, now)
+		p.exchange.brainSays(*a.Mandate)
 	}
 	if a.Bundle != nil && a.Mandate != nil {
 		p.take(ledger.Stored{Hash: a.Mandate.Bundle, BrainKey: a.BrainKey, Bundle: *a.Bundle})

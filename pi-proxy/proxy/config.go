@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,7 +28,9 @@ type Config struct {
 	Tailnet  Tailnet `yaml:"tailnet"`
 	LAN      LAN     `yaml:"lan"`
 	UPS      []UPS   `yaml:"ups"`
-	Halt     bool    `yaml:"halt"` // the Pi powers itself off where apcupsd would, after the plan
+	// Anchors are asked whether the internet is there while no brain answers, host:port.
+	Anchors []string `yaml:"anchors"`
+	Halt    bool     `yaml:"halt"` // the Pi powers itself off where apcupsd would, after the plan
 
 	ControlSocket string `yaml:"control_socket"`
 	RootSocket    string `yaml:"root_socket"`
@@ -82,6 +85,7 @@ func DefaultConfig() Config {
 		Log:           Log{Level: "info", Format: "text"},
 		LAN:           LAN{Listen: ":7777"},
 		UPS:           []UPS{{Name: "ups", NIS: "127.0.0.1:3551", Poll: defaultPoll}},
+		Anchors:       []string{"1.1.1.1:443", "9.9.9.9:443"},
 		Halt:          true,
 		ControlSocket: DefaultControlSocket,
 		RootSocket:    root.Socket,
@@ -151,6 +155,16 @@ func (c *Config) check(f *config.File) error {
 		address(at+".address", b.Address)
 		if err := b.Key.Validate(); err != nil {
 			errs = append(errs, f.Errorf(at+".key", "%s; the brain logs its own at start", err))
+		}
+	}
+	if len(c.Anchors) < 2 {
+		errs = append(errs, f.Errorf("anchors", "name two independent ones at least, such as 1.1.1.1:443 and 9.9.9.9:443"))
+	}
+	for i, a := range c.Anchors {
+		at := fmt.Sprintf("anchors[%d]", i)
+		address(at, a)
+		if slices.Contains(c.Anchors[:i], a) {
+			errs = append(errs, f.Errorf(at, "%q stands here for the second time; the anchors must be independent", a))
 		}
 	}
 	if len(c.UPS) == 0 {

@@ -43,15 +43,11 @@ func TellEvent(socket, name string) error {
 }
 
 func tellEvent(ctx context.Context, socket, name string) error {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-		}}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://pi/event/"+url.PathEscape(name), nil)
 	if err != nil {
 		return err
 	}
-	resp, err := client.Do(req)
+	resp, err := overControl(socket).Do(req)
 	if err != nil {
 		return fmt.Errorf("tell the Pi of %s; does it run? %w", name, err)
 	}
@@ -61,4 +57,12 @@ func tellEvent(ctx context.Context, socket, name string) error {
 		return fmt.Errorf("tell the Pi of %s: it answered %s: %s", name, resp.Status, strings.TrimSpace(string(why)))
 	}
 	return nil
+}
+
+// overControl speaks to the running Pi.
+func overControl(socket string) *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		}}}
 }

@@ -4,8 +4,11 @@ import (
 	"path/filepath"
 	"time"
 
+	"sentinel.home.arpa/pi-proxy/internal/brainwatch"
+	"sentinel.home.arpa/pi-proxy/internal/guardian"
 	"sentinel.home.arpa/pi-proxy/internal/spool"
 	"sentinel.home.arpa/shared/daemon"
+	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/wire"
 )
 
@@ -41,5 +44,20 @@ func (p *Proxy) Gone(ups string) { p.gone(ups) }
 
 func (p *Proxy) Mains() bool { return p.mains() }
 
+// Watches has the Pi watch its brain by other times; it is for before Run.
+func (p *Proxy) Watches(t brainwatch.Times) {
+	p.outside.core = brainwatch.New(t, p.outside.core.State(), p.clock.Now())
+}
+
 // GoneWithin is how long a machine that was told to power off may take; it is for before Run.
 func (p *Proxy) GoneWithin(d time.Duration) { p.end.goneWithin = d }
+
+// Elsewhere are the readings of UPSes that other Pis of the site read; it is for while the Pi runs.
+func (p *Proxy) Elsewhere() map[string]power.Reading {
+	answer := make(chan map[string]power.Reading, 1)
+	p.guard.send(func(now time.Time) []guardian.Event {
+		answer <- p.guard.core.Elsewhere(now)
+		return nil
+	})
+	return <-answer
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,7 @@ const (
 
 var (
 	errMainsBack = errors.New("the power is back")
+	errLeftOn    = errors.New("its UPS does not call for it any more")
 	errDiskHangs = errors.New("the disk hangs")
 	errNoBundle  = errors.New("there is no bundle")
 )
@@ -44,9 +46,11 @@ type guard struct {
 	untripped error            // why apcupsd's last word is not on disk; the loop's alone
 	stops     bool             // the brain's last word was that the plan is stopped; the loop's alone
 
-	run   atomic.Pointer[shutdown.Status]
-	heeds atomic.Pointer[shutdown.Epoch]
-	looks atomic.Pointer[[]shutdown.Target]
+	run     atomic.Pointer[shutdown.Status]
+	heeds   atomic.Pointer[shutdown.Epoch]
+	looks   atomic.Pointer[[]shutdown.Target]
+	left    atomic.Pointer[map[string]string] // the machines that the run leaves on
+	onMains atomic.Bool                       // the run may tell machines to shut down on mains too (rule S0)
 
 	do       func(shutdown.Command) // performs a command of the run under way; nil: nothing can
 	lame     bool                   // it reaches hosts alone
@@ -59,7 +63,7 @@ func newGuard(p *Proxy) *guard {
 }
 
 func ordersOf(b wire.Bundle) guardian.Orders {
-	return guardian.Orders{Armed: b.Armed, Plan: b.Plan, Policy: b.Policy}
+	return guardian.Orders{Armed: b.Armed, Plan: b.Plan, Policy: b.Policy, Pis: pisOf(b), InternetAfter: b.InternetAfter}
 }
 
 // restoreOrders is for before the loop runs.
@@ -83,6 +87,7 @@ func (g *guard) order(b wire.Bundle) {
 func (g *guard) mandate(m wire.Mandate) {
 	g.send(func(now time.Time) []guardian.Event {
 		g.stops = m.Run == shutdown.Stopped
+		g.core.BrainFor(m.Scope)
 		return append(g.core.Stopped(now, m.Run, m.RunID), g.core.Mandated(now, m.Epoch, m.Run)...)
 	})
 }
@@ -127,7 +132,7 @@ func (g *guard) loop(ctx context.Context) error {
 			g.p.log.Warn("the process stood still", "for", late)
 			g.done(ctx, now, g.core.Resumed(now))
 		}
-		g.done(ctx, now, input(now))
+		g.done(ctx, now, append(g.outside(now), input(now)...))
 		last = g.p.clock.Now() // what the disk took is no pause
 		g.p.health.Turned()
 		g.p.notifier.Feed()
@@ -210,13 +215,17 @@ func (g *guard) done(ctx context.Context, now time.Time, es []guardian.Event) {
 
 // publish lets others see the run.
 func (g *guard) publish(now time.Time) {
+	g.p.exchange.says(g.core.Says(now))
 	r := g.core.Run
 	if r == nil {
 		return
 	}
+	g.onMains.Store(g.core.ActsOffline(now))
 	g.run.Store(brief(r.Status(now, g.core.Epoch)))
 	looks := r.Looks()
 	g.looks.Store(&looks)
+	left := maps.Clone(r.Left)
+	g.left.Store(&left)
 }
 
 // brief keeps a status small enough to travel beside all else that a message holds.
@@ -255,9 +264,9 @@ func (g *guard) perform(ctx context.Context) {
 		return
 	}
 	g.lame = lame
-	may := g.may
+	may := g.mayTell
 	if g.core.Run.PutsBack() {
-		may = g.mayStart
+		may = func(string) error { return g.mayStart() }
 	}
 	ctx, g.cancel = context.WithCancel(context.WithoutCancel(ctx)) // stop cancels it, after the last command
 	exec := &executor.Executor{

@@ -20,7 +20,7 @@ func (g *guard) machines() (all executor.Machines, done func(), lame bool, err e
 	run := g.core.Run
 	fleet, noFleet := g.fleet()
 	all, done, lame, err = orders.Machines{Desk: g.p.desk, Run: orders.Run{ID: run.ID, Epoch: g.core.Epoch},
-		May: g.may, SilentFor: g.p.lan.SilentFor}.Join(run, fleet, noFleet)
+		May: g.mayTell, SilentFor: g.p.lan.SilentFor}.Join(run, fleet, noFleet)
 	if lame {
 		g.p.log.Error("run without Proxmox", "run", run.ID, "err", noFleet)
 	}
@@ -65,7 +65,11 @@ func (p *Proxy) lend(m wire.Mandate) {
 		}
 	}
 	hosts = slices.DeleteFunc(hosts, func(name string) bool { return !slices.Contains(m.Hosts, name) })
-	p.desk.Lend(hosts, orders.Run{ID: m.RunID, Epoch: m.Epoch}, p.mayLend)
+	may := p.mayLend
+	if m.On == shutdown.ForFailure {
+		may = p.mayLendForFailure
+	}
+	p.desk.Lend(hosts, orders.Run{ID: m.RunID, Epoch: m.Epoch}, may)
 }
 
 var (
@@ -86,9 +90,19 @@ func (p *Proxy) mayLend() error {
 	return errNoBattery
 }
 
+// mayTell is may for a machine of the Pi's own run, which may leave it on by now.
+func (g *guard) mayTell(machine string) error {
+	if left := g.left.Load(); left != nil {
+		if _, is := (*left)[machine]; is {
+			return errLeftOn
+		}
+	}
+	return g.may()
+}
+
 // may is asked right before each command and each answer that carries an order (rule S5).
 func (g *guard) may() error {
-	if g.p.mains() {
+	if g.p.mains() && !g.onMains.Load() {
 		return errMainsBack
 	}
 	return nil

@@ -79,6 +79,7 @@ func newHouse(t *testing.T) *house {
 	h.cfg = proxy.DefaultConfig()
 	h.cfg.Name, h.cfg.Site, h.cfg.StateDir = "pi", "home", filepath.Join(dir, "state")
 	h.cfg.LAN.Listen = freeAddr(t)
+	h.cfg.Anchors = []string{"127.0.0.1:1", "127.0.0.1:2"} // nobody answers there
 	h.cfg.ControlSocket = filepath.Join(dir, "control.sock")
 	h.cfg.Brains = []proxy.Brain{{Address: h.brain.addr, Key: h.brain.key.PublicKey()}}
 	h.cfg.UPS = []proxy.UPS{{Name: "rack", NIS: serveUPS(t, h.ups), Poll: config.Duration(time.Second)}}

@@ -49,17 +49,19 @@ type Proxy struct {
 	health   *daemon.Health
 	metrics  *metrics
 
-	tailnet *tailnet.Node // nil where brains: are configured
-	client  *courier.Client
-	lan     *lan.Listener
-	relay   *lan.Relay
-	spool   *spool.Spool
-	ledger  *ledger.Ledger
-	pollers []*ups.Poller
-	latest  []*latest // of each UPS
-	guard   *guard
-	end     *ending
-	desk    *orders.Desk
+	tailnet  *tailnet.Node // nil where brains: are configured
+	client   *courier.Client
+	lan      *lan.Listener
+	relay    *lan.Relay
+	spool    *spool.Spool
+	ledger   *ledger.Ledger
+	pollers  []*ups.Poller
+	latest   []*latest // of each UPS
+	guard    *guard
+	exchange *exchange
+	outside  *outside
+	end      *ending
+	desk     *orders.Desk
 
 	seq      wire.Counter
 	stored   atomic.Pointer[ledger.Stored] // what the Pi goes by
@@ -118,6 +120,7 @@ func New(cfg Config, log *slog.Logger) (*Proxy, error) {
 	if err != nil {
 		p.log.Error("what was seen is unreadable, repetitions of earlier messages may pass for new", "err", err)
 	}
+	p.exchange, p.outside = newExchange(p), newOutside(p)
 	p.takeUp(seen)
 	p.listenOnLAN()
 	p.takeUpSeen(seen)
@@ -158,12 +161,20 @@ func (p *Proxy) takeUp(seen *ledger.Seen) {
 	if err := p.ledger.Run(p.log, func(e guardian.Event) { p.guard.core.Restore(e) }); err != nil {
 		p.log.Error("run unreadable, none is taken up", "err", err)
 	}
+	watched, err := p.ledger.Watched()
+	if err != nil {
+		p.log.Error("how the brain was watched is unreadable, people may be called once more", "err", err)
+	}
 	last := p.ledger.Last()
+	if watched != nil {
+		last = lastMoment(last, &watched.Moment)
+	}
 	if seen != nil {
 		last = lastMoment(last, &seen.Moment)
 	}
 	p.clock = daemon.NewClock(p.boot, daemon.BootTime, time.Now, last)
 	p.ledger.Clock = p.clock
+	p.outside.takeUp(watched)
 	if p.lived(last) {
 		p.guard.lived = last.At
 	}
@@ -195,7 +206,7 @@ func (p *Proxy) listenOnLAN() {
 				a.Pis = s.Bundle.Pis
 			}
 		}}
-	p.relay = &lan.Relay{Log: p.log, Brain: p.isBrain, Mains: p.mains, MainsNow: p.mainsNow, Refused: p.metrics.count, Dial: (&net.Dialer{}).DialContext, Allowed: func(addr string) bool {
+	p.relay = &lan.Relay{Log: p.log, Brain: p.isBrain, Mains: p.mains, MainsNow: p.mainsNow, OnFailure: p.onFailure, Refused: p.metrics.count, Dial: (&net.Dialer{}).DialContext, Allowed: func(addr string) bool {
 		s := p.stored.Load()
 		return s != nil && inPlan(s.Bundle.Plan, addr) || p.ways.lead(addr, daemon.BootTime())
 	}}
@@ -246,6 +257,9 @@ func (p *Proxy) watchUPSes() {
 			}
 			l.put(o, p.noteUPS(l, o))
 			p.relay.SupplyChanged()
+			if o.Changed {
+				p.exchange.changed()
+			}
 			p.guard.report(u.Name, o.Reading)
 		})
 		if o, on := p.guard.core.Outage(u.Name); on && !p.guard.lived.IsZero() { // of this boot

@@ -183,7 +183,7 @@ func (p *Proxy) beat(ctx context.Context) error {
 		noted := p.noted.entries()
 		told := p.toBrains(ctx, nil, func(ctx context.Context, to courier.Receiver) error {
 			m := wire.Heartbeat{Header: p.header(), State: beatState, Pi: &wire.PiStatus{Addresses: p.addresses(), Heard: p.lan.Heard(),
-				Bundle: p.bundleHash(), Lacks: p.lacks(), Run: p.guard.status(), Heeds: p.guard.heeded()}}
+				Bundle: p.bundleHash(), Lacks: p.lacks(), Run: p.guard.status(), Heeds: p.guard.heeded(), Calls: p.outside.callsHash()}}
 			return p.post(ctx, to, courier.PathHeartbeat, wire.KindHeartbeat, m.Header, m)
 		})
 		if told {
@@ -244,6 +244,7 @@ func (p *Proxy) toBrains(ctx context.Context, in *lanes, post func(ctx context.C
 			defer cancel()
 			err := post(ctx, to)
 			p.tried(to.URL, err)
+			p.outside.refused(err)
 			if err == nil {
 				told.Store(true)
 			}

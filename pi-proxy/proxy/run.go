@@ -32,6 +32,9 @@ func (p *Proxy) Run(ctx context.Context) error {
 		{Name: "record", Run: p.record.Run},
 		{Name: "nodes", Run: p.noteNodes},
 		{Name: "deliver", Run: p.deliver},
+		{Name: "outside", Run: p.outside.loop},
+		{Name: "calls", Run: p.outside.store},
+		{Name: "other Pis", Run: p.exchange.run},
 		{Name: "lan", Run: func(ctx context.Context) error { return daemon.Serve(ctx, ln, p.lanRoutes(), "lan") }},
 	}
 	for i, u := range p.pollers {
@@ -44,6 +47,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	defer off()
 	if p.tailnet != nil {
 		tasks = append(tasks, daemon.Task{Name: "tailnet", Run: func(context.Context) error { return p.tailnet.Run(on) }},
+			daemon.Task{Name: "reach", Run: p.outside.reach.Run},
 			daemon.Task{Name: "tailnet relay", Run: func(ctx context.Context) error { defer close(served); return p.serveTailnet(ctx) }})
 	} else {
 		close(served)
@@ -74,6 +78,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 func (p *Proxy) lanRoutes() http.Handler {
 	mux := http.NewServeMux()
 	p.lan.Register(mux)
+	p.exchange.heard.Register(mux)
 	if p.tailnet != nil {
 		return courier.JSONErrors(mux)
 	}
@@ -114,6 +119,7 @@ func (p *Proxy) controlRoutes() http.Handler {
 		}
 		w.WriteHeader(http.StatusNoContent)
 	})
+	mux.HandleFunc("GET /status", p.outside.serveStatus)
 	mux.Handle("GET /healthz", p.health.LiveHandler())
 	p.metrics.register(mux)
 	return courier.JSONErrors(mux)

@@ -27,13 +27,17 @@ type shown struct {
 	UPSes    []struct{ Text, Lasts string }
 	Need     time.Duration `json:"need_ns"`
 	Ends     time.Duration `json:"ends_ns"`
+	Fed      []string
 	Now      []string
 	Pis      []string
 
 	Armed         bool
-	ArmingUnknown bool     `json:"arming_unknown"`
-	Unconfirmed   []string `json:"unconfirmed_by"`
-	StoppedBy     string   `json:"stopped_by"`
+	ArmingUnknown bool          `json:"arming_unknown"`
+	Unconfirmed   []string      `json:"unconfirmed_by"`
+	StoppedBy     string        `json:"stopped_by"`
+	StoppedFor    string        `json:"stopped_for"`
+	OnFailure     bool          `json:"on_failure"`
+	InternetAfter time.Duration `json:"internet_after_ns"`
 
 	// Of a simulation.
 	UPS     string
@@ -43,6 +47,7 @@ type shown struct {
 	Because string
 	Lasts   string
 	Text    string
+	StayOn  []string `json:"stay_on"`
 }
 
 type stage struct {
@@ -85,7 +90,10 @@ func (p *shown) screen() []byte {
 		fmt.Fprintln(&b, text)
 	}
 	if p.StoppedBy != "" {
-		fmt.Fprintf(&b, "%s stopped it; it does not begin again before the power is back.\n", p.StoppedBy)
+		fmt.Fprintf(&b, "%s stopped it; it does not begin again %s.\n", p.StoppedBy, heldFor(p.StoppedFor))
+	}
+	if also := p.also(); also != "" {
+		fmt.Fprintln(&b, also)
 	}
 	fmt.Fprintln(&b, "\nIf the power went now:")
 	if len(p.Stages) > 0 {
@@ -94,6 +102,9 @@ func (p *shown) screen() []byte {
 	p.stages(&b)
 	for _, u := range p.UPSes {
 		fmt.Fprintln(&b, u.Text)
+	}
+	for _, text := range p.Fed {
+		fmt.Fprintln(&b, text)
 	}
 	if len(p.UPSes) == 0 {
 		fmt.Fprintln(&b, "No UPS has been heard of, so nothing would begin it.")
@@ -226,6 +237,9 @@ func (p *shown) simulated() []byte {
 	}
 	p.line(&b, p.Begins, what)
 	p.stages(&b)
+	if len(p.StayOn) > 0 {
+		fmt.Fprintf(&b, "Left on, since %s alone does not call for them: %s.\n", p.UPS, strings.Join(p.StayOn, ", "))
+	}
 	fmt.Fprintln(&b, strings.ToUpper(p.Text[:1])+p.Text[1:]+".")
 	return []byte(b.String())
 }
@@ -306,9 +320,37 @@ func (o Operator) PlanStop(w io.Writer) error {
 	return nil
 }
 
+// heldFor says for how long a stop holds.
+func heldFor(cause string) string {
+	if cause == "" {
+		return "before the power is back"
+	}
+	return "for what it had begun for"
+}
+
+// also says what begins the plan beside the power; empty: nothing does.
+func (p *shown) also() string {
+	text := ""
+	if p.OnFailure {
+		text = "It also begins when nodes fail and you are called"
+	}
+	if p.InternetAfter > 0 {
+		if text == "" {
+			text = "It also begins"
+		} else {
+			text += ", and"
+		}
+		text += " on the Pi once the internet has been out for " + clock(p.InternetAfter)
+	}
+	if text == "" {
+		return ""
+	}
+	return text + "."
+}
+
 // stopped says what a stop leaves, and who does not know of it yet.
 func (s *site) stopped() string {
-	text := "the plan was stopped by " + s.StoppedBy + ", and does not begin again before the power is back"
+	text := "the plan was stopped by " + s.StoppedBy + ", and does not begin again " + heldFor(s.StoppedFor)
 	if len(s.StopUnconfirmed) > 0 {
 		text = "the plan was stopped by " + s.StoppedBy + ", but " + notConfirmed(s.StopUnconfirmed) + " and may go on"
 	}

@@ -43,11 +43,20 @@ func TestPlan(t *testing.T) {
 	}{
 		{"it lasts", plan + `"upses":[{"text":"ups reports 42 min: it lasts","lasts":"yes"}]}`, show, "GET /api/v1/plan",
 			"home: the plan is armed; confirmed by pi\n\nIf the power went now:\n   +0:10  the plan begins, at once if the battery is too short for it\n" + stages + "ups reports 42 min: it lasts\n", false},
+		{"what stays on", `{"site":"home","stages":[],"fed":["If desk alone is out: pve1 stays on."],"upses":[{"text":"ups: it lasts","lasts":"yes"}]}`, show, "GET /api/v1/plan",
+			"home: the plan is not armed\n\nIf the power went now:\n\nups: it lasts\nIf desk alone is out: pve1 stays on.\n", false},
+		{"simulated for one of two", plan + `"ups":"ups","begins_ns":10000000000,"because":"the power has been out for 10 s","lasts":"yes","text":"the battery lasts","stay_on":["pve1","nas"]}`, simulate,
+			"GET /api/v1/plan/simulate?charge=40%25&runtime=9m&ups=ups",
+			"   +0:00  the power goes at home; ups\n   +0:10  the plan begins, because the power has been out for 10 s\n" + stages + "Left on, since ups alone does not call for them: pve1, nas.\nThe battery lasts.\n", false},
 		{"it does not, and a node is silent", plan + `"unconfirmed_by":["pi"],"now":["The plan advances: stage 1 of 2"],"stopped_by":"alex","silent":[{"node":"pve3","why":"it did not answer in time"}],"upses":[{"text":"ups reports 1 min","lasts":"no"}]}`, show, "GET /api/v1/plan",
 			"home: the plan is armed, but pi has not confirmed\nThe plan advances: stage 1 of 2\nalex stopped it; it does not begin again before the power is back.\n\nIf the power went now:\n   +0:10  the plan begins, at once if the battery is too short for it\n" +
 				stages + "pve3 does not tell which guests run on it: it did not answer in time\nups reports 1 min\n", true},
 		{"the pools are not known", `{"site":"home","stages":[],"unpooled":[{"node":"pve1","why":"the API answered 500"}],"upses":[{"text":"ups: it lasts","lasts":"yes"}]}`, show, "GET /api/v1/plan",
 			"home: the plan is not armed\n\nIf the power went now:\n\npve1 does not tell its guests' pools, so none of them is shown in a stage by its pool: the API answered 500\nups: it lasts\n", true},
+		{"what else begins it", `{"site":"home","stages":[],"stopped_by":"alex","stopped_for":"node_failure","on_failure":true,"internet_after_ns":1800000000000,"upses":[{"text":"ups: it lasts","lasts":"yes"}]}`, show, "GET /api/v1/plan",
+			"home: the plan is not armed\nalex stopped it; it does not begin again for what it had begun for.\nIt also begins when nodes fail and you are called, and on the Pi once the internet has been out for 30:00.\n\nIf the power went now:\n\nups: it lasts\n", false},
+		{"the internet begins it", `{"site":"home","stages":[],"internet_after_ns":1800000000000,"upses":[{"text":"ups: it lasts","lasts":"yes"}]}`, show, "GET /api/v1/plan",
+			"home: the plan is not armed\nIt also begins on the Pi once the internet has been out for 30:00.\n\nIf the power went now:\n\nups: it lasts\n", false},
 		{"nothing is known of a UPS", `{"site":"home","stages":[]}`, show, "GET /api/v1/plan",
 			"home: the plan is not armed\n\nIf the power went now:\n\nNo UPS has been heard of, so nothing would begin it.\n", false},
 		{"fine", `{"site":"home","fit":true,"findings":[{"severity":"note","target":"pve1","text":"it shows the pinned certificate"}]}`, check, "GET /api/v1/plan/check",
@@ -103,6 +112,15 @@ func TestS10_StopWaitsForThePi(t *testing.T) {
 				t.Errorf("%v, asked %q, it says %q", err, *asked, b.String())
 			}
 		})
+	}
+}
+
+// TestS0_StopOfWhatBeganForAFailure says for what it holds.
+func TestS0_StopOfWhatBeganForAFailure(t *testing.T) {
+	o, _ := answering(t, `{"sites":[{"name":"home","has_plan":true,"stopped_by":"alex","stopped_for":"node_failure"}]}`)
+	var b strings.Builder
+	if err := o.PlanStop(&b); err != nil || b.String() != "home: the plan was stopped by alex, and does not begin again for what it had begun for.\n" {
+		t.Errorf("%v, it says %q", err, b.String())
 	}
 }
 

@@ -40,6 +40,7 @@ type site struct {
 	StoppedBy        string    `json:"stopped_by"`
 	StopSays         string    `json:"stop_says"`
 	StopUnconfirmed  []string  `json:"stop_unconfirmed_by"`
+	StoppedFor       string    `json:"stopped_for"`
 	Sources          []source
 	UPSes            []ups
 	Runs             []run
@@ -48,6 +49,17 @@ type site struct {
 type run struct {
 	Title, State, Reason, Now string
 	Past                      bool
+	Targets                   []struct{ Name, State, Why string }
+}
+
+// leftOn are lines about machines that the run leaves on, since their UPS does not call for them.
+func (r run) leftOn() (lines []string) {
+	for _, t := range r.Targets {
+		if t.State == "left on" {
+			lines = append(lines, fmt.Sprintf("    %s is left on: %s", t.Name, t.Why))
+		}
+	}
+	return lines
 }
 
 type source struct {
@@ -219,6 +231,9 @@ func (s *site) write(w io.Writer, now time.Time) {
 		fmt.Fprintf(w, "  %s, because %s\n", title, r.Reason)
 		if r.Now != "" {
 			fmt.Fprintln(w, "    "+r.Now)
+		}
+		for _, line := range r.leftOn() {
+			fmt.Fprintln(w, line)
 		}
 	}
 	if s.StoppedBy != "" {

@@ -16,7 +16,7 @@ const house = `{"at":"2026-11-21T19:02:31Z","verdict":"pve2 at home failed 29 s 
 "sites":[{"name":"home","armed":true,"has_plan":true,"unconfirmed_by":["pi"],"maintenance_until":"2026-11-22T07:00:00Z",
 	"upses":[{"name":"ups","supply":"battery","for_ns":20000000000,"charge_ratio":0.96,"runtime_ns":1860000000000,"load_ratio":0.31,"age_ns":1000000000},{"name":"old","supply":"mains","for_ns":93600000000000,"age_ns":180000000000}],
 	"sources":[{"name":"pi","state":"up","heard":true,"age_ns":400000000},{"name":"pve2 (2)","state":"down, muted until 21:14","heard":true,"age_ns":7200000000000,"muted_until":"2026-11-21T21:14:00Z"},{"name":"pve3","state":"pending"}],
-	"runs":[{"title":"The plan advances","reason":"the power has been out for 10 s"}]},
+	"runs":[{"title":"The plan advances","reason":"the power has been out for 10 s","targets":[{"name":"pve1","state":"told"},{"name":"nas","state":"left on","why":"fed by desk, which has mains"}]}]},
 	{"name":"office","sources":[],"upses":[]}],
 "incidents":[{"id":"home-node-20261121T190202Z","title":"Failure at home","why":"pve2 sent nothing for 20 s","since":"2026-11-21T19:02:02Z","open":true,"nodes":["pve2"],"answered":"Alex"},
 	{"id":"home-power-20261120T030000Z","title":"Power outage at home","why":"the UPS has been on battery for 5 s","since":"2026-11-20T23:59:59Z","open":false,"outcome":"the power is back"}],
@@ -39,6 +39,7 @@ home: the plan is armed, but pi has not confirmed; in maintenance until Sun 22 N
   pve2 (2)  down, muted until 21:14                         2 h ago
   pve3      pending                                         not heard
   The plan advances, because the power has been out for 10 s
+    nas is left on: fed by desk, which has mains
 
 office
 

@@ -105,7 +105,11 @@ func (h *Handler) entries(r *request, m *wire.Record) []sentinel.Record {
 			strange++
 			continue
 		}
-		out = append(out, sentinel.Record{Ago: ago, AtLeast: n.AtLeast, Node: n.Node, Heard: n.Heard})
+		entry := sentinel.Record{Ago: ago, AtLeast: n.AtLeast, Node: n.Node, Heard: n.Heard}
+		if c := n.Call; c != nil && k.Name == r.caller.Name {
+			entry.Called, entry.Why = c.Contact, c.Why
+		}
+		out = append(out, entry)
 	}
 	if strange > 0 {
 		h.Refused("recorded")

@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,7 +38,9 @@ func TestN7_ARecordReachesTheLoopAsHistory(t *testing.T) {
 	b := newBench(t)
 	b.trusts("pi")
 	envelope := b.record("pi", 7, wire.Noted{AgeMS: 90_000, AtLeast: true, UPS: "ups", Reading: lowOnBattery()}, wire.Noted{AgeMS: 80_000, AtLeast: true, Node: "pve1"},
-		wire.Noted{AgeMS: 60_000, Node: "pi", Heard: true})
+		wire.Noted{AgeMS: 60_000, Node: "pi", Heard: true},
+		wire.Noted{AgeMS: 50_000, Node: "pi", Heard: true, Call: &wire.NotedCall{Contact: "Alex", Why: "the sentinel is down"}},
+		wire.Noted{AgeMS: 40_000, Node: "pve1", Heard: true, Call: &wire.NotedCall{Contact: "Alex", Why: "of another"}})
 	b.taken()
 	b.bundles = nil
 	b.pass(3 * time.Second)
@@ -51,7 +54,8 @@ func TestN7_ARecordReachesTheLoopAsHistory(t *testing.T) {
 		got.Entries[i].Ago = got.Entries[i].Ago.Round(10 * time.Millisecond)
 	}
 	want := sentinel.Recorded{Site: "home", Pi: "pi", Left: 7, Entries: []sentinel.Record{
-		{Ago: 93 * time.Second, AtLeast: true, UPS: "ups", Reading: *lowOnBattery()}, {Ago: 83 * time.Second, AtLeast: true, Node: "pve1"}, {Ago: 63 * time.Second, Node: "pi", Heard: true}}}
+		{Ago: 93 * time.Second, AtLeast: true, UPS: "ups", Reading: *lowOnBattery()}, {Ago: 83 * time.Second, AtLeast: true, Node: "pve1"}, {Ago: 63 * time.Second, Node: "pi", Heard: true},
+		{Ago: 53 * time.Second, Node: "pi", Heard: true, Called: "Alex", Why: "the sentinel is down"}, {Ago: 43 * time.Second, Node: "pve1", Heard: true}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -134,6 +138,11 @@ func TestU6_RecordsThatCannotBe(t *testing.T) {
 		"a node of no name":   {Node: "../x"},
 		"charge 250 %":        ups(func(r *power.Reading) { v := 2.5; r.Charge = &v }),
 		"an unknown supply":   ups(func(r *power.Reading) { r.Supply = "steam" }),
+		"a UPS that calls":    {UPS: "ups", Reading: lowOnBattery(), Call: &wire.NotedCall{Contact: "Alex", Why: "x"}},
+		"a call in silence":   {Node: "pi", Call: &wire.NotedCall{Contact: "Alex", Why: "x"}},
+		"a call for nothing":  {Node: "pi", Heard: true, Call: &wire.NotedCall{Contact: "Alex"}},
+		"a call for a novel":  {Node: "pi", Heard: true, Call: &wire.NotedCall{Contact: "Alex", Why: strings.Repeat("x", 201)}},
+		"a call to a novel":   {Node: "pi", Heard: true, Call: &wire.NotedCall{Contact: strings.Repeat("x", 201), Why: "x"}},
 		"on battery for -1 s": ups(func(r *power.Reading) { r.For = -1 }),
 	} {
 		t.Run(name, func(t *testing.T) {

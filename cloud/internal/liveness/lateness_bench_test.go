@@ -10,9 +10,9 @@ import (
 	"time"
 	"unsafe"
 
-	"sentinel.home.arpa/cloud/internal/escalation"
 	"sentinel.home.arpa/cloud/internal/liveness"
 	"sentinel.home.arpa/cloud/internal/sentinel"
+	"sentinel.home.arpa/shared/escalation"
 )
 
 const (

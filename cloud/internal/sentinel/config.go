@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"sentinel.home.arpa/cloud/internal/escalation"
+	"sentinel.home.arpa/shared/escalation"
 	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/shutdown"
 )
@@ -38,6 +38,10 @@ type SiteConfig struct {
 	Pis    []string
 	Plan   *shutdown.Plan // nil: there is none
 	Policy power.Policy
+	// OnFailure has the plan begin for failed nodes too, and InternetAfter has a Pi begin it once the
+	// internet has been out for so long; 0: never (rule S0).
+	OnFailure     bool
+	InternetAfter time.Duration
 	// Feeds are the nodes that each UPS feeds; nil: it is not known, and each may feed all.
 	Feeds map[string][]string
 }

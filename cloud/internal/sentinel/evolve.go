@@ -265,12 +265,14 @@ func (s *State) evolveRun(f *RunStepped) {
 	site := s.site(f.Site)
 	if f.Event.Type == shutdown.Began {
 		site.Run, site.RunIncident, site.Epoch, site.TakenBy = shutdown.Start(f.Event), f.Incident, f.Epoch, ""
+		s.evolveCause(site, f)
 		return
 	}
 	if site.Run == nil {
 		return
 	}
 	site.Run.Apply(f.Event)
+	s.evolveCause(site, f)
 	if f.Event.Type != shutdown.Accepted {
 		return
 	}

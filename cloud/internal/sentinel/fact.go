@@ -180,6 +180,9 @@ type (
 		Node     string
 		Heard    bool
 		Incident string // of whose story it is a part; empty: none is known
+		// Called is whom the Pi called by itself, and Why its reason (rule G3); empty: nobody.
+		Called string `json:",omitempty"`
+		Why    string `json:",omitempty"`
 	}
 )
 
@@ -253,6 +256,7 @@ type (
 	PlanStopped struct {
 		Site, By string
 		Epoch    shutdown.Epoch // above all that were, so that it is known from what came before it
+		On       shutdown.Cause `json:",omitempty"` // what the run was for that was stopped; empty: the power
 	}
 	// StopEnded is that a stop holds no longer: the power was back since.
 	StopEnded struct{ Site, Why string }

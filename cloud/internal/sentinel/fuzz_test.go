@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"sentinel.home.arpa/cloud/internal/escalation"
 	"sentinel.home.arpa/cloud/internal/sentinel"
+	"sentinel.home.arpa/shared/escalation"
 	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/shutdown"
 )

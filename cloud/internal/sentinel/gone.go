@@ -207,7 +207,7 @@ func (d *decider) saidOver(site *Site, i *Incident) string {
 // lostBefore reports whether contact with a UPS was lost long before a run began, whose reason it
 // cannot be then.
 func (u *UPS) lostBefore(r *shutdown.Run) bool {
-	return u.Lost && u.LostAt.Before(r.Begun.Add(-rememberedFor))
+	return u.Lost && u.LostAt.Before(r.From().Add(-rememberedFor))
 }
 
 // letGoIn reports whether a UPS was let go of that may be the reason of a run.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"sentinel.home.arpa/cloud/internal/escalation"
+	"sentinel.home.arpa/shared/escalation"
 	"sentinel.home.arpa/shared/power"
 )
 
@@ -26,7 +26,7 @@ func (d *decider) settleIncident(i *Incident) {
 	for _, n := range i.Nodes {
 		switch src := site.Sources[n]; {
 		case src == nil:
-		case src.Condition == Failed:
+		case src.Condition == Failed, site.downForCause(i, src):
 			away = append(away, src)
 		default:
 			back = append(back, src)
@@ -93,8 +93,8 @@ func (d *decider) callAt(i *Incident) (at time.Time, why string, ok bool) {
 	case PowerOutage:
 		at = i.Since.Add(d.cfg.Times.PowerCall)
 		if r := site.Run; site.RunIncident == i.ID && r != nil {
-			if r.Begun.Before(at) {
-				at = r.Begun
+			if r.From().Before(at) {
+				at = r.From()
 			}
 			return at, "the plan begins: " + r.Reason, true
 		}

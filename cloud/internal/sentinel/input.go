@@ -167,6 +167,8 @@ type Record struct {
 	Reading power.Reading
 	Node    string
 	Heard   bool // the node is heard again; else it fell silent
+	// Called is whom the Pi, which is the node, called by itself, and Why its reason (rule G3).
+	Called, Why string
 }
 
 func (Tick) input()          {}

@@ -46,14 +46,16 @@ func (d *decider) piReported(in PiReported) {
 }
 
 func sameProgress(a, b *shutdown.Status) bool {
-	return a.Epoch == b.Epoch && a.State == b.State && a.Stage == b.Stage && slices.Equal(a.Targets, b.Targets)
+	return a.Epoch == b.Epoch && a.On == b.On && a.State == b.State && a.Stage == b.Stage && slices.Equal(a.Targets, b.Targets)
 }
 
 // evolvePiRun keeps a Pi's run. That of the site is the one whose first word came last, whichever
-// Pi has spoken since: a Pi says its last run again and again.
+// Pi has spoken since: a Pi says its last run again and again. Of two Pis that tell of one outage
+// the later epoch's is (rule G5).
 func (s *State) evolvePiRun(at time.Time, f *PiRunSeen) {
 	site, run := s.site(f.Site), f.Run
 	known := site.lastOf(f.Pi)
+	last := site.PiRun == nil || known != nil && known.Run.ID == site.PiRun.ID
 	s.toldByPi(site, known, run)
 	if known != nil && known.Run.ID == run.ID {
 		at = known.At
@@ -65,12 +67,22 @@ func (s *State) evolvePiRun(at time.Time, f *PiRunSeen) {
 		}
 	}
 	site.PiRuns[f.Pi] = KnownRun{run, at}
-	if site.PiRun == nil || !at.Before(site.PiRunAt) {
+	if last || !at.Before(site.PiRunAt) && !site.overtaken(run, at) {
 		site.PiRun, site.PiRunAt = &run, at
 	}
 	if f.TakesUp {
 		site.TakenBy = run.ID
 	}
+}
+
+// toldTogether is how long after one Pi another may tell of its run of the same outage, when a brain
+// hears them again.
+const toldTogether = 10 * time.Minute
+
+// overtaken reports whether a run that a Pi tells of since a moment was begun before that of another
+// Pi which the brain has heard of shortly before.
+func (s *Site) overtaken(run shutdown.Status, at time.Time) bool {
+	return run.ID != s.PiRun.ID && run.Epoch.Compare(s.PiRun.Epoch) < 0 && at.Sub(s.PiRunAt) < toldTogether
 }
 
 // openPiRun is a run that a Pi holds, the last that began if it goes on; nil: none does.

@@ -225,7 +225,7 @@ func toldOnly(o shutdown.Outcome) bool { return o.State == "told" || o.State == 
 
 // piRunOf is the run of an outage that a Pi told of; nil: there was none.
 func (s *Site) piRunOf(b *onBatteryOnce) *shutdown.Status {
-	if s.PiRun == nil || s.PiRunAt.Before(b.began) {
+	if s.PiRun == nil || s.PiRun.On != shutdown.ForPower || s.PiRunAt.Before(b.began) {
 		return nil
 	}
 	return s.PiRun

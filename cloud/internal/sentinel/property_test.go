@@ -121,6 +121,8 @@ func newHistory(rt *rapid.T) *history {
 	if rapid.Bool().Draw(rt, "two sites") {
 		h.line("config two-sites two-plans")
 		h.sites = append(h.sites, "office")
+	} else if rapid.Bool().Draw(rt, "two UPSes") {
+		h.line("config feeds=ups1:pve1+pve2,ups2:pve2+nas any=%s", draw(h, "any", "", "pve2"))
 	}
 	h.mirror = sentinel.New(h.cfg)
 	h.check = h.checkFact
@@ -215,6 +217,7 @@ func (h *history) checkRun(f *sentinel.RunStepped) {
 		if mains {
 			h.fail("%s was told although the mains are there", e.Target)
 		}
+		h.checkFed(site, e.Target)
 		if !strings.HasPrefix(e.Target, "listing/") && (!site.Armed || site.Run.DryRun) {
 			h.fail("%s was told although the plan is not armed", e.Target)
 		}

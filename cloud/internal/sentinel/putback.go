@@ -16,9 +16,15 @@ func (d *decider) endRun(site *Site, r *shutdown.Run, why string) {
 	if (r.Finished || r.Taken) && r.Back == nil && (of == nil || !of.Open()) {
 		return
 	}
-	es := r.PowerBack(d.now, why, func(node string) bool {
+	d.giveBack(site, r, why, func(node string) bool {
 		return of != nil && site.toldIn(of, node) || now != nil && site.toldIn(now, node)
 	})
+}
+
+// giveBack ends a run, if it has not ended, and begins to put back what it stopped. told says on which
+// nodes nothing is started, since they go down.
+func (d *decider) giveBack(site *Site, r *shutdown.Run, why string, told func(node string) bool) {
+	es := r.PowerBack(d.now, why, told)
 	late := d.tooLate(site, r)
 	for i, e := range es {
 		if late != "" && e.Type == shutdown.PutBackBegan {
@@ -28,6 +34,9 @@ func (d *decider) endRun(site *Site, r *shutdown.Run, why string) {
 		}
 	}
 	d.stepRun(site.Name, es)
+	if r.Finished && r.Widens() { // whoever is called for from now on is so in another outage
+		d.stepRun(site.Name, []shutdown.Event{{Type: shutdown.PutBackEnded, At: d.now}})
+	}
 }
 
 // startsWithin is for how long the power may be back for guests to be started again. Later somebody
@@ -37,6 +46,12 @@ const startsWithin = 30 * time.Minute
 // tooLate says why nothing is started again: the power has been back for long, or came back in a time
 // for which the brain was away. Empty: it is not too late.
 func (d *decider) tooLate(site *Site, r *shutdown.Run) string {
+	if !r.ForPower() {
+		if away := d.unwatchedIn(r); away > 0 {
+			return "it was over in " + power.Spell(away) + " in which nobody watched"
+		}
+		return ""
+	}
 	var since time.Time
 	seen := false // the return of the mains, and not only the mains
 	for _, u := range site.UPSes {
@@ -48,12 +63,20 @@ func (d *decider) tooLate(site *Site, r *shutdown.Run) string {
 	if back := d.now.Sub(since); !since.IsZero() && back > startsWithin {
 		return "the power has been back for " + power.Spell(back)
 	}
-	for _, g := range d.Deaf {
-		if away := g.To.Sub(g.From); !seen && away > startsWithin && g.To.After(r.Begun) && !r.LastStep.After(g.To) {
-			return "the power came back in " + power.Spell(away) + " in which nobody watched"
-		}
+	if away := d.unwatchedIn(r); !seen && away > 0 {
+		return "the power came back in " + power.Spell(away) + " in which nobody watched"
 	}
 	return ""
+}
+
+// unwatchedIn is for how long nobody watched since a run made its last step; 0: not for long.
+func (d *decider) unwatchedIn(r *shutdown.Run) time.Duration {
+	for _, g := range d.Deaf {
+		if away := g.To.Sub(g.From); away > startsWithin && g.To.After(r.Begun) && !r.LastStep.After(g.To) {
+			return away
+		}
+	}
+	return 0
 }
 
 // endPutBack ends the putting back of what a site's run stopped, also one that the return of the
@@ -78,7 +101,7 @@ func (d *decider) settlePutBack(site *Site) {
 		d.stepRun(site.Name, r.EndPutBack(d.now, "the power is out again", true))
 		return
 	}
-	mains := d.MainsNow(site.Name, d.now)
+	mains := d.MayStart(site.Name, d.now)
 	for {
 		es := r.NextPutBack(d.now, mains)
 		if len(es) == 0 {
@@ -91,7 +114,7 @@ func (d *decider) settlePutBack(site *Site) {
 		return
 	}
 	if text := saidPutBack(r.Back); text != "" {
-		d.emit(&Noticed{Site: site.Name, Incident: site.RunIncident, Text: "the power is back at " + site.Name + ": " + text})
+		d.emit(&Noticed{Site: site.Name, Incident: site.RunIncident, Text: saidOverAt(site, r) + ": " + text})
 	}
 }
 
@@ -107,6 +130,8 @@ func (s *State) MainsNow(site string, now time.Time) bool {
 		silent := u.Supply == power.Unknown || u.Supply == power.Battery && u.Lost
 		says := !u.at.IsZero() && !u.assumed && u.reading.Supply == power.Mains && u.reading.LostFor == nil && now.Sub(u.at) <= reportTooOld
 		switch {
+		case u.late != nil: // late word that it is on battery
+			return false
 		case says:
 			heard = true
 		case !silent:
@@ -181,6 +206,9 @@ func sentenceOfPutBack(e shutdown.Event) string {
 		if e.Why != "" {
 			return e.Name + " runs: " + e.Why
 		}
+		if e.On != shutdown.ForPower {
+			return "started " + e.Name + " again, because " + saidCauseOver(e.On)
+		}
 		return "started " + e.Name + " again, because the power is back"
 	case shutdown.PutBackFailed:
 		return e.Name + " was not started again: " + e.Why
@@ -220,7 +248,7 @@ func (d *decider) tellNotBack(known *shutdown.Status, in PiReported, incident st
 	}
 	for _, o := range in.Run.Targets {
 		if o.State == shutdown.NotBack && !was[o.Name] {
-			d.emit(&Noticed{Site: in.Site, Incident: incident, Text: in.Pi + " did not start " + o.Name + " again, though the power is back: " + o.Why})
+			d.emit(&Noticed{Site: in.Site, Incident: incident, Text: in.Pi + " did not start " + o.Name + " again, though " + saidCauseOver(in.Run.On) + ": " + o.Why})
 		}
 	}
 }

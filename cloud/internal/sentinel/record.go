@@ -103,7 +103,7 @@ func (d *decider) recorded(in Recorded) {
 	}
 	before := slices.Clone(site.Taken) // entries of one delivery repeat none of each other
 	for _, r := range in.Entries {
-		f := &RecordTaken{Site: in.Site, Pi: in.Pi, At: d.now.Add(-r.Ago), AtLatest: r.AtLeast, UPS: r.UPS, Reading: r.Reading, Node: r.Node, Heard: r.Heard}
+		f := &RecordTaken{Site: in.Site, Pi: in.Pi, At: d.now.Add(-r.Ago), AtLatest: r.AtLeast, UPS: r.UPS, Reading: r.Reading, Node: r.Node, Heard: r.Heard, Called: r.Called, Why: r.Why}
 		f.Incident = d.storyOf(site, in.Pi, f.At)
 		if d.sawItself(site, in.Pi, f.At) {
 			continue

@@ -24,8 +24,10 @@ type note struct {
 // they feed: feeds=ups1:pve1+pve2,ups2:nas.
 func (w *world) configureCauses(a args) {
 	home := &w.cfg.Sites[0]
+	home.OnFailure = a.has("on-failure")
 	if a.set["feeds"] != "" {
 		home.Feeds, w.units = feedsOf(a.set["feeds"]), nil
+		wire(home, a)
 		for _, ups := range slices.Sorted(maps.Keys(home.Feeds)) {
 			w.units = append(w.units, &unit{site: "home", name: ups, pi: "pi1", changed: true, status: power.Status{Flags: power.Online}})
 		}
@@ -42,6 +44,21 @@ func (w *world) configureCauses(a args) {
 		w.cfg.Sites = append(w.cfg.Sites, office)
 		w.units = append(w.units, &unit{site: "office", name: "apc2", pi: "pi2", changed: true, status: power.Status{Flags: power.Online}})
 	}
+}
+
+// wire has the plan know what the UPSes feed, as the brain does, and which machines go down with any
+// of theirs: any=pve1,nas.
+func wire(sc *sentinel.SiteConfig, a args) {
+	if sc.Plan == nil {
+		return
+	}
+	var anyOf []string
+	if a.set["any"] != "" {
+		anyOf = strings.Split(a.set["any"], ",")
+	}
+	plan := *sc.Plan
+	plan.Wiring = power.Wire(sc.Feeds, anyOf)
+	sc.Plan = &plan
 }
 
 // feedsOf reads ups1:pve1+pve2,ups2:nas; nil where it is unknown.
@@ -165,6 +182,9 @@ func (w *world) piTargets(a args) []shutdown.Outcome {
 		pve1.State, nas.State = "down", "down"
 	}
 	all := []shutdown.Outcome{pve1, nas}
+	if left := a.set["left"]; left != "" {
+		all = append(all, shutdown.Outcome{Kind: shutdown.ProxmoxNode, Name: left, State: shutdown.StaysOn})
+	}
 	if state := a.set["guest"]; state != "" {
 		all = append(all, shutdown.Outcome{Kind: shutdown.Guest, Name: "mail", State: strings.ReplaceAll(state, "+", " "), Why: "no quorum"})
 	}

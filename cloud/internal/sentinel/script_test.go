@@ -249,12 +249,20 @@ func (w *world) doSource(verb string, a args) error {
 	case "pi-run":
 		stage, _ := strconv.Atoi(a.set["stage"])
 		pi := cmp.Or(a.set["pi"], "pi1")
-		w.step(sentinel.PiReported{Site: w.siteOf(pi), Pi: pi, Run: shutdown.Status{ID: cmp.Or(a.set["id"], "pi-run"), State: shutdown.State(a.name()), Stage: stage,
-			Epoch: shutdown.Epoch{Counter: 1, Holder: "pi1"}, Targets: w.piTargets(a)}})
+		w.step(sentinel.PiReported{Site: w.siteOf(pi), Pi: pi, Run: shutdown.Status{ID: cmp.Or(a.set["id"], "pi-run"), State: shutdown.State(a.name()), Stage: stage, On: shutdown.Cause(a.set["on"]), Reason: strings.ReplaceAll(a.set["why"], "-", " "),
+			Epoch: piEpoch(a), Targets: w.piTargets(a)}})
 	default:
 		return errUnknown
 	}
 	return nil
+}
+
+// piEpoch is what a Pi holds its run under: epoch=2, or 1.
+func piEpoch(a args) shutdown.Epoch {
+	if n, err := strconv.Atoi(a.set["epoch"]); err == nil {
+		return shutdown.Epoch{Counter: uint64(n), Holder: cmp.Or(a.set["pi"], "pi1")}
+	}
+	return shutdown.Epoch{Counter: 1, Holder: "pi1"}
 }
 
 func (w *world) named(a args) []string {

@@ -80,6 +80,7 @@ func (w *world) doWatch(verb string, a args) error {
 		}
 		if f := a.set["feeds"]; f != "" {
 			sc.Feeds = feedsOf(f)
+			wire(sc, a)
 		}
 		if c := a.set["contacts"]; c != "" {
 			w.cfg.Contacts = strings.Split(c, ",")

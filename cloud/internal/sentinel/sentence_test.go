@@ -38,6 +38,7 @@ func TestR6_SentencesByTheirFields(t *testing.T) {
 		"pi1 runs the plan itself, because of x: begun, stage 1, 0 down, 0 told, 0 to come":               &sentinel.PiRunSeen{Pi: "pi1", New: true, Run: shutdown.Status{State: shutdown.Begun, Reason: "of x"}},
 		"pi1 takes the plan over from the brain, because of x: begun, stage 1, 0 down, 0 told, 0 to come": &sentinel.PiRunSeen{Pi: "pi1", New: true, TakesUp: true, Run: shutdown.Status{State: shutdown.Begun, Reason: "of x"}},
 		"pi1 started (as pi1 noted while the brain could not hear it)":                                    &sentinel.RecordTaken{Pi: "pi1", Node: "pi1", Heard: true},
+		"pi1 called Alex: the sentinel is down (as pi1 noted while the brain could not hear it)":          &sentinel.RecordTaken{Pi: "pi1", Node: "pi1", Heard: true, Called: "Alex", Why: "the sentinel is down"},
 		"pve1 was heard again (as pi1 noted while the brain could not hear it)":                           &sentinel.RecordTaken{Pi: "pi1", Node: "pve1", Heard: true},
 		"pve1 fell silent (as pi1 noted while the brain could not hear it)":                               &sentinel.RecordTaken{Pi: "pi1", Node: "pve1"},
 		"contact with u was lost (as pi1 noted while the brain could not hear it)":                        &sentinel.RecordTaken{Pi: "pi1", UPS: "u", Reading: power.Reading{Supply: power.Unknown}},

@@ -41,14 +41,16 @@ type Site struct {
 	MaintainedUntil time.Time // the whole site; zero: it is not in maintenance
 	MaintainedFor   time.Duration
 
-	StoppedAt    time.Time `json:",omitzero"`  // since when a person's stop holds; zero: none does
-	StoppedBy    string    `json:",omitempty"` // who
-	NetworkOnUPS string    `json:",omitempty"` // NetworkYes or NetworkNo; empty: nobody has said
+	StoppedAt    time.Time      `json:",omitzero"`  // since when a person's stop holds; zero: none does
+	StoppedBy    string         `json:",omitempty"` // who
+	StoppedOn    shutdown.Cause `json:",omitempty"` // what the run was for that is stopped; empty: the power
+	NetworkOnUPS string         `json:",omitempty"` // NetworkYes or NetworkNo; empty: nobody has said
 
 	Cut cutUPSes `json:",omitempty"` // the UPSes whose output a Pi has had cut
 
 	Run         *shutdown.Run // the last one
 	RunIncident string
+	RunCause    string           `json:",omitempty"` // the incident that the run was begun for, if not for the power
 	TakenBy     string           `json:",omitempty"` // the Pi's run that took this one over, under a later epoch
 	PiRun       *shutdown.Status // the last one that a Pi told of
 	PiRunAt     time.Time
@@ -182,6 +184,7 @@ type Incident struct {
 	Worsened bool      // Alarm is what got worse
 	Resolved time.Time
 	Outcome  string // why it is over
+	Ran      bool   `json:",omitempty"` // a run was begun for it that the power was no reason of
 
 	calmSince time.Time
 }
@@ -386,9 +389,9 @@ func (s *State) Mandate(name string, now time.Time) (shutdown.Epoch, shutdown.St
 		return epoch, shutdown.Disarmed, ""
 	}
 	if site.stopHolds() {
-		return epoch, shutdown.Stopped, s.stoppedRun(site)
+		return s.tellsStop(site, epoch)
 	}
-	if r := site.Run; r == nil || r.DryRun && site.hearsBattery() || r.Over() && !s.ranFor(site, r) {
+	if r := site.Run; r == nil || r.DryRun && site.hearsBattery() || r.Over() && (!s.ranFor(site, r) || r.ForNobody()) {
 		return epoch, shutdown.None, ""
 	}
 	return epoch, site.Run.State(now), site.Run.ID
@@ -397,8 +400,11 @@ func (s *State) Mandate(name string, now time.Time) (shutdown.Epoch, shutdown.St
 // ranFor reports whether a run that is over is of the outage that goes on, also one of a UPS
 // whose battery ran low in a test (rule U3).
 func (s *State) ranFor(site *Site, r *shutdown.Run) bool {
+	if !r.ForPower() {
+		return false
+	}
 	if since, on := site.heardOnBattery(); on {
-		return (r.Stopped != powerBack || !site.hearsBattery()) && !r.Begun.Before(since)
+		return (r.Stopped != powerBack || !site.hearsBattery()) && !r.From().Before(since)
 	}
 	i := s.Incidents[site.RunIncident]
 	return i != nil && i.Open() && site.UPSes[i.UPS] != nil && site.UPSes[i.UPS].lowInTest(i)

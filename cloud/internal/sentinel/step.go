@@ -147,6 +147,9 @@ func (d *decider) settle() {
 		d.settleIncident(i)
 	}
 	d.settleReturns()
+	for _, name := range slices.Sorted(maps.Keys(d.Sites)) { // what an incident was about that is over now
+		d.settleCause(d.Sites[name])
+	}
 	for _, name := range slices.Sorted(maps.Keys(d.Sites)) { // what is over no longer explains a Pi's silence
 		d.settleAway(d.Sites[name])
 		d.settlePis(d.Sites[name])

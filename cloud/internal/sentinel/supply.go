@@ -167,7 +167,7 @@ const powerBack = "the power is back"
 // it began, since none of those can be its reason.
 func (d *decider) mainsBack(site *Site) {
 	if r := site.Run; r != nil && !d.stillReason(site, r) {
-		d.endRun(site, r, powerBack)
+		d.powerEnds(site, r, powerBack)
 	}
 	if i := d.open(site.Name, PowerOutage); i != nil {
 		d.endOutage(i, "the power is back after "+power.Spell(d.now.Sub(i.Since))+saidReturning(site.Run))
@@ -180,6 +180,8 @@ func (d *decider) settlePower(site *Site) {
 	if sc == nil {
 		return
 	}
+	var calling []*UPS
+	fed := sc.Plan != nil && sc.Plan.Wiring != nil
 	for _, name := range slices.Sorted(maps.Keys(site.UPSes)) {
 		u := site.UPSes[name]
 		d.settleLate(u)
@@ -204,9 +206,19 @@ func (d *decider) settlePower(site *Site) {
 			d.outage(site, u, r)
 		}
 		d.anotherUPS(site, u, r, sc.Policy)
-		if begin && sc.Plan != nil && d.mayBegin(site, u) {
+		if begin && d.joins(site) {
+			d.stepJoined(site, verdict.Reason)
+		}
+		switch {
+		case !begin:
+		case fed:
+			calling = append(calling, u)
+		case sc.Plan != nil && d.mayBegin(site, u, false):
 			d.beginRun(site, *sc.Plan, verdict)
 		}
+	}
+	if fed {
+		d.settleFed(site, sc, calling)
 	}
 }
 
@@ -279,24 +291,25 @@ func (d *decider) anotherUPS(site *Site, u *UPS, r power.Reading, p power.Policy
 }
 
 // mayBegin holds a plan back that brain or Pi has begun already in this outage (rule G2). What
-// was tried before the plan was armed is no run of it (rule S7).
-func (d *decider) mayBegin(site *Site, u *UPS) bool {
+// was tried before the plan was armed is no run of it (rule S7). more says that a Pi's run which is
+// through was not for all that are called for.
+func (d *decider) mayBegin(site *Site, u *UPS, more bool) bool {
 	if site.stopHolds() {
 		return false
 	}
-	if r := site.Run; r != nil && !site.takenOver() && (!r.Over() || (r.Stopped != powerBack || u.Lost) && !r.Begun.Before(u.Since) && !(r.DryRun && site.Armed)) {
+	if r := site.Run; r != nil && !site.takenOver() && (!r.Over() || r.ForPower() && (r.Stopped != powerBack || u.Lost) && !r.From().Before(u.Since) && !(r.DryRun && site.Armed)) {
 		return false
 	}
 	since, on := site.OnBattery()
 	if !on {
 		since = u.Since
 	}
-	if site.PiRun == nil || !site.PiRun.State.Open() && site.PiRunAt.Before(since) { // of an earlier outage, if any
+	if r := site.PiRun; r == nil || !r.State.Open() && (r.On != shutdown.ForPower || site.PiRunAt.Before(since)) { // of an earlier outage, if any
 		return true
 	}
 	if !site.PiRun.State.Open() {
 		heard, on := site.heardOnBattery()
-		return on && site.PiRunAt.Before(heard)
+		return on && (more || site.PiRunAt.Before(heard))
 	}
 	if site.piAdvanced.IsZero() {
 		site.piAdvanced = d.now
@@ -308,15 +321,11 @@ func (d *decider) mayBegin(site *Site, u *UPS) bool {
 
 func (d *decider) beginRun(site *Site, plan shutdown.Plan, v power.Verdict) {
 	i := d.open(site.Name, PowerOutage)
-	epoch := shutdown.Epoch{Counter: max(site.Epoch.Counter, site.piCounter()) + 1, Holder: d.cfg.Brain}
+	epoch := d.nextEpoch(site)
 	if r := site.PiRun; r != nil && r.State.Open() { // mayBegin waited for it
 		v.Reason += fmt.Sprintf("; the run of %s has made no headway for %s", cmp.Or(r.Epoch.Holder, "the Pi"), power.Spell(d.now.Sub(site.piAdvanced)))
 	}
-	owed := append(d.takeBack(site), site.Run.StillOwed()...)
-	d.emit(&RunStepped{Site: site.Name, Incident: i.ID, Epoch: epoch, Event: shutdown.Event{
-		Type: shutdown.Began, At: d.now,
-		Run: &shutdown.Header{ID: fmt.Sprintf("%s/%d", i.ID, epoch.Counter), Plan: plan, Reason: v.Reason, DryRun: !site.Armed, Owed: owed, Starting: site.Run.StartsUnderWay(d.now)},
-	}})
+	d.start(site, i, epoch, shutdown.Header{Plan: plan, Reason: v.Reason})
 	if i.Answered != "" && !i.Reopened.IsZero() && !slices.Contains(i.Worse, planBegins) { // that is always a call (rule U2)
 		d.emit(&IncidentWorse{ID: i.ID, What: planBegins, Why: "the plan begins: " + v.Reason + "; " + i.Answered + " knew of the outage before"})
 	}
@@ -325,13 +334,15 @@ func (d *decider) beginRun(site *Site, plan shutdown.Plan, v power.Verdict) {
 // settleRun lets the site's run advance. Nothing is sent on a reason that the journal
 // remembers but nobody has confirmed since the start (rule S5).
 func (d *decider) settleRun(site *Site) {
-	if d.cfg.site(site.Name) == nil {
+	sc := d.cfg.site(site.Name)
+	if sc == nil {
 		return // it is no longer configured: nobody wants it shut down
 	}
 	for r := site.Run; r != nil && !r.Over(); {
 		if d.onlyWatches(site) {
 			return
 		}
+		d.heed(site, sc)
 		es := r.Next(d.now)
 		if len(es) == 0 {
 			d.due(r.NextDeadline())
@@ -354,11 +365,30 @@ func (d *decider) onlyWatches(site *Site) bool {
 	if site.piActs() && !d.due(site.piAdvanced.Add(piPatience)) {
 		return true
 	}
-	if !site.Run.Begun.Before(d.watching) {
+	if !site.Run.ForPower() {
+		return !d.causeActs(site)
+	}
+	if !site.Run.From().Before(d.watching) {
 		return false // its reason was heard when it began
 	}
 	wait := d.unconfirmed(site)
+	if sc := d.cfg.site(site.Name); sc != nil && site.Run.Scoped() {
+		wait = max(wait, d.unheardFeeds(site, sc))
+	}
 	return wait > 0 && !d.due(d.now.Add(wait))
+}
+
+// start begins a run.
+func (d *decider) start(site *Site, i *Incident, epoch shutdown.Epoch, h shutdown.Header) {
+	h.ID, h.DryRun = fmt.Sprintf("%s/%d", i.ID, epoch.Counter), !site.Armed
+	h.Owed = append(append(d.takeBack(site), site.Run.StillOwed()...), site.Run.Unreturned()...)
+	h.Starting = site.Run.StartsUnderWay(d.now)
+	d.emit(&RunStepped{Site: site.Name, Incident: i.ID, Epoch: epoch, Event: shutdown.Event{Type: shutdown.Began, At: d.now, Run: &h}})
+}
+
+// nextEpoch is above all that the site's runs were begun under.
+func (d *decider) nextEpoch(site *Site) shutdown.Epoch {
+	return shutdown.Epoch{Counter: max(site.Epoch.Counter, site.piCounter()) + 1, Holder: d.cfg.Brain}
 }
 
 // piActs reports whether a Pi's run under a later epoch advanced when last heard of.

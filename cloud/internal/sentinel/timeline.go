@@ -174,8 +174,14 @@ func sentenceOfRun(e shutdown.Event) string {
 			text += "; it is not armed, so nothing is really shut down"
 		}
 		return text
+	case shutdown.Called, shutdown.LeftOn:
+		return sentenceOfScope(e)
 	case shutdown.StageBegan:
-		return fmt.Sprintf("stage %d of %d: %s, at most %s", e.Stage+1, e.Stages, saidStage(e.Targets, e.Name), power.Spell(e.Deadline))
+		back := ""
+		if e.Again {
+			back = "back to "
+		}
+		return fmt.Sprintf(back+"stage %d of %d: %s, at most %s", e.Stage+1, e.Stages, saidStage(e.Targets, e.Name), power.Spell(e.Deadline))
 	case shutdown.Found:
 		switch {
 		case e.Again && len(e.Targets) == 0:
@@ -221,6 +227,8 @@ func sentenceOfRun(e shutdown.Event) string {
 		return saidEnd(e.Targets)
 	case shutdown.Aborted:
 		return "the plan stops here, because " + e.Why
+	case shutdown.PowerJoined, shutdown.PowerLeft:
+		return sentenceOfCause(e)
 	}
 	return sentenceOfPutBack(e) // accepted, or the end of a stage: the next entry tells
 }
@@ -272,6 +280,9 @@ func saidTargets(ts []shutdown.Outcome) string {
 		n[t.State]++
 	}
 	text := fmt.Sprintf("%d down, %d told, %d to come", n["down"], n["told"], n["pending"])
+	if n[shutdown.StaysOn] > 0 {
+		text += fmt.Sprintf(", %d left on", n[shutdown.StaysOn])
+	}
 	if n[shutdown.Back] > 0 {
 		text += fmt.Sprintf(", %d started again", n[shutdown.Back])
 	}

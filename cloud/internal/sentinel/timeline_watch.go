@@ -63,6 +63,8 @@ func saidRecord(f *RecordTaken) string {
 	switch {
 	case f.UPS != "" && (f.Reading.Supply == power.Unknown || f.Reading.LostFor != nil):
 		what = "contact with " + f.UPS + " was lost"
+	case f.Called != "":
+		what = f.Pi + " called " + f.Called + ": " + f.Why
 	case f.UPS == "" && f.Node == f.Pi:
 		what = f.Pi + " started"
 	case f.UPS == "" && f.Heard:

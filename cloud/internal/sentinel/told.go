@@ -9,8 +9,8 @@ import (
 
 // toldByPlan reports whether the plan told a node to go down in the outage that is open.
 func (d *decider) toldByPlan(site *Site, node string) bool {
-	i := d.open(site.Name, PowerOutage)
-	return i != nil && site.toldIn(i, node)
+	i, c := d.open(site.Name, PowerOutage), d.cause(site)
+	return i != nil && site.toldIn(i, node) || c != nil && site.toldIn(c, node)
 }
 
 // toldIn reports whether the run of an outage, the brain's or a Pi's, told a node to go down.
@@ -31,13 +31,16 @@ func (s *Site) toldIn(i *Incident, node string) bool {
 			return true
 		}
 	}
-	return s.Run != nil && s.RunIncident == i.ID && slices.ContainsFunc(s.Run.Targets, func(p *shutdown.Progress) bool {
+	return s.Run != nil && (s.RunIncident == i.ID || s.RunCause == i.ID) && slices.ContainsFunc(s.Run.Targets, func(p *shutdown.Progress) bool {
 		return p.Target.Kind.Machine() && p.Target.Node == node && (p.Accepted || p.Down)
 	})
 }
 
 // toldNode makes a node that the plan told part of the outage (rule U8).
 func (d *decider) toldNode(site *Site, target string) {
+	if i := d.Incidents[site.RunIncident]; i != nil && i.Kind == NodeFailure {
+		return // it did not fail
+	}
 	for _, p := range site.Run.Current() {
 		if p.Target.ID() == target && p.Target.Kind.Machine() {
 			d.emit(&IncidentJoined{ID: site.RunIncident, Node: p.Target.Node, Why: "the plan told it to shut down"})

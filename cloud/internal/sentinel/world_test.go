@@ -10,9 +10,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"sentinel.home.arpa/cloud/internal/escalation"
 	"sentinel.home.arpa/cloud/internal/liveness"
 	"sentinel.home.arpa/cloud/internal/sentinel"
+	"sentinel.home.arpa/shared/escalation"
 	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/shutdown"
 )

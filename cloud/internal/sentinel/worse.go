@@ -125,7 +125,7 @@ func (d *decider) late(site *Site, i *Incident) []string {
 			}
 		}
 	}
-	if site.PiRun != nil && !site.PiRunAt.Before(i.Since) {
+	if site.PiRun != nil && site.PiRun.On == shutdown.ForPower && !site.PiRunAt.Before(i.Since) {
 		for _, o := range site.PiRun.Targets {
 			if o.State == "late" && !slices.Contains(late, o.Name) {
 				late = append(late, o.Name)

@@ -61,6 +61,8 @@ type Site struct {
 	StoppedBy       string   `json:"stopped_by,omitempty"`
 	StopSays        string   `json:"stop_says,omitempty"`
 	StopUnconfirmed []string `json:"stop_unconfirmed_by,omitempty"`
+	// StoppedFor is what the run was begun for that is stopped, node_failure or internet_outage; empty: the power.
+	StoppedFor string `json:"stopped_for,omitempty"`
 	// Unconfirmed are the Pis that have not said that the plan as it stands, armed or not,
 	// is on their disk (rule S10).
 	Unconfirmed []string `json:"unconfirmed_by,omitempty"`

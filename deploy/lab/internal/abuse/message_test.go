@@ -207,6 +207,17 @@ var abuses = []abuse{
 	{name: "-1 left", make: field("left", "-1"), status: 400, reason: "malformed", says: "left", only: is(wire.KindRecord)},
 	{name: "2^62 left", make: field("left", "4611686018427387904"), status: 400, reason: "malformed", says: "left", only: is(wire.KindRecord)},
 	{name: "an old outage with a low battery", make: entry("reading", map[string]any{"flags": 0x05000050, "supply": "battery", "for_s": 60, "low_for_s": 30}), status: 200, only: is(wire.KindRecord)},
+	{name: "for another Pi", make: field("to", `"pi3"`), status: 403, reason: "forbidden", says: "another Pi or site", only: is(wire.KindPi)},
+	{name: "of another site", make: field("site", `"office"`), status: 403, reason: "forbidden", says: "another Pi or site", only: is(wire.KindPi)},
+	{name: "of no site", make: field("site", `""`), status: 400, reason: "malformed", says: "site", only: is(wire.KindPi)},
+	{name: "naming a word of before the start", make: field("to_seq", "1"), status: 200, reason: "stale", only: is(wire.KindPi)},
+	{name: "naming a word that is yet to be said", make: field("to_seq", "4000000000000000"), status: 200, reason: "stale", only: is(wire.KindPi)},
+	{name: "naming a word of another boot", make: field("to_boot", `"`+strings.Repeat("0", 32)+`"`), status: 200, reason: "stale", only: is(wire.KindPi)},
+	{name: "a UPS twice", make: field("upses", `[{"name":"a","reading":{"supply":"mains"}},{"name":"a","reading":{"supply":"mains"}}]`), status: 400, reason: "malformed", says: "twice", only: is(wire.KindPi)},
+	{name: "a UPS at 250 %", make: field("upses", `[{"name":"a","reading":{"supply":"mains","charge_ratio":2.5}}]`), status: 400, reason: "malformed", says: "charge_ratio", only: is(wire.KindPi)},
+	{name: "a run in an unknown state", make: field("run.state", `"runs"`), status: 400, reason: "malformed", says: "state", only: is(wire.KindPi)},
+	{name: "an epoch of 2^60", make: field("known.counter", "1152921504606846976"), status: 400, reason: "malformed", says: "epoch", only: is(wire.KindPi)},
+	{name: "40 KB, signed", make: payload(func(s string) string { return s + strings.Repeat(" ", 40<<10) }), status: 413, reason: "too-large", says: "over 32768 bytes", only: is(wire.KindPi)},
 	{name: "hears an impossible age", make: field("pi", fmt.Sprintf(`{"heard":[{"node":"pve1","boot":"%s","seq":1,"age_ms":%d}]}`, strings.Repeat("0", 32), math.MaxInt64)),
 		status: 400, reason: "malformed", says: "age_ms", only: func(e endpoint) bool { return e.kind == wire.KindHeartbeat && !e.onPi }},
 }
@@ -238,6 +249,7 @@ func (h *house) endpoints() []endpoint {
 		{addr: h.page, path: courier.PathRelay, kind: wire.KindRelay, by: "pi2"},
 		{addr: h.page, path: courier.PathRecord, kind: wire.KindRecord, by: "pi2"},
 		{addr: h.lan, path: courier.PathHeartbeat, kind: wire.KindHeartbeat, by: "pve1", onPi: true},
+		{addr: h.lan, path: courier.PathPi, kind: wire.KindPi, by: "pi2", onPi: true},
 		{addr: h.lan, path: courier.PathAnnounce, kind: wire.KindAnnouncement, by: "pve1", onPi: true},
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 
 	"sentinel.home.arpa/shared/courier"
+	"sentinel.home.arpa/shared/shutdown"
 	"sentinel.home.arpa/shared/wire"
 )
 
@@ -52,10 +53,26 @@ func (h *house) message(e endpoint) map[string]any {
 		m["id"], m["kind"] = fmt.Sprintf("x%d", hd.Seq), "cancelled"
 	case wire.KindRecord:
 		m["entries"], m["left"] = []any{h.noted("reading", map[string]any{"flags": 0x05000008, "supply": "mains", "for_s": 9})}, 0
+	case wire.KindPi:
+		m["to"], m["to_boot"], m["to_seq"] = "pi", h.boots["pi"], h.word()
+		m["upses"] = []any{map[string]any{"name": "ups2", "reading": map[string]any{"supply": "mains"}}}
+		m["run"] = map[string]any{"state": "none", "epoch": map[string]any{"counter": 0, "holder": ""}}
+		m["known"] = map[string]any{"counter": 0, "holder": ""}
 	case wire.KindRelay:
 		m["messages"] = []any{map[string]any{"age_ms": 5, "envelope": h.relayable("pve1")}}
 	}
 	return m
+}
+
+// word is the seq of a word that the Pi says to pi2, which is asked for it.
+func (h *house) word() int64 {
+	hd := h.header("pi2")
+	r := send("tcp", h.lan, post(courier.PathPi, seal(wire.KindPi, marshal(wire.PiReport{Header: hd, To: "pi", Run: wire.PiRun{State: shutdown.None}}), h.keys["pi2"])))
+	e, err := wire.Read([]byte(r.body))
+	if err != nil {
+		h.Fatalf("a greeting is answered %s: %s", r.answer(), r.text())
+	}
+	return e.Header.Seq
 }
 
 // noted is an entry of a record, with one field changed.
