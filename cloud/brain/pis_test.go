@@ -85,18 +85,34 @@ func TestG6_ThePisOfASiteStandInTheirOrder(t *testing.T) {
 // TestS10_EachPiConfirmsAStopForItself: of several Pis that have run the plan in an outage, one that
 // has stopped its own run since does not speak for another.
 func TestS10_EachPiConfirmsAStopForItself(t *testing.T) {
-	b := &Brain{}
+	b := &Brain{renew: make(chan struct{}, 1)}
 	run := func(pi string, counter uint64, state shutdown.State) sentinel.KnownRun {
 		return sentinel.KnownRun{Run: shutdown.Status{ID: pi, State: state, Epoch: shutdown.Epoch{Counter: counter, Holder: pi}}}
 	}
+	heeds := func(pi string, counter uint64) {
+		b.piIs(ingest.Known{Name: pi}, wire.PiStatus{Heeds: shutdown.Epoch{Counter: counter, Holder: pi}})
+	}
 	one, two := run("pi", 5, shutdown.Stopped), run("pi-2", 7, shutdown.Advancing)
 	site := &sentinel.Site{Epoch: shutdown.Epoch{Counter: 4, Holder: "brain"}, PiRun: &two.Run, PiRuns: map[string]sentinel.KnownRun{"pi": one, "pi-2": two}}
+	heeds("pi", 5)
 	if !b.heedsStop("pi", site) || b.heedsStop("pi-2", site) {
 		t.Errorf("stopped %t, and still running %t", b.heedsStop("pi", site), b.heedsStop("pi-2", site))
 	}
 	two = run("pi-2", 7, shutdown.Stopped)
 	site.PiRuns["pi-2"], site.PiRun = two, &one.Run
+	heeds("pi-2", 7)
 	if !b.heedsStop("pi-2", site) || b.heedsStop("pi-3", site) {
 		t.Errorf("stopped since %t, and never heard %t", b.heedsStop("pi-2", site), b.heedsStop("pi-3", site))
+	}
+}
+
+// TestS10_ARunOfAnOutageBeforeConfirmsNoStop: the brain may hear of it only after the stop.
+func TestS10_ARunOfAnOutageBeforeConfirmsNoStop(t *testing.T) {
+	b := &Brain{renew: make(chan struct{}, 1)}
+	before := shutdown.Status{ID: "home-pi-7", State: shutdown.HasEnded, Epoch: shutdown.Epoch{Counter: 7, Holder: "pi"}}
+	site := &sentinel.Site{Epoch: shutdown.Epoch{Counter: 6, Holder: "brain"}, PiRun: &before, PiRuns: map[string]sentinel.KnownRun{"pi": {Run: before}}}
+	b.piIs(ingest.Known{Name: "pi"}, wire.PiStatus{Run: &before})
+	if b.heedsStop("pi", site) {
+		t.Error("a Pi that may begin is taken to know of the stop")
 	}
 }

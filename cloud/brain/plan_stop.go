@@ -95,8 +95,9 @@ func (c *Config) pis(site string) (names []string) {
 	return names
 }
 
-// heedsStop reports whether a Pi has said that it knows of the stop: by its epoch, or, of one
-// whose own run came later, by the end of that.
+// heedsStop reports whether a Pi has said that it knows of the stop: by an epoch that is not before
+// the stop's, while it holds no run. That a run of its own is over says nothing: it may be of an
+// outage before.
 func (b *Brain) heedsStop(pi string, site *sentinel.Site) bool {
 	r := site.PiRun
 	if own, ok := site.PiRuns[pi]; ok { // of several Pis it may not be the last
@@ -104,8 +105,6 @@ func (b *Brain) heedsStop(pi string, site *sentinel.Site) bool {
 	}
 	if r != nil && r.Epoch.Holder == pi && r.State.Open() {
 		return false
-	} else if r != nil && r.Epoch.Holder == pi && r.Epoch.Compare(site.Epoch) >= 0 {
-		return true
 	}
 	b.pis.mu.Lock()
 	defer b.pis.mu.Unlock()

@@ -70,6 +70,19 @@ func (w *Wiring) calling(machine string) Calling {
 	return AllCall
 }
 
+// Without leaves out the UPSes that a later wiring says to feed something and this one does not know: they
+// call for nothing that began with this one.
+func (w *Wiring) Without(later *Wiring, known []Feed) []Feed {
+	if later == nil {
+		return known
+	}
+	return slices.DeleteFunc(slices.Clone(known), func(f Feed) bool {
+		_, said := w.Feeds[f.UPS]
+		_, since := later.Feeds[f.UPS]
+		return since && !said
+	})
+}
+
 // Decide applies a policy to a machine, by what is known of the site's UPSes. One of which nobody
 // says what it feeds calls alone.
 func (w *Wiring) Decide(p Policy, machine string, known []Feed, need time.Duration) Verdict {
@@ -86,6 +99,13 @@ func (w *Wiring) Holds(machine string, known []Feed) bool {
 	}
 	mains := slices.ContainsFunc(named, func(f Feed) bool { return f.Standing == HasMains })
 	return slices.ContainsFunc(named, calls) && (!mains || w.calling(machine) == AnyCalls)
+}
+
+// TakenBack reports whether the mains have ended the call for a machine: of silence alone it does not end.
+func (w *Wiring) TakenBack(machine string, known []Feed) bool {
+	named, others := w.divide(machine, known)
+	mains := func(f Feed) bool { return f.Standing == HasMains }
+	return !w.Holds(machine, known) && (slices.ContainsFunc(named, mains) || slices.ContainsFunc(others, mains))
 }
 
 // Spared says why a machine is not called for, as in "fed by ups2, which has mains".

@@ -131,6 +131,7 @@ func (r *Run) applyScope(e Event) {
 			r.reach(m.Node, e.Stage)
 		default:
 			r.Finished = false
+			r.tellAnew(m.Node)
 		}
 		r.Called = append(r.Called, m.Node)
 	}
@@ -151,6 +152,16 @@ func (r *Run) applyScope(e Event) {
 func (r *Run) putOff(machine string) {
 	for _, p := range r.Current() {
 		if p.Target.Node == machine && !p.Over() {
+			p.PutOff = true
+		}
+	}
+}
+
+// tellAnew has the guests of a machine told again that are found to run, whatever came of them before
+// it was left on: somebody may have started them since.
+func (r *Run) tellAnew(machine string) {
+	for _, p := range r.Targets {
+		if p.Target.Kind == Guest && p.Target.Node == machine && !p.Moved {
 			p.PutOff = true
 		}
 	}
@@ -254,6 +265,7 @@ func (r *Run) add(ts []Target) {
 		}
 		if p.PutOff {
 			p.PutOff, p.Waiting, p.Accepted, p.RetryAt, p.closed = false, false, false, time.Time{}, time.Time{}
+			p.Down, p.Late, p.Skipped = false, false, false
 		}
 	}
 }

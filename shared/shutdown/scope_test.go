@@ -178,3 +178,43 @@ func TestU7_GoingBackTellsNobodyTwice(t *testing.T) {
 		t.Errorf("told again %v", again)
 	}
 }
+
+// TestU7_AGuestThatWasStartedSinceIsToldAgain: its node had mains for a while and is called for again; what
+// was down, or late, runs.
+func TestU7_AGuestThatWasStartedSinceIsToldAgain(t *testing.T) {
+	g, now := start(t, wired(), false), begin
+	heed := func(out ...string) {
+		on := map[string]bool{}
+		for _, ups := range out {
+			on[ups] = true
+		}
+		es, _ := g.run.Heed(now, power.DefaultPolicy(), feeds(on), true)
+		g.take(es)
+		g.nextAt(now)
+	}
+	heed("a")
+	g.answerAt(now, "listing/pve1", nil, 100, 102)
+	g.nextAt(now)
+	g.take(g.run.Seen(now, "guest/100", shutdown.Sight{}))
+	now = g.run.NextDeadline()
+	for g.run.Stage == 0 {
+		now = g.run.NextDeadline()
+		g.nextAt(now)
+	}
+	heed()
+	now = now.Add(time.Minute)
+	heed("a")
+	before := len(g.events)
+	g.answerAt(now, "listing/pve1", nil, 100, 102)
+	g.nextAt(now)
+	var told []string
+	for _, e := range g.events[before:] {
+		if e.Type == shutdown.Sent {
+			told = append(told, e.Target)
+		}
+	}
+	if !slices.Equal(told, []string{"guest/100", "guest/102"}) {
+		t.Errorf("told %v", told)
+	}
+	g.checkReplay(now)
+}

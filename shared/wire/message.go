@@ -87,8 +87,8 @@ type PiStatus struct {
 	Bundle    string           `json:"bundle,omitempty"` // hash of the bundle that is on its disk
 	Lacks     []string         `json:"lacks,omitempty"`  // credentials it needs and has not
 	Run       *shutdown.Status `json:"run,omitempty"`    // the last run that it holds
-	// Heeds is the brain's epoch under which the Pi begins nothing more in this outage, as is on
-	// its disk: its word that it knows of a stop.
+	// Heeds is the brain's epoch under which the Pi begins nothing more in this outage, or that of
+	// its own later run, as is on its disk: its word that it knows of a stop.
 	Heeds shutdown.Epoch `json:"heeds,omitzero"`
 	// Calls is the hash of the list of calls that is on its disk, or NoCalls; empty: it knows of none.
 	Calls string `json:"calls,omitempty"`

@@ -257,6 +257,7 @@ type (
 		Site, By string
 		Epoch    shutdown.Epoch // above all that were, so that it is known from what came before it
 		On       shutdown.Cause `json:",omitempty"` // what the run was for that was stopped; empty: the power
+		Above    string         `json:",omitempty"` // the Pi's run above whose epoch a stop that holds is raised; empty: this is a new one
 	}
 	// StopEnded is that a stop holds no longer: the power was back since.
 	StopEnded struct{ Site, Why string }

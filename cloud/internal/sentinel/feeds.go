@@ -81,7 +81,12 @@ func (d *decider) widens(site *Site) bool {
 		return false
 	}
 	i := d.open(site.Name, PowerOutage)
-	return i != nil && i.ID == site.RunIncident
+	if i == nil || i.ID != site.RunIncident {
+		return false
+	}
+	since, on := site.OnBattery()
+	another := on && since.After(r.From()) && i.Reopened.After(r.From()) // though no word of the mains ended the run
+	return !r.Finished || !another
 }
 
 // heed lets a site's run take who is called for now, and who no longer is.
@@ -90,7 +95,11 @@ func (d *decider) heed(site *Site, sc *SiteConfig) {
 	if !d.widens(site) {
 		return
 	}
-	es, in := r.Heed(d.now, sc.Policy, d.fedBy(site, sc, r.Plan.Wiring, r), true)
+	known := d.fedBy(site, sc, r.Plan.Wiring, r)
+	if sc.Plan != nil {
+		known = r.Plan.Wiring.Without(sc.Plan.Wiring, known)
+	}
+	es, in := r.Heed(d.now, sc.Policy, known, true)
 	d.stepRun(site.Name, es)
 	if in != power.Never {
 		d.due(d.now.Add(in))
@@ -147,15 +156,31 @@ func (s *Site) Scope() []string {
 	if s.Run == nil || !s.Run.Scoped() {
 		return nil
 	}
+	if covered := s.carriedOut(); len(covered) > 0 {
+		return covered
+	}
 	return slices.Clone(s.Run.Called)
+}
+
+// carriedOut are the machines that the site's run was for as a Pi has carried it out; none if no Pi has.
+// Others may be called for still.
+func (s *Site) carriedOut() []string {
+	if r := s.Run; r != nil && r.Scoped() && r.Taken {
+		return s.coveredByPi(&r.Plan)
+	}
+	return nil
 }
 
 // unheardFeeds is how long to wait for the UPSes that were on battery when an earlier process
 // heard them, before any machine is told something: each is the reason for its own.
 func (d *decider) unheardFeeds(site *Site, sc *SiteConfig) (wait time.Duration) {
 	for _, u := range site.UPSes {
-		if u.Supply == power.Battery && !u.Stale {
+		switch {
+		case u.Supply != power.Battery:
+		case !u.Stale:
 			wait = max(wait, u.unconfirmed(d.now, d.cfg.Times.ReportFresh, sc.Policy))
+		case u.assumed: // its silence is no reason, but it has the time to be heard first
+			wait = max(wait, d.watching.Add(reportTooOld).Sub(d.now))
 		}
 	}
 	return wait

@@ -158,8 +158,14 @@ func (d *decider) joins(site *Site) bool {
 	return r != nil && !r.Over() && !r.ForPower() && !site.takenOver() && !site.stopHolds()
 }
 
+// stepJoined raises the epoch too: what the Pis knew of on mains is of no outage of the power to them,
+// and once that run is through they would begin another (rule G2).
 func (d *decider) stepJoined(site *Site, reason string) {
-	d.emit(&RunStepped{Site: site.Name, Incident: d.open(site.Name, PowerOutage).ID, Epoch: site.Epoch, Event: shutdown.Event{Type: shutdown.PowerJoined, At: d.now, Why: reason}})
+	epoch := site.Epoch
+	if !site.Run.DryRun && site.openPiRun() == nil {
+		epoch = d.nextEpoch(site)
+	}
+	d.emit(&RunStepped{Site: site.Name, Incident: d.open(site.Name, PowerOutage).ID, Epoch: epoch, Event: shutdown.Event{Type: shutdown.PowerJoined, At: d.now, Why: reason}})
 }
 
 func (d *decider) stepLeft(site *Site, why string) {
@@ -190,7 +196,7 @@ func (s *State) evolveCause(site *Site, f *RunStepped) {
 			i.Ran = true
 		}
 	case shutdown.PowerJoined, shutdown.PowerLeft:
-		site.RunIncident = f.Incident
+		site.RunIncident, site.Epoch = f.Incident, f.Epoch
 	}
 }
 

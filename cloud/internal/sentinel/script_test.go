@@ -390,7 +390,11 @@ func (w *world) doPerson(verb string, a args) error {
 		w.step(sentinel.RunSeen{Site: site, Run: run, Target: a.name(), Sight: sight})
 	case "mandate":
 		epoch, st, id := w.state.Mandate("home", w.now)
-		w.printed = append(w.printed, fmt.Sprintf("epoch %d of %s, run %s %s", epoch.Counter, epoch.Holder, st, id))
+		said := fmt.Sprintf("epoch %d of %s, run %s %s", epoch.Counter, epoch.Holder, st, id)
+		if of := w.state.Sites["home"].Scope(); of != nil && st == shutdown.HasEnded {
+			said += ", for " + strings.Join(of, " and ")
+		}
+		w.printed = append(w.printed, said)
 	case "look":
 		w.look()
 	default:

@@ -394,6 +394,9 @@ func (s *State) Mandate(name string, now time.Time) (shutdown.Epoch, shutdown.St
 	if r := site.Run; r == nil || r.DryRun && site.hearsBattery() || r.Over() && (!s.ranFor(site, r) || r.ForNobody()) {
 		return epoch, shutdown.None, ""
 	}
+	if len(site.carriedOut()) > 0 { // nobody has stopped the plan
+		return epoch, shutdown.HasEnded, site.Run.ID
+	}
 	return epoch, site.Run.State(now), site.Run.ID
 }
 

@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -62,7 +63,26 @@ func (s *Site) stopHolds() bool { return !s.StoppedAt.IsZero() }
 func (d *decider) settleStop(site *Site) {
 	if site.stopHolds() && !d.sameOutage(site, site.StoppedAt) {
 		d.emit(&StopEnded{Site: site.Name, Why: d.stopIsOver(site)})
+		return
 	}
+	if run := site.outran(); run != "" {
+		d.emit(&PlanStopped{Site: site.Name, By: site.StoppedBy, Epoch: d.nextEpoch(site), On: site.StoppedOn, Above: run})
+	}
+}
+
+// outran is the run of a Pi that is over and was begun under a later epoch than that of the stop which
+// holds, so that to its Pi the stop is of an outage before; empty: there is none. The stop is of this
+// outage for certain.
+func (s *Site) outran() string {
+	if !s.stopHolds() || s.openPiRun() != nil {
+		return ""
+	}
+	for _, pi := range slices.Sorted(maps.Keys(s.PiRuns)) {
+		if k := s.PiRuns[pi]; k.Run.Epoch.Compare(s.Epoch) > 0 && s.stopReaches(k.At) {
+			return k.Run.ID
+		}
+	}
+	return ""
 }
 
 // sameOutage reports whether the outage that goes on is that of a moment before.
@@ -268,7 +288,9 @@ func (s *State) evolveStop(at time.Time, f Fact) {
 	switch f := f.(type) {
 	case *PlanStopped:
 		site := s.site(f.Site)
-		site.StoppedAt, site.StoppedBy, site.StoppedOn, site.Epoch = at, f.By, f.On, f.Epoch
+		if site.Epoch = f.Epoch; f.Above == "" {
+			site.StoppedAt, site.StoppedBy, site.StoppedOn = at, f.By, f.On
+		}
 	case *StopEnded:
 		site := s.site(f.Site)
 		site.StoppedAt, site.StoppedBy, site.StoppedOn = time.Time{}, "", shutdown.ForPower
@@ -280,6 +302,9 @@ func (s *State) evolveStop(at time.Time, f Fact) {
 func sentenceOfStop(f Fact) string {
 	switch f := f.(type) {
 	case *PlanStopped:
+		if f.Above != "" {
+			return "that " + f.By + " stopped the plan is told under a higher epoch, because " + f.Above + " was begun under a later one"
+		}
 		if f.On != shutdown.ForPower {
 			return f.By + " stopped the plan; it does not begin again for " + saidCause(f.On)
 		}

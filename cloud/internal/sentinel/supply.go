@@ -297,7 +297,7 @@ func (d *decider) mayBegin(site *Site, u *UPS, more bool) bool {
 	if site.stopHolds() {
 		return false
 	}
-	if r := site.Run; r != nil && !site.takenOver() && (!r.Over() || r.ForPower() && (r.Stopped != powerBack || u.Lost) && !r.From().Before(u.Since) && !(r.DryRun && site.Armed)) {
+	if r := site.Run; r != nil && !site.takenOver() && !(more && r.Taken) && (!r.Over() || r.ForPower() && (r.Stopped != powerBack || u.Lost) && !r.From().Before(u.Since) && !(r.DryRun && site.Armed)) {
 		return false
 	}
 	since, on := site.OnBattery()

@@ -57,13 +57,16 @@ func (d *decider) settleTakenOver(site *Site) {
 	d.stepRun(site.Name, site.Run.HandOver(d.now, why))
 }
 
-// takeBack ends the site's run that was taken over before another begins in its place, and returns
-// the guests that it stopped and that are owed from then on (rule S5).
+// takeBack ends the site's run that was taken over, if a Pi has not ended it yet, before another begins in
+// its place, and returns the guests that it stopped and that are owed from then on (rule S5).
 func (d *decider) takeBack(site *Site) (owed []shutdown.Target) {
-	if !site.takenOver() {
-		return nil
+	const why = "another begins in its place"
+	var es []shutdown.Event
+	if site.takenOver() {
+		es = site.Run.HandOver(d.now, why)
+	} else if of := d.Incidents[site.RunIncident]; site.Run != nil && site.Run.Taken && site.Run.Back == nil && of != nil && of.Open() {
+		es = site.Run.EndPutBack(d.now, why, false)
 	}
-	es := site.Run.HandOver(d.now, "another begins in its place")
 	d.stepRun(site.Name, es)
 	for _, e := range es {
 		owed = append(owed, e.Targets...)

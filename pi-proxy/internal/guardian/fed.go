@@ -89,7 +89,7 @@ func (g *Guardian) newlyDone(state shutdown.State, names []string) (ts []shutdow
 func (g *Guardian) fedBy(now time.Time) (feeds []power.Feed) {
 	elsewhere := g.Elsewhere(now)
 	names := slices.AppendSeq(slices.Collect(maps.Keys(g.orders.Plan.Wiring.Feeds)), maps.Keys(g.readings))
-	names = slices.AppendSeq(slices.AppendSeq(names, maps.Keys(elsewhere)), maps.Keys(g.out))
+	names = slices.AppendSeq(slices.AppendSeq(names, maps.Keys(g.peers.upses)), maps.Keys(g.out))
 	slices.Sort(names)
 	word := g.tripReason(now)
 	for _, ups := range slices.Compact(names) {
@@ -101,6 +101,11 @@ func (g *Guardian) fedBy(now time.Time) (feeds []power.Feed) {
 			f.Reading, f.Standing = &r, g.standing(r)
 		} else if out {
 			f.Reading, f.Standing = g.silentFeed(now, ups)
+		} else if h := g.peers.upses[ups]; g.lostElsewhere(now, h) { // what was called for goes on (rule S5)
+			f.Reading, f.Standing = g.ownFeed(h.now(now))
+			if g.outLater(h.at.Add(peerFor)) { // but nothing begins for it in an outage here that came later
+				f.Reading = nil
+			}
 		} else if now.Before(g.listens.Add(patience)) { // it has the time to be heard first
 			f.Reading, f.Standing = &power.Reading{Supply: power.Mains}, power.HasMains
 		}
@@ -118,6 +123,11 @@ func (h heard) now(now time.Time) power.Reading {
 		return h.Lost(old)
 	}
 	return h.Aged(now.Sub(h.at))
+}
+
+// lostElsewhere reports whether a UPS that another Pi reads was not on mains when that Pi fell silent.
+func (g *Guardian) lostElsewhere(now time.Time, h heard) bool {
+	return !h.at.IsZero() && h.Supply != power.Mains && now.Sub(h.at) < h.GoneAfter()
 }
 
 func (g *Guardian) ownFeed(r power.Reading) (*power.Reading, power.Standing) {
@@ -176,7 +186,7 @@ func (g *Guardian) heedFed(now time.Time, widen bool) []Event {
 	if !g.wired() || g.Run == nil || !g.end.mine || !g.Run.Widens() || g.Run.Finished && g.calm() {
 		return nil
 	}
-	es, in := g.Run.Heed(now, g.orders.Policy, g.fedBy(now), widen)
+	es, in := g.Run.Heed(now, g.orders.Policy, g.Run.Plan.Wiring.Without(g.orders.Plan.Wiring, g.fedBy(now)), widen)
 	out := g.apply(es)
 	if at := now.Add(in); in != power.Never && (g.wake.IsZero() || at.Before(g.wake)) {
 		g.wake = at
@@ -200,15 +210,48 @@ func (g *Guardian) widens() bool {
 	return g.done && g.end.mine && g.Run.Widens() && g.known().Compare(g.Epoch) <= 0
 }
 
+// uncover lets the next outage of a machine begin anew for it, once the mains have ended the one in which
+// another's run told it, while other machines are still in theirs.
+func (g *Guardian) uncover(now time.Time) []Event {
+	if !g.wired() || !g.done || g.fed.all || len(g.fed.covers) == 0 || now.Before(g.listens.Add(patience)) {
+		return nil
+	}
+	known := g.fedBy(now)
+	still := slices.DeleteFunc(slices.Clone(g.fed.covers), func(m string) bool { return g.orders.Plan.Wiring.TakenBack(m, known) })
+	if len(still) == len(g.fed.covers) {
+		return nil
+	}
+	if g.end.mine {
+		g.fed.covers = still
+		return nil
+	}
+	e := shutdown.Event{Type: PeerDone, At: g.peers.since}
+	if g.end.over {
+		e.Why = saidDone(shutdown.HasEnded)
+	}
+	for _, m := range g.orders.Plan.Machines() {
+		if slices.Contains(still, m.Node) {
+			e.Targets = append(e.Targets, m)
+		}
+	}
+	if len(e.Targets) == 0 {
+		g.holds = time.Time{} // the brain has its patience anew
+		return g.note(g.seen, shutdown.Event{Type: Yielded, At: now})
+	}
+	return g.note(g.peers.under, e)
+}
+
 // beginFed begins the plan for those that are called for, or has the Pi's own run go on for them.
 func (g *Guardian) beginFed(now time.Time, v power.Verdict) []Event {
 	g.fed.more = time.Time{}
 	if g.widens() {
-		return append(g.heedFed(now, true), g.advance(now)...)
+		if es := g.heedFed(now, true); len(es) > 0 { // none if only a later plan knows that they are called for
+			return append(es, g.advance(now)...)
+		}
 	}
 	before := g.coveredNow()
 	es := g.begin(now, v)
-	es = append(es, g.apply(g.Run.Covered(now, before, "another's run of this outage was for them"))...)
+	es = append(es, g.apply(g.Run.Covered(now, before, "another run of this outage was for them"))...)
 	es = append(es, g.heedFed(now, true)...)
 	return append(es, g.advance(now)...)
 }

@@ -357,3 +357,162 @@ func TestProperty_NobodyIsToldWhoseUPSesDoNotCall(t *testing.T) {
 		})
 	})
 }
+
+// TestS5_ACallHoldsThoughAnotherPiFallsSilent: the Pi that reads b dies in the outage, before the run or in
+// it. That is no mains.
+func TestS5_ACallHoldsThoughAnotherPiFallsSilent(t *testing.T) {
+	for name, heard := range map[string]int{"before the run": 10, "in the run": 25} {
+		t.Run(name, func(t *testing.T) {
+			o := wired()
+			o.Pis = []string{"pi", "pi2"}
+			h := &street{newHouse(t, o), nil}
+			for i := range 70 {
+				r, b := mains(), mains()
+				if i > 15 {
+					r = battery(time.Duration(i-16) * time.Second)
+					b = r
+				}
+				if i < 16+heard {
+					h.said("pi2", guardian.PeerWord{State: shutdown.None, UPSes: map[string]power.Reading{"b": b}})
+				}
+				h.note(h.g.Reported(h.now, "a", r))
+				if i > 60 { // after more than a minute of silence at most
+					h.takes("pve1")
+				}
+				h.now = h.now.Add(time.Second)
+			}
+			h.wants("pve1 pve2 pve3")
+		})
+	}
+}
+
+// TestG6_ARunThatIsForNobodyIsNotThrough: the mains are back where the Pi's run was for, and another UPS has
+// just gone on battery. Other Pis would take such a run for one of the whole plan.
+func TestG6_ARunThatIsForNobodyIsNotThrough(t *testing.T) {
+	s := newStreet(t, wired())
+	s.wait(15)
+	s.fails("a")
+	s.wait(22)
+	s.takes("pve1")
+	s.wait(5)
+	if w := s.g.Says(s.now); w.State != shutdown.HasEnded || !slices.Equal(w.Scope, []string{"pve1"}) {
+		t.Fatalf("it says %s, for %v", w.State, w.Scope)
+	}
+	s.fails("b")
+	s.wait(2)
+	s.isBack("a")
+	s.wait(1)
+	if w := s.g.Says(s.now); w.State != shutdown.None {
+		t.Errorf("it says %s, for %v", w.State, w.Scope)
+	}
+}
+
+// TestU7_OutAgainAfterAnothersRun: a has mains for a while, and b has not. What the brain's run told of a's
+// machines is of an outage that is over, so the Pi tells them in the next one if the brain does not.
+func TestU7_OutAgainAfterAnothersRun(t *testing.T) {
+	epoch := shutdown.Epoch{Counter: 4, Holder: "brain"}
+	for name, c := range map[string]struct {
+		was, is []string // whom the brain's run was for, before a has mains and after
+		restart bool
+		waits   int // seconds from a's next outage in which the brain has its time
+		told    string
+	}{
+		"some of them":    {[]string{"pve1", "pve2", "pve3"}, []string{"pve2"}, false, 18, "pve1 pve3"},
+		"known from disk": {[]string{"pve1", "pve2", "pve3"}, []string{"pve2"}, true, 18, "pve1 pve3"},
+		"all of them":     {[]string{"pve1"}, nil, false, 10, "pve1 pve2 pve3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStreet(t, wired())
+			s.wait(15)
+			s.fails("a")
+			if len(c.was) > 1 {
+				s.fails("b")
+			}
+			s.wait(12)
+			s.g.BrainFor(c.was)
+			s.note(s.g.Mandated(s.now, epoch, shutdown.HasEnded))
+			s.wait(60)
+			s.wants("")
+			if len(c.was) == 1 {
+				s.fails("b")
+				s.wait(1)
+			}
+			s.isBack("a")
+			s.wait(4)
+			if c.is == nil { // it is for nobody, and goes on for b's
+				s.note(s.g.Mandated(s.now, epoch, shutdown.None))
+			} else {
+				s.g.BrainFor(c.is)
+				s.note(s.g.Mandated(s.now, epoch, shutdown.HasEnded))
+			}
+			if c.restart {
+				s.g = guardian.New("pi")
+				s.g.Order(s.now, wired())
+				for _, e := range s.disk {
+					s.g.Restore(e)
+				}
+				s.note(s.g.Restarted(s.now, s.now, []string{"a", "b"}))
+			}
+			s.wait(2)
+			s.fails("a")
+			s.wait(c.waits)
+			s.wants("")
+			for range 3 {
+				s.wait(11)
+				s.takes("pve1", "pve2")
+			}
+			s.wants(c.told)
+		})
+	}
+}
+
+// TestU7_AUPSThatIsConfiguredSince calls for nothing of the run before, which keeps its plan, and for what it
+// feeds in one of its own.
+func TestU7_AUPSThatIsConfiguredSince(t *testing.T) {
+	s := newStreet(t, wired())
+	s.wait(15)
+	s.fails("a")
+	s.wait(22)
+	s.wants("pve1")
+	o := wired()
+	o.Plan.Wiring = power.Wire(map[string][]string{"a": {"pve1", "pve3"}, "b": {"pve2"}, "c": {"pve3"}}, nil)
+	s.note(s.g.Order(s.now, o))
+	s.takes("pve1")
+	since := s.now
+	for range 40 {
+		s.note(s.g.Reported(s.now, "c", battery(s.now.Sub(since))))
+		s.wait(1)
+	}
+	s.wants("pve1 pve3")
+}
+
+// TestS5_AfterABootEachUPSIsHeardFirst: the Pi boots in a run for two UPSes, and one of them has mains by then.
+// It is heard a little later, and nobody is told before whom it feeds too.
+func TestS5_AfterABootEachUPSIsHeardFirst(t *testing.T) {
+	s := newStreet(t, wired())
+	s.wait(15)
+	s.fails("a")
+	s.fails("b")
+	s.wait(21)
+	s.takes("pve1") // and the next stage begins
+	s.g = guardian.New("pi")
+	s.g.Order(s.now, wired())
+	for _, e := range s.disk {
+		s.g.Restore(e)
+	}
+	s.note(s.g.Restarted(s.now, time.Time{}, []string{"a", "b"}))
+	before := len(s.all(shutdown.Sent))
+	hear := func(seconds int) int {
+		for range seconds {
+			s.now = s.now.Add(time.Second)
+			s.note(s.g.Reported(s.now, "a", battery(s.now.Sub(s.upses["a"]))))
+		}
+		return len(s.all(shutdown.Sent)) - before
+	}
+	if n := hear(8); n > 0 {
+		t.Errorf("%d commands while b was not heard", n)
+	}
+	if n := hear(8); n == 0 {
+		t.Error("no commands though b has had its time")
+	}
+}

@@ -45,7 +45,8 @@ type Event struct {
 const (
 	// BrainDone: the brain's run of this outage has ended or was stopped, so it needs no other.
 	BrainDone shutdown.EventType = "brain_done"
-	// Yielded: the brain, or another Pi, runs the plan under a later epoch. The outage is not done with.
+	// Yielded: the brain, or another Pi, runs the plan under a later epoch, or all that its run was for
+	// have mains again (rule U7). The outage is not done with.
 	Yielded shutdown.EventType = "yielded"
 	// OutageOver: the mains are there, or no UPS counts as on battery any more. Nothing that was
 	// begun or named until then holds the next outage's run back.
@@ -59,7 +60,7 @@ const (
 	// Rebooted: the Pi runs in another boot, by whose clock nothing of before can be counted, and
 	// whose silence says nothing of a UPS that was on battery.
 	Rebooted shutdown.EventType = "rebooted"
-	// EpochSeen: the brain has named an epoch above all that it named before, and above the Pi's.
+	// EpochSeen: the brain has named an epoch above all that it named before, no lower than the Pi's and another.
 	EpochSeen shutdown.EventType = "epoch_seen"
 )
 
@@ -145,6 +146,9 @@ func (g *Guardian) Restore(e Event) {
 			g.peers.fresh++
 		}
 	case g.Run != nil:
+		if e.Event.Type == shutdown.PowerJoined {
+			g.Epoch = e.Epoch
+		}
 		g.Run.Apply(e.Event)
 		g.done = g.done && e.Event.Type != shutdown.PowerLeft || e.Event.Type == shutdown.PowerJoined
 	}
@@ -190,7 +194,7 @@ func (g *Guardian) Order(now time.Time, o Orders) []Event {
 // Mandated takes the brain's word on who acts.
 func (g *Guardian) Mandated(now time.Time, epoch shutdown.Epoch, run shutdown.State) []Event {
 	es := g.internetBack(now) // also by another Pi's way
-	if epoch.Compare(g.seen) > 0 && epoch.Compare(g.Epoch) > 0 {
+	if epoch.Compare(g.seen) > 0 && epoch.Counter >= g.Epoch.Counter && epoch != g.Epoch {
 		es = append(es, g.note(epoch, shutdown.Event{Type: EpochSeen, At: now})...)
 	}
 	return append(es, g.mandated(now, epoch, run)...)
@@ -295,7 +299,7 @@ func (g *Guardian) tick(now time.Time) []Event {
 	if es := g.beginOffline(now); len(es) > 0 {
 		return es
 	}
-	es := g.heedFed(now, false)
+	es := append(g.heedFed(now, false), g.uncover(now)...)
 	if len(g.readings) == 0 && len(g.out) == 0 {
 		return es
 	}

@@ -80,14 +80,15 @@ func (g *Guardian) beginOffline(now time.Time) []Event {
 
 // peerOffline takes it that another Pi runs the plan in this outage of the internet.
 func (g *Guardian) peerOffline(now time.Time, pi string) []Event {
-	if g.net.ran || g.net.since.IsZero() || !g.calm() || g.open() {
+	if g.orders.InternetAfter == 0 || g.net.ran || g.net.since.IsZero() || !g.calm() || g.open() {
 		return nil
 	}
 	return g.note(g.Epoch, shutdown.Event{Type: InternetRan, At: now, Why: pi + " runs the plan"})
 }
 
 // joinPower has an open run that was begun for the internet be for the power too, once that is out: there
-// are never two at once.
+// are never two at once. Its epoch is raised, since what other Pis knew of on mains is of no outage of
+// the power to them: once it is through they would begin another (rule G2).
 func (g *Guardian) joinPower(now time.Time) []Event {
 	if g.Run.ForPower() {
 		return nil
@@ -97,7 +98,8 @@ func (g *Guardian) joinPower(now time.Time) []Event {
 		return nil
 	}
 	g.holds = now
-	return g.note(g.Epoch, shutdown.Event{Type: shutdown.PowerJoined, At: now, Why: v.Reason})
+	epoch := shutdown.Epoch{Counter: g.known().Counter + 1, Holder: g.self}
+	return g.note(epoch, shutdown.Event{Type: shutdown.PowerJoined, At: now, Why: v.Reason})
 }
 
 // powerLeaves has a run go on for the internet alone once the power is back.

@@ -100,6 +100,9 @@ func TestS0_NothingBeginsUnlessItIsNamedAndArmed(t *testing.T) {
 		h := newHouse(t, o)
 		h.unplug()
 		h.offline(3600)
+		if o.InternetAfter == 0 { // another Pi's run is of the power then
+			h.note(h.g.PeerSaid(h.now, "pi0", guardian.PeerWord{State: shutdown.Advancing, Run: "r"}))
+		}
 		if es := h.did(); len(es) > 0 {
 			t.Errorf("%s: %v", name, es)
 		}
@@ -376,6 +379,46 @@ func TestS0_OfTwoPisOneBegins(t *testing.T) {
 		h.offline(300)
 		if began := len(h.began()) > 0; began == heard {
 			t.Errorf("heard %v, began %v", heard, h.began())
+		}
+	}
+}
+
+// Once the first's run is for the power too, and through, the second begins no other in that outage, though it knew of
+// the run on mains; also after a restart of the first.
+func TestG2_ARunThatThePowerJoinedIsOfItsOutage(t *testing.T) {
+	for name, restart := range map[string]func(h *house){"goes on": func(*house) {}, "restart": (*house).boot} {
+		o := offlinePlan()
+		o.Pis = []string{"pi", "second"}
+		h, second := newHouse(t, o), guardian.New("second")
+		second.Order(h.now, o)
+		second.Restarted(h.now, time.Time{}, []string{"other"})
+		told := 0
+		hear := func(r power.Reading) {
+			for ; told < len(h.sent()); told++ {
+				h.note(h.g.Answered(h.now, h.sent()[told], nil, nil))
+			}
+			es := append(second.Outside(h.now, guardian.Outside{Out: true}), second.Reported(h.now, "other", r)...)
+			for _, e := range append(es, second.PeerSaid(h.now, "pi", h.g.Says(h.now))...) {
+				if e.Event.Type == shutdown.Began {
+					t.Errorf("%s: the second begins too: %s", name, e.Event.Run.Reason)
+				}
+			}
+		}
+		h.unplug()
+		for range 130 {
+			h.offline(1)
+			hear(mains())
+		}
+		out := h.now
+		for i := range 6 * 60 {
+			h.offlineOnBattery(out, 1, guardian.Outside{Out: true, Silent: time.Hour})
+			hear(battery(h.now.Sub(out)))
+			if i == 60 {
+				restart(h)
+			}
+		}
+		if len(h.all(shutdown.Ended)) != 1 || len(h.began()) != 1 {
+			t.Errorf("%s: the first's run has not ended; began %v", name, h.began())
 		}
 	}
 }

@@ -122,12 +122,17 @@ func (g *Guardian) goesOn(now time.Time) bool {
 	if !g.orders.Armed || g.ActsOffline(now) || forSome || !g.Run.ForPower() {
 		return g.ActsOffline(now)
 	}
+	first := g.listens.Add(patience) // until then those of before a boot have the time to be heard
+	waits := g.Run.Scoped() && (len(g.unheard()) > 0 || now.Before(first) && g.untold())
 	for _, r := range g.readings {
-		if r.Supply != power.Mains && !(g.Run.Scoped() && len(g.unheard()) > 0) { // there each UPS is the reason for its own
+		if r.Supply != power.Mains && !waits { // where it waits each UPS is the reason for its own
 			return true
 		}
 	}
 	if len(g.unheard()) == 0 {
+		if waits {
+			g.wake = first
+		}
 		return false
 	}
 	in := g.lostIn(now)
@@ -148,6 +153,16 @@ func (g *Guardian) unheard() (all []string) {
 		}
 	}
 	return all
+}
+
+// untold reports whether a UPS that was on battery was not heard yet.
+func (g *Guardian) untold() bool {
+	for ups := range g.out {
+		if _, ok := g.readings[ups]; !ok {
+			return true
+		}
+	}
+	return false
 }
 
 // tooLong reports whether contact was lost so long ago that it begins nothing any more, such as

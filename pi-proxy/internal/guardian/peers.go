@@ -15,7 +15,7 @@ const (
 	// PeerEpoch: another Pi has named an epoch, the event's, above all that are known here.
 	PeerEpoch shutdown.EventType = "peer_epoch"
 	// PeerDone: another Pi knows that a run of this outage has ended or was stopped, so it needs
-	// no other.
+	// no other; again for fewer machines once others that it was for have mains (rule U7).
 	PeerDone shutdown.EventType = "peer_done"
 )
 
@@ -135,7 +135,7 @@ func (g *Guardian) Says(now time.Time) PeerWord {
 	switch own := g.Run != nil && g.end.mine; {
 	case g.open():
 		w.State, w.Epoch, w.Run = g.Run.State(now), g.Epoch, g.Run.ID
-	case !g.done, g.peers.since.IsZero():
+	case !g.done, g.peers.since.IsZero(), own && g.Run.Finished && g.Run.ForNobody():
 		return w
 	case own && g.Run.Finished:
 		w.State, w.Epoch, w.Run = shutdown.HasEnded, g.Epoch, g.Run.ID

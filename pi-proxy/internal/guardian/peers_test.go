@@ -290,6 +290,26 @@ func TestG6_TheReadingsOfOtherPis(t *testing.T) {
 	}
 }
 
+// TestG6_WhatFellSilentBeforeTheOutageIsNoReasonInIt: another Pi was last heard as its UPS went on battery for
+// a moment. When the power fails here, later, that UPS is one of which nothing is known.
+func TestG6_WhatFellSilentBeforeTheOutageIsNoReasonInIt(t *testing.T) {
+	o := wired()
+	o.Pis = []string{"pi", "pi2"}
+	h := &street{newHouse(t, o), nil}
+	h.note(h.g.Reported(h.now, "a", mains()))
+	h.said("pi2", guardian.PeerWord{State: shutdown.None, UPSes: map[string]power.Reading{"b": battery(time.Second)}})
+	for i := range 150 {
+		h.now = h.now.Add(time.Second)
+		r := mains()
+		if i > 60 {
+			r = battery(time.Duration(i-60) * time.Second)
+		}
+		h.note(h.g.Reported(h.now, "a", r))
+		h.takes("pve1")
+	}
+	h.wants("pve1")
+}
+
 // TestG6_MainsElsewhereEndNothing: whether the power is back here is what this Pi's UPSes say.
 func TestG6_MainsElsewhereEndNothing(t *testing.T) {
 	h := newHouse(t, among("pi", "pi1"))

@@ -23,11 +23,15 @@ func (g *Guardian) Stopped(now time.Time, state shutdown.State, run string) []Ev
 	return nil
 }
 
-// Heeds is the highest epoch that the brain has named, if the Pi begins nothing more in this
-// outage; zero: it may. The brain takes it for the Pi's word that it knows of a stop.
+// Heeds is the highest epoch that the brain has named, or that of the Pi's own run of this outage if
+// that is later, once the Pi begins nothing more in it; zero: it may. The brain takes it for the Pi's
+// word that it knows of a stop.
 func (g *Guardian) Heeds() shutdown.Epoch {
-	if !g.coversAll() || g.open() {
+	switch {
+	case !g.coversAll() || g.open():
 		return shutdown.Epoch{}
+	case g.end.mine && g.Epoch.Compare(g.seen) > 0:
+		return g.Epoch
 	}
 	return g.seen
 }

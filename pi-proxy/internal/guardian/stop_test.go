@@ -53,6 +53,38 @@ func TestS10_APersonStopsThePisOwnRun(t *testing.T) {
 	}
 }
 
+// TestS10_ALaterRunOfThePiConfirmsAStop that was made before the brain knew of it, once that run is over;
+// it confirms none of the next outage.
+func TestS10_ALaterRunOfThePiConfirmsAStop(t *testing.T) {
+	h := newHouse(t, orders())
+	h.cut()
+	h.pass(21)
+	own := h.g.Epoch
+	stop := func() {
+		h.note(h.g.Stopped(h.now, shutdown.Stopped, h.g.Run.ID))
+		h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: own.Counter, Holder: "brain"}, shutdown.Stopped))
+	}
+	if own.Counter != 1 || h.g.Heeds() != (shutdown.Epoch{}) {
+		t.Fatalf("under %v it heeds %v while it runs", own, h.g.Heeds())
+	}
+	if stop(); h.g.Heeds() != own {
+		t.Errorf("it heeds %v", h.g.Heeds())
+	}
+	if h.boot(); h.g.Heeds() != own {
+		t.Errorf("after a restart it heeds %v", h.g.Heeds())
+	}
+	h.report(mains())
+	h.cut()
+	h.pass(12)
+	if stop(); h.g.Heeds() != (shutdown.Epoch{}) {
+		t.Errorf("in the next outage it heeds %v", h.g.Heeds())
+	}
+	h.pass(10)
+	if len(h.began()) != 2 {
+		t.Errorf("in the next outage runs began at %v", h.began())
+	}
+}
+
 // TestS10_AStopBeforeTheRun: a person stopped what had not begun, which holds until the power
 // is back.
 func TestS10_AStopBeforeTheRun(t *testing.T) {

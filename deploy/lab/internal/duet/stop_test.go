@@ -25,8 +25,6 @@ func (b *brain) heedsStop() bool {
 	}
 	if r := site.PiRun; r != nil && r.Epoch.Holder == "pi" && r.State.Open() {
 		return false
-	} else if r != nil && r.Epoch.Holder == "pi" && r.Epoch.Compare(site.Epoch) >= 0 {
-		return true
 	}
 	return b.heeds.Compare(site.Epoch) >= 0
 }
