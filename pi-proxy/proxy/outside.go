@@ -20,9 +20,12 @@ import (
 const (
 	watchTick = time.Second
 	// lookAfter is how long no brain must have answered for the Pi to look at its own way out,
-	// and lookEach is how often it does until one answers.
+	// and lookOutEach is how often it does until one answers.
 	lookAfter   = 5 * time.Second
 	lookOutEach = 5 * time.Second
+	// checkEach is how often it looks while one answers, and checkAgain while no anchor does.
+	checkEach  = 10 * time.Minute
+	checkAgain = time.Minute
 )
 
 // outside is the loop that owns the watch over the brain (rule G3).
@@ -44,6 +47,7 @@ type outside struct {
 	// What follows is the loop's alone.
 	looked  time.Time
 	looking bool
+	failed  bool // the last look found no anchor, though a brain answered
 	owes    bool // the disk has not taken all
 	wg      sync.WaitGroup
 }
@@ -71,9 +75,13 @@ func (o *outside) send(f func(now time.Time) []brainwatch.Event) {
 	}
 }
 
-// answered takes the word of a brain that is there.
+// answered takes the word of a brain that is there. The guardian's mandate comes behind it, so it
+// waits for nothing: while the loop stands still a word is lost, and the next one comes soon.
 func (o *outside) answered(brain string, leaving bool) {
-	o.send(func(now time.Time) []brainwatch.Event { return o.core.Answered(now, brain, leaving) })
+	select {
+	case o.inputs <- func(now time.Time) []brainwatch.Event { return o.core.Answered(now, brain, leaving) }:
+	default:
+	}
 }
 
 // refused takes a brain's no: it lives. Only on the tailnet it is certain who said it.
@@ -164,9 +172,16 @@ func (o *outside) loop(ctx context.Context) error {
 	}
 }
 
-// lookOut looks at the Pi's own way out while no brain answers.
+// lookOut looks at the Pi's own way out while no brain answers, and now and then while one does.
 func (o *outside) lookOut(ctx context.Context, now time.Time, stands brainwatch.Outside) {
-	if o.looking || stands.Silent < lookAfter || now.Sub(o.looked) < lookOutEach || o.p.stored.Load() == nil {
+	each := lookOutEach
+	if stands.Silent < lookAfter {
+		each = checkEach
+		if o.failed {
+			each = checkAgain
+		}
+	}
+	if o.looking || now.Sub(o.looked) < each || o.p.stored.Load() == nil {
 		return
 	}
 	o.looking, o.looked = true, now
@@ -175,8 +190,12 @@ func (o *outside) lookOut(ctx context.Context, now time.Time, stands brainwatch.
 		select {
 		case o.inputs <- func(at time.Time) []brainwatch.Event {
 			o.looking = false
-			if o.core.Outside(at).Silent >= lookAfter { // else a brain has answered since
-				o.core.Looked(at, found.Online, found.TailnetGone)
+			switch silent := o.core.Outside(at).Silent; {
+			case silent >= lookAfter:
+				return o.core.Looked(at, found.Online, found.TailnetGone)
+			case silent < at.Sub(now): // a brain has answered since
+				o.failed = !found.Online
+				return o.core.Checked(at, found.Online)
 			}
 			return nil
 		}:
@@ -200,6 +219,9 @@ func (o *outside) done(ctx context.Context, es []brainwatch.Event) {
 			}
 		case brainwatch.Back:
 			o.p.log.Info("a brain answers again", "because", e.Why)
+			o.p.record.Remark(e.Why)
+		case brainwatch.Blocked, brainwatch.Unblocked:
+			o.p.log.Warn("anchors", "event", e.Type, "because", e.Why)
 			o.p.record.Remark(e.Why)
 		case brainwatch.Calling:
 			o.p.log.Warn("calling", "contact", e.Call.Contact, "because", e.Why)

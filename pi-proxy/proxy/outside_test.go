@@ -11,6 +11,8 @@ import (
 	"sentinel.home.arpa/pi-proxy/internal/brainwatch"
 	"sentinel.home.arpa/pi-proxy/proxy"
 	"sentinel.home.arpa/shared/calls"
+	"sentinel.home.arpa/shared/courier"
+	"sentinel.home.arpa/shared/shutdown"
 	"sentinel.home.arpa/shared/sim/twiliosim"
 	"sentinel.home.arpa/shared/twilio"
 	"sentinel.home.arpa/shared/wire"
@@ -151,6 +153,35 @@ func TestG3_WhoWasCalledAlready(t *testing.T) {
 	if n := len(x.Calls()); n != 1 {
 		t.Errorf("%d calls", n)
 	}
+}
+
+// TestG3_AnotherPiHearsTheBrain: it lives, whatever keeps it from this Pi, such as a key that has expired.
+func TestG3_AnotherPiHearsTheBrain(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	x, c := h.phone()
+	o := &otherPi{h.node("pi2"), "http://" + h.cfg.LAN.Listen + courier.PathPi}
+	h.brain.set(func() { h.brain.calls = &c })
+	hash := h.brain.hand(wire.Bundle{Site: "home", Keys: map[string]wire.PublicKey{}, Pis: []wire.Peer{{Name: "pi"}, {Name: "pi2", Key: o.key.PublicKey()}}})
+	h.startWith(impatient)
+	h.brain.storedHash(hash)
+	h.brain.await("the Pi names its calls", 10*time.Second, func() bool { return h.brain.knows == hashOf(t, c) })
+	to := o.greet(t)
+	h.silence(true)
+	for range 14 {
+		m := o.report(to)
+		m.UPSes, m.Brain = nil, &wire.PiRun{State: shutdown.None}
+		a, err := o.say(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to = a.Header
+		<-time.After(time.Second)
+	}
+	if s := h.status(); s.BrainGone || len(x.Calls()) > 0 || strings.Contains(h.log.String(), "no brain answers") {
+		t.Errorf("%d calls; its status: %s", len(x.Calls()), s)
+	}
+	eventually(t, "Alex is called once it hears nothing either", func() bool { return len(x.Calls()) == 1 })
 }
 
 // TestG3_TheInternetIsOut, and so nobody is called.

@@ -334,6 +334,9 @@ func (x *exchange) take(ctx context.Context, m *wire.PiReport, lag time.Duration
 		es = append(es, g.core.Stopped(now, m.Brain.State, m.Brain.ID)...)
 		return append(es, g.core.Mandated(now, m.Brain.Epoch, m.Brain.State)...)
 	})
+	if m.Brain != nil { // it lives, and misses this Pi by itself (rule N5)
+		x.p.outside.answered("", false)
+	}
 }
 
 // hearsBrain reports whether this Pi needs nobody to tell it what the brain says.

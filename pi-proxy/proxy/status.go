@@ -19,7 +19,8 @@ type Status struct {
 	BrainGone          bool      `json:"brain_gone"`
 	GoneSince          time.Time `json:"gone_since,omitzero"`
 	TailnetGone        bool      `json:"tailnet_gone,omitempty"`
-	Internet           string    `json:"internet"`             // up, out or unknown
+	Internet           string    `json:"internet"` // up, out or unknown
+	AnchorsBlocked     bool      `json:"anchors_blocked,omitempty"`
 	Contacts           []string  `json:"contacts"`             // whom it would call
 	Lacks              string    `json:"lacks,omitempty"`      // the credential without which it cannot
 	CalledAt           time.Time `json:"called_at,omitzero"`   // when it last called somebody by itself
@@ -54,6 +55,7 @@ func (o *outside) status(ctx context.Context) (Status, error) {
 	if g := state.Gone; g != nil {
 		s.BrainGone, s.GoneSince, s.TailnetGone = true, o.p.clock.Shown(g.Since), g.Cause == brainwatch.Tailnet
 	}
+	s.AnchorsBlocked = state.Blocked
 	if a := state.Alarm; a != nil {
 		s.CalledAt = o.p.clock.Shown(a.At)
 		for _, c := range a.Calls {
@@ -118,6 +120,9 @@ func (s Status) String() string {
 		say("brain", "has not answered for %s", silent)
 	}
 	say("internet", "%s", s.Internet)
+	if s.AnchorsBlocked {
+		say("anchors", "do not answer here, so nobody knows of the internet while the brain is silent; look at the firewall")
+	}
 	switch {
 	case s.BundleArmed == nil:
 		say("plan", "none; no brain has handed one out")

@@ -62,6 +62,7 @@ type Watch struct {
 	heard   time.Time // a brain's last answer, or since when this process listens
 	battery time.Time // since when the house is on battery; zero: it is not
 	up      time.Time // since when no look has found the internet out; zero: the last one has
+	failing time.Time // since when no anchor answers though a brain does; zero: one did, or none was asked
 }
 
 // New takes up what an earlier process left. What that wrote of a later time than now is of a
@@ -93,7 +94,10 @@ func (w *Watch) Outside(now time.Time) Outside {
 
 // Resumed is for a process that stood still: nobody could be heard, so everybody is listened
 // for anew. What was gone stays so until it is heard.
-func (w *Watch) Resumed(now time.Time) { w.listen(now, Unknown) }
+func (w *Watch) Resumed(now time.Time) {
+	w.failing = time.Time{}
+	w.listen(now, Unknown)
+}
 
 // listen begins a new silence.
 func (w *Watch) listen(now time.Time, i Internet) {
@@ -135,17 +139,20 @@ func (w *Watch) Answered(now time.Time, brain string, leaving bool) (es []Event)
 }
 
 // Looked takes what a look at the Pi's own way out has found.
-func (w *Watch) Looked(now time.Time, online, tailnetGone bool) {
-	w.outside, w.looked, w.tailnet = Out, true, online && tailnetGone
+func (w *Watch) Looked(now time.Time, online, tailnetGone bool) []Event {
+	w.outside, w.looked, w.tailnet, w.failing = Out, true, online && tailnetGone, time.Time{}
 	switch {
 	case !online:
 		w.up = time.Time{}
+		if w.state.Blocked {
+			w.outside = Unknown
+		}
+		return nil
 	case w.up.IsZero():
 		w.up = now
-		fallthrough
-	default:
-		w.outside = Up
 	}
+	w.outside = Up
+	return w.anchorsAnswer(now)
 }
 
 // Tick is the passing of time.

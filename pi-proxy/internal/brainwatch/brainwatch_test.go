@@ -75,7 +75,10 @@ func (p *pi) live(d time.Duration) {
 		if p.answer {
 			p.take(p.w.Answered(p.now, "brain", false))
 		} else if p.w.Outside(p.now).Silent >= 5*time.Second && p.now.Unix()%5 == 0 {
-			p.w.Looked(p.now, p.online, !p.derp)
+			p.take(p.w.Looked(p.now, p.online, !p.derp))
+		}
+		if p.answer && p.now.Unix()%60 == 0 {
+			p.take(p.w.Checked(p.now, p.online))
 		}
 		p.take(p.w.Tick(p.now))
 	}
@@ -134,9 +137,25 @@ func TestG3_WhatIsSaid(t *testing.T) {
 		t.Error(got)
 	}
 	p.now = p.now.Add(2 * time.Minute)
-	if es := p.w.Answered(p.now, "brain", false); len(es) != 2 || es[0].Why != "the sentinel answers again; it was gone for 7 min" || es[0].For.Round(time.Minute) != 7*time.Minute {
+	if es := p.w.Answered(p.now, "brain", false); len(es) != 2 || es[0].Why != "the sentinel answers again through Tailscale; nothing was heard of it for 7 min" || es[0].For.Round(time.Minute) != 7*time.Minute {
 		t.Errorf("%+v", es)
 	}
+}
+
+// TestG3_WhatIsWrongByTheCall is what people are told: a Pi that has booted has no tailnet at first.
+func TestG3_WhatIsWrongByTheCall(t *testing.T) {
+	p := newPi(t)
+	p.answer, p.derp = false, false
+	p.live(3 * time.Minute)
+	if g := p.w.State().Gone; g == nil || g.Cause != brainwatch.Tailnet {
+		t.Fatalf("at the notice: %+v", g)
+	}
+	p.derp = true
+	p.live(3 * time.Minute)
+	if g := p.w.State().Gone; g == nil || g.Cause != brainwatch.Down {
+		t.Errorf("at the call: %+v", g)
+	}
+	p.mustTell("+120s gone", "+300s calling Alex", "+300s call_ended")
 }
 
 // TestG3_NoAlarmWithoutInternet: nobody could hear it, and it is no absence of the brain's.

@@ -48,6 +48,8 @@ type State struct {
 	Alarm *Alarm   `json:"alarm,omitempty"` // the last one
 	// Leaving is when brains said that they are about to be restarted, by name.
 	Leaving map[string]time.Time `json:"leaving,omitempty"`
+	// Blocked: no anchor has answered while a brain did, so their silence says nothing.
+	Blocked bool `json:"blocked,omitempty"`
 }
 
 // clone shares nothing with the original.
@@ -83,6 +85,10 @@ const (
 	CallEnded EventType = "call_ended"
 	// Dropped: a call that is not over is to be taken back.
 	Dropped EventType = "dropped"
+	// Blocked: no anchor answers though a brain does.
+	Blocked EventType = "blocked"
+	// Unblocked: one does again.
+	Unblocked EventType = "unblocked"
 )
 
 // Event is something decided or learnt, with its reason. Its State is to be on disk before
@@ -114,7 +120,12 @@ func (s *State) apply(e Event) {
 		s.Gone = &Absence{Since: e.Since, Cause: e.Cause}
 	case Back:
 		s.Gone = nil
+	case Blocked, Unblocked:
+		s.Blocked = e.Type == Blocked
 	case Calling:
+		if s.Gone != nil { // people are told what is wrong by now: Tailscale may be there since
+			s.Gone.Cause = e.Cause
+		}
 		if e.First {
 			s.Alarm = &Alarm{At: e.At, Cause: e.Cause}
 		}

@@ -6,6 +6,9 @@ import (
 	"sentinel.home.arpa/shared/power"
 )
 
+const saidBlocked = "no anchor has answered for 5 min though a brain has, so while no brain answers nobody knows whether the internet is out: " +
+	"nobody is called about a sentinel that is down, and no plan begins for the internet; look at the Pi's anchors and its firewall"
+
 // saidGone says what is wrong, as the timeline would.
 func saidGone(c Cause, silent time.Duration) string {
 	if c == Tailnet {
