@@ -28,6 +28,9 @@ func about(e edge.Entry) string {
 	return aboutNodes
 }
 
+// lastsForLittle is in a call that comes again because little runtime is left.
+const lastsForLittle = "It got worse: the battery lasts for"
+
 // names reports whether a call speaks of a node, which it spells as a voice does.
 func names(e edge.Entry, node string) bool {
 	return strings.Contains(said(e), strings.Replace(node, "pve", "pve ", 1))
@@ -179,6 +182,12 @@ func (f *facts) powerReason(c edge.Entry) (reason, wrong string) {
 		return "", "a call about an outage that the UPS had not told of"
 	}
 	reason = fmt.Sprintf("power outage at %.1f s", o.from.Seconds())
+	if strings.Contains(said(c), lastsForLittle) { // it got worse, which is a call of its own (rule H5)
+		if f.short == nil || c.At() < *f.short {
+			return "", "a call about a battery that lasts"
+		}
+		reason += ", and the battery that lasts for little"
+	}
 	back, known := f.first(o.to, c.At(), readMains)
 	if !known || c.At() <= back.At()+inTime {
 		return reason, ""

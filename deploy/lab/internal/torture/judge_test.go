@@ -56,6 +56,7 @@ func (r *record) list(at float64, answer string) {
 
 const (
 	powerOut    = "Hello Alex. The power at home has been out since 19 02."
+	worse       = "Hello Alex. It got worse: the battery lasts for 4 minutes more. The power at home has been out since 19 02."
 	unreachable = "Hello Alex. I have not been able to reach anything at home since 19 02."
 	failed2     = "Hello Alex. pve 2 at home has not answered since 19 02."
 )
@@ -228,12 +229,18 @@ func TestEveryBreachIsNoticed(t *testing.T) {
 			r.ups(8, 30, mains)
 			r.call(20, "CA1", powerOut)
 		}), "5", "though nothing was shut down"},
-		"a call about an internet that is up":      {more(func(r *record) { r.call(40, "CA2", unreachable) }), "5", "internet that is up"},
-		"a call about a node that answers":         {more(func(r *record) { r.call(15, "CA2", failed2) }), "5", "not silent for so long"},
-		"a call that fits nothing":                 {more(func(r *record) { r.call(15, "CA2", "Hello") }), "5", "fits nothing"},
-		"an announced node is called a failure":    {more(func(r *record) { r.call(55, "CA2", failed2) }), "6", "had announced itself"},
-		"a healthy node goes down":                 {more(func(r *record) { r.on(5, "pve3", "off"); r.on(8, "pve3", "on") }), "6", "nobody had told or struck it"},
-		"an announcement that a live Pi would not": {more(func(r *record) { r.on(50, "pve3", home.Unheard) }), "6", "got through to nobody"},
+		"little runtime is called twice": {more(func(r *record) {
+			r.deed(22, "runtime 5m")
+			r.call(30, "CA2", worse)
+			r.call(40, "CA3", worse)
+		}), "5", "a second call about the same power outage"},
+		"a call about little runtime, of which there is much": {more(func(r *record) { r.call(30, "CA2", worse) }), "5", "a battery that lasts"},
+		"a call about an internet that is up":                 {more(func(r *record) { r.call(40, "CA2", unreachable) }), "5", "internet that is up"},
+		"a call about a node that answers":                    {more(func(r *record) { r.call(15, "CA2", failed2) }), "5", "not silent for so long"},
+		"a call that fits nothing":                            {more(func(r *record) { r.call(15, "CA2", "Hello") }), "5", "fits nothing"},
+		"an announced node is called a failure":               {more(func(r *record) { r.call(55, "CA2", failed2) }), "6", "had announced itself"},
+		"a healthy node goes down":                            {more(func(r *record) { r.on(5, "pve3", "off"); r.on(8, "pve3", "on") }), "6", "nobody had told or struck it"},
+		"an announcement that a live Pi would not":            {more(func(r *record) { r.on(50, "pve3", home.Unheard) }), "6", "got through to nobody"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := outageRecord()
@@ -261,7 +268,8 @@ func TestWhatIsAllowedIsNotBroken(t *testing.T) {
 				return e.Edge == edge.UPS && e.At() > 15*time.Second && e.At() < 60*time.Second
 			})
 		},
-		"a second call that the list hid": func(r *record) { r.list(40, `[]`); r.list(43, `[]`); r.call(44, "CA2", powerOut) },
+		"a call more when little runtime is left": func(r *record) { r.deed(22, "runtime 5m"); r.call(30, "CA2", worse) },
+		"a second call that the list hid":         func(r *record) { r.list(40, `[]`); r.list(43, `[]`); r.call(44, "CA2", powerOut) },
 		"a call that was taken back, and again": func(r *record) {
 			r.add(30, edge.Entry{Edge: edge.Twilio, Method: "POST", Path: "/x/Calls/CA1.json", Status: 200})
 			r.call(44, "CA2", powerOut)
