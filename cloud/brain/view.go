@@ -37,13 +37,11 @@ func (b *Brain) publish(now time.Time) {
 	}
 	for name, site := range b.state.Sites {
 		epoch, run, id := b.state.Mandate(name, now)
-		v.mandates[name] = wire.Mandate{Epoch: epoch, Run: run, RunID: id, Scope: site.Scope()}
-		if b.state.CauseActs(name, now) && !site.Run.ForPower() {
-			m := v.mandates[name]
+		m, acts := wire.Mandate{Epoch: epoch, Run: run, RunID: id, Scope: site.Scope()}, b.state.CauseActs(name, now)
+		if acts && !site.Run.ForPower() {
 			m.On = site.Run.On
-			v.mandates[name] = m
 		}
-		v.supply[name], v.causes[name] = site.Supply(), b.state.CauseActs(name, now)
+		v.mandates[name], v.supply[name], v.causes[name] = m, site.Supply(), acts
 		if r := site.Run; r != nil && !r.Over() {
 			if site.TakenBy == "" {
 				v.run[name], v.left[name] = r.ID, leftBy(r)

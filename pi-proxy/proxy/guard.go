@@ -21,13 +21,11 @@ const (
 	guardTick = time.Second
 	// pausedAfter is how late a turn must be for the process to have been stopped.
 	pausedAfter = guardTick + 3*time.Second
-	writeWithin = 2 * time.Second
 )
 
 var (
 	errMainsBack = errors.New("the power is back")
 	errLeftOn    = errors.New("its UPS does not call for it any more")
-	errDiskHangs = errors.New("the disk hangs")
 	errNoBundle  = errors.New("there is no bundle")
 )
 
@@ -38,7 +36,7 @@ type guard struct {
 	inputs chan func(now time.Time) []guardian.Event
 	lived  time.Time     // when an earlier process of this boot was last alive; zero: not known
 	ended  chan struct{} // closed when the loop has ended
-	disk   chan struct{} // taken while a write is under way
+	disk   slowDisk
 
 	unwritten []guardian.Event // the loop's alone
 	owes      error            // why the disk has not taken all, as far as the last write told; the loop's alone
@@ -59,7 +57,7 @@ type guard struct {
 }
 
 func newGuard(p *Proxy) *guard {
-	return &guard{p: p, core: guardian.New(p.cfg.Name), inputs: make(chan func(time.Time) []guardian.Event, 64), ended: make(chan struct{}), disk: make(chan struct{}, 1)}
+	return &guard{p: p, core: guardian.New(p.cfg.Name), inputs: make(chan func(time.Time) []guardian.Event, 64), ended: make(chan struct{}), disk: newSlowDisk()}
 }
 
 func ordersOf(b wire.Bundle) guardian.Orders {
@@ -148,27 +146,12 @@ func (g *guard) loop(ctx context.Context) error {
 // more than a full one. What it has not taken goes first the next time.
 func (g *guard) write(es []guardian.Event) error {
 	g.unwritten = append(g.unwritten, es...)
-	select {
-	case g.disk <- struct{}{}:
-	default:
-		return errDiskHangs
-	}
 	batch := g.unwritten
-	g.unwritten = nil
-	written := make(chan error, 1)
-	go func() { // frees the disk once it is through; one at a time
-		err := g.p.ledger.Append(batch)
-		<-g.disk
-		written <- err
-	}()
-	limit := time.NewTimer(writeWithin)
-	defer limit.Stop()
-	select {
-	case err := <-written:
-		return err
-	case <-limit.C:
-		return errDiskHangs
+	begun, err := g.disk.write(func() error { return g.p.ledger.Append(batch) })
+	if begun {
+		g.unwritten = nil
 	}
+	return err
 }
 
 // done writes events down and does what they ask for.

@@ -42,7 +42,7 @@ type outside struct {
 	look     uplink.Uplink
 	reach    *uplink.Tailnet // nil without a tailnet
 	caller   *calls.Caller
-	disk     chan struct{} // taken while a write is under way
+	disk     slowDisk
 
 	// What follows is the loop's alone.
 	looked  time.Time
@@ -54,7 +54,7 @@ type outside struct {
 
 func newOutside(p *Proxy) *outside {
 	o := &outside{p: p, inputs: make(chan func(time.Time) []brainwatch.Event, 64), ended: make(chan struct{}),
-		disk: make(chan struct{}, 1), unstored: make(chan struct{}, 1)}
+		disk: newSlowDisk(), unstored: make(chan struct{}, 1)}
 	o.now.Store(&brainwatch.Outside{})
 	o.look = uplink.Uplink{Anchors: func() []string { return p.cfg.Anchors }, Dial: (&net.Dialer{}).DialContext}
 	if p.tailnet != nil {
@@ -239,28 +239,10 @@ func (o *outside) done(ctx context.Context, es []brainwatch.Event) {
 
 // save puts the state on disk, within 2 s: a disk that hangs keeps nobody from being called.
 func (o *outside) save(said bool) {
-	o.owes = true
-	select {
-	case o.disk <- struct{}{}:
-	default:
-		return // hangs still
-	}
 	w := ledger.Watched{Moment: o.p.clock.Moment(), State: o.core.State()}
-	written := make(chan error, 1)
-	go func() { // frees the disk once it is through; one at a time
-		err := o.p.ledger.SetWatched(w)
-		<-o.disk
-		written <- err
-	}()
-	limit := time.NewTimer(writeWithin)
-	defer limit.Stop()
-	err := errDiskHangs
-	select {
-	case err = <-written:
-	case <-limit.C:
-	}
+	begun, err := o.disk.write(func() error { return o.p.ledger.SetWatched(w) })
 	o.owes = err != nil
-	if err != nil && said {
+	if begun && err != nil && said {
 		o.p.log.Error("how the brain is watched is not written, going on from memory", "err", err)
 	}
 }

@@ -181,7 +181,7 @@ func sentenceOfRun(e shutdown.Event) string {
 		if e.Again {
 			back = "back to "
 		}
-		return fmt.Sprintf(back+"stage %d of %d: %s, at most %s", e.Stage+1, e.Stages, saidStage(e.Targets, e.Name), power.Spell(e.Deadline))
+		return fmt.Sprintf("%sstage %d of %d: %s, at most %s", back, e.Stage+1, e.Stages, saidStage(e.Targets, e.Name), power.Spell(e.Deadline))
 	case shutdown.Found:
 		switch {
 		case e.Again && len(e.Targets) == 0:

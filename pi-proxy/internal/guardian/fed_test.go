@@ -50,6 +50,25 @@ func (s *street) tell() {
 	}
 }
 
+// restartedWithA starts the guardian anew from its disk. What it returns lets seconds pass in which a
+// alone is heard, and tells how many commands were sent since the start.
+func (s *street) restartedWithA(lived time.Time) (hear func(seconds int) int) {
+	s.g = guardian.New("pi")
+	s.g.Order(s.now, wired())
+	for _, e := range s.disk {
+		s.g.Restore(e)
+	}
+	s.note(s.g.Restarted(s.now, lived, []string{"a", "b"}))
+	before := len(s.all(shutdown.Sent))
+	return func(seconds int) int {
+		for range seconds {
+			s.now = s.now.Add(time.Second)
+			s.note(s.g.Reported(s.now, "a", battery(s.now.Sub(s.upses["a"]))))
+		}
+		return len(s.all(shutdown.Sent)) - before
+	}
+}
+
 func (s *street) wait(seconds int) {
 	for range seconds {
 		s.now = s.now.Add(time.Second)
@@ -224,20 +243,7 @@ func TestS5_EachUPSIsTheReasonForItsOwn(t *testing.T) {
 	s.fails("a")
 	s.fails("b")
 	s.wait(21)
-	s.g = guardian.New("pi")
-	s.g.Order(s.now, wired())
-	for _, e := range s.disk {
-		s.g.Restore(e)
-	}
-	s.note(s.g.Restarted(s.now, s.now, []string{"a", "b"}))
-	before := len(s.all(shutdown.Sent))
-	hear := func(seconds int) int {
-		for range seconds {
-			s.now = s.now.Add(time.Second)
-			s.note(s.g.Reported(s.now, "a", battery(s.now.Sub(s.upses["a"]))))
-		}
-		return len(s.all(shutdown.Sent)) - before
-	}
+	hear := s.restartedWithA(s.now)
 	if n := hear(25); n > 0 {
 		t.Errorf("%d commands while b was not heard", n)
 	}
@@ -495,20 +501,7 @@ func TestS5_AfterABootEachUPSIsHeardFirst(t *testing.T) {
 	s.fails("b")
 	s.wait(21)
 	s.takes("pve1") // and the next stage begins
-	s.g = guardian.New("pi")
-	s.g.Order(s.now, wired())
-	for _, e := range s.disk {
-		s.g.Restore(e)
-	}
-	s.note(s.g.Restarted(s.now, time.Time{}, []string{"a", "b"}))
-	before := len(s.all(shutdown.Sent))
-	hear := func(seconds int) int {
-		for range seconds {
-			s.now = s.now.Add(time.Second)
-			s.note(s.g.Reported(s.now, "a", battery(s.now.Sub(s.upses["a"]))))
-		}
-		return len(s.all(shutdown.Sent)) - before
-	}
+	hear := s.restartedWithA(time.Time{})
 	if n := hear(8); n > 0 {
 		t.Errorf("%d commands while b was not heard", n)
 	}

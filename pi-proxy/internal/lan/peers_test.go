@@ -18,6 +18,7 @@ import (
 // pis is a Pi of the name pi that hears pi2, 100 s after its boot; its process began at 60 s.
 type pis struct {
 	lan.Peers
+	t      testing.TB
 	now    time.Duration
 	said   []wire.PiReport
 	lags   []time.Duration
@@ -27,7 +28,7 @@ type pis struct {
 }
 
 func newPis(t testing.TB) *pis {
-	p := &pis{now: 100 * time.Second, counts: map[string]int{}, other: newKey(t), mux: http.NewServeMux()}
+	p := &pis{t: t, now: 100 * time.Second, counts: map[string]int{}, other: newKey(t), mux: http.NewServeMux()}
 	p.Peers = lan.Peers{Log: slog.New(slog.DiscardHandler), Key: newKey(t), SinceBoot: func() time.Duration { return p.now }, Since: time.Minute,
 		Self: func() wire.Header {
 			return wire.Header{V: wire.Version, Site: "home", Node: "pi", Boot: boot, Seq: p.now.Microseconds()}
@@ -46,7 +47,7 @@ func (p *pis) word(made, named time.Duration) []byte {
 	h := wire.Header{V: wire.Version, Site: "home", Node: "pi2", Boot: boot2, Seq: made.Microseconds()}
 	data, err := wire.Seal(wire.KindPi, wire.PiReport{Header: h, To: "pi", ToBoot: boot, ToSeq: named.Microseconds(), Run: wire.PiRun{State: shutdown.None}}, p.other)
 	if err != nil {
-		panic(err)
+		p.t.Fatal(err)
 	}
 	return data
 }
