@@ -317,6 +317,17 @@ func (h *house) now() stage {
 	return s
 }
 
+// told is all that the run has of a target.
+func (h *house) told(id string) string {
+	var b strings.Builder
+	for _, e := range h.events {
+		if e.Target == id {
+			fmt.Fprintf(&b, "%6.2f s  %s  %s\n", e.At.Sub(h.began).Seconds(), e.Type, e.Why)
+		}
+	}
+	return b.String()
+}
+
 // commands are what the edge saw of other requests than questions.
 func (h *house) commands() []pvesim.Exchange {
 	h.mu.Lock()
@@ -363,7 +374,7 @@ func (h *house) judge(t *testing.T, f fault) {
 		delete(late, id)
 	}
 	for id, why := range late {
-		t.Errorf("%s is reported, because of %q", id, why)
+		t.Errorf("%s is reported, because of %q\n%s", id, why, h.told(id))
 	}
 	if f.extra != nil {
 		f.extra(t, h)

@@ -85,7 +85,7 @@ func TestCheck_Findings(t *testing.T) {
 	}
 	for name, c := range map[string]row{
 		"a node is off": {lines: []string{"pve2 cut-power"},
-			want: []string{"refusal pve2: pve2 at 127.0.0.1:...is not reached: ...connection refused; check its address"}},
+			want: []string{"refusal pve2: pve2 at 127...is not reached: ...connection refused; check its address"}},
 		"a node is mute": {lines: []string{"pve2 mute"},
 			want: []string{"refusal pve2: ...is not reached: it did not answer in time"}},
 		"a node hangs": {lines: []string{"pve2 hang"},

@@ -18,7 +18,7 @@ import (
 // NewCert makes a node's self-signed certificate, valid for ten years.
 func NewCert(name string) (tls.Certificate, error) { return newCert(name, time.Now().Add(tenYears)) }
 
-func newCert(name string, until time.Time) (tls.Certificate, error) {
+func newCert(name string, until time.Time, at ...net.IP) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err
@@ -37,7 +37,7 @@ func newCert(name string, until time.Time) (tls.Certificate, error) {
 		BasicConstraintsValid: true,
 		IsCA:                  true, // lets a test trust it as its own CA
 		DNSNames:              []string{name, "localhost"},
-		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		IPAddresses:           append(at, net.IPv4(127, 0, 0, 1), net.IPv6loopback),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &key.PublicKey, key)
 	if err != nil {

@@ -239,14 +239,15 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 func newNode(cfg NodeConfig) (*node, error) {
-	cert, err := NewCert(cfg.Name)
+	n := &node{ip: ownLoopback()}
+	cert, err := newCert(cfg.Name, time.Now().Add(tenYears), n.ip)
 	if err != nil {
 		return nil, err
 	}
 	if cfg.Listen == nil {
-		cfg.Listen = loopback()
+		cfg.Listen = listenAt(n.ip)
 	}
-	n := &node{cfg: cfg}
+	n.cfg = cfg
 	n.cert.Store(&cert)
 	n.tls = &tls.Config{
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return n.cert.Load(), nil },

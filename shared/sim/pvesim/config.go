@@ -3,6 +3,7 @@ package pvesim
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"time"
@@ -139,10 +140,17 @@ func (cfg *Config) check() error {
 	return nil
 }
 
-// loopback returns a Listen that takes any free port the first time and the
+// ownLoopback is an address within 127.0.0.0/8 that a node has for itself: while it is off,
+// nobody else's listener or connection takes its port, which would look as if it were up.
+func ownLoopback() net.IP {
+	n := rand.Uint32()
+	return net.IPv4(127, byte(1+n>>16%250), byte(n>>8), byte(1+n%250))
+}
+
+// listenAt returns a Listen that takes any free port of an address the first time and the
 // same one from then on.
-func loopback() func() (net.Listener, error) {
-	addr := "127.0.0.1:0"
+func listenAt(ip net.IP) func() (net.Listener, error) {
+	addr := net.JoinHostPort(ip.String(), "0")
 	return func() (net.Listener, error) {
 		ln, err := net.Listen("tcp", addr)
 		if err == nil {

@@ -196,7 +196,7 @@ func (c *Cluster) Renew(name string, valid time.Duration) error {
 	if n == nil {
 		return fmt.Errorf("renew the certificate of %s: no such node", name)
 	}
-	cert, err := newCert(name, time.Now().Add(valid))
+	cert, err := newCert(name, time.Now().Add(valid), n.ip)
 	if err != nil {
 		return fmt.Errorf("renew the certificate of %s: %w", name, err)
 	}

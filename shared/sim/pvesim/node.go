@@ -17,6 +17,7 @@ import (
 // by the Cluster's lock.
 type node struct {
 	cfg  NodeConfig
+	ip   net.IP // where it listens, unless the configuration says otherwise
 	cert atomic.Pointer[tls.Certificate]
 	tls  *tls.Config
 
