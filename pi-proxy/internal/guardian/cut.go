@@ -73,6 +73,7 @@ type ending struct {
 	cutting  bool             // with the word to cut the output, which may lie there still
 	mine     bool             // the Pi's own last run is of this outage
 	over     bool             // the brain's run of this outage has ended, or another Pi's
+	stopped  bool             // a person stopped the plan after that, or after the Pi's own run had ended
 	machines map[string]*shut // those that were seen down in the last look, by ID
 	waits    time.Time        // since when the Pi may halt at apcupsd's word; zero: it may not
 	next     time.Time        // before which nothing is ordered again
@@ -105,16 +106,20 @@ func (e *ending) restore(ev shutdown.Event) (all bool) {
 		if ev.Target == e.left {
 			e.left = ""
 		}
+	case StopHeard:
+		e.stopped = true
+		return true
 	case shutdown.Began:
+		e.stopped = false
 		e.mine, e.over, e.left, e.cutting = ev.Run.On == shutdown.ForPower, false, "", false
 	case shutdown.PowerJoined, shutdown.PowerLeft:
 		e.mine, e.over = ev.Type == shutdown.PowerJoined, false
 	case BrainDone, PeerDone:
 		e.mine, e.over = false, ev.Why == saidDone(shutdown.HasEnded)
 	case Yielded:
-		e.mine, e.over = false, false
+		e.mine, e.over, e.stopped = false, false, false
 	case OutageOver:
-		e.mine, e.over, e.left = false, false, ""
+		e.mine, e.over, e.stopped, e.left = false, false, false, ""
 	}
 	return false
 }

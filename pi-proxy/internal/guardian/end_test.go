@@ -17,7 +17,8 @@ func named(transfer string) power.Reading {
 
 // TestS2_AnOutageRightAfterTheBootHasItsRun, though the Pi has not heard the mains between: where it
 // powered itself off it has power again, and else the UPS must name another transfer. apcupsd
-// started anew names another too, which begins nothing in the same boot, nor what a person stopped.
+// started anew names another too, which begins nothing in the same boot, nor what a person stopped,
+// also once it was through.
 func TestS2_AnOutageRightAfterTheBootHasItsRun(t *testing.T) {
 	keeps := guardian.Own{UPS: "ups", Halt: true}
 	for name, c := range map[string]struct {
@@ -48,6 +49,20 @@ func TestS2_AnOutageRightAfterTheBootHasItsRun(t *testing.T) {
 		"a person stopped it, and the Pi rebooted": {own: keeps, before: func(l *lastHours) {
 			l.pass(25)
 			l.note(l.g.Stopped(l.now, shutdown.Stopped, l.g.Run.ID))
+		}, second: "second", want: 1},
+		"a person stopped it once it was through": {own: keeps, before: func(l *lastHours) {
+			l.through()
+			l.note(l.g.Stopped(l.now, shutdown.Stopped, l.g.Run.ID))
+			l.note(l.g.Mandated(l.now, shutdown.Epoch{Counter: 4, Holder: "brain"}, shutdown.Stopped))
+		}, second: "second", want: 1},
+		"a person stopped it once the brain's was through": {own: keeps, before: func(l *lastHours) {
+			l.pass(12)
+			l.note(l.g.Mandated(l.now, shutdown.Epoch{Counter: 4, Holder: "brain"}, shutdown.HasEnded))
+			l.note(l.g.Mandated(l.now, shutdown.Epoch{Counter: 5, Holder: "brain"}, shutdown.Stopped))
+		}, second: "second", want: 0},
+		"the brain's was through": {own: keeps, before: func(l *lastHours) {
+			l.pass(12)
+			l.note(l.g.Mandated(l.now, shutdown.Epoch{Counter: 4, Holder: "brain"}, shutdown.HasEnded))
 		}, second: "second", want: 1},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -60,6 +60,8 @@ const (
 	// Rebooted: the Pi runs in another boot, by whose clock nothing of before can be counted, and
 	// whose silence says nothing of a UPS that was on battery.
 	Rebooted shutdown.EventType = "rebooted"
+	// StopHeard: a person stopped the plan in this outage, whose run was through by then.
+	StopHeard shutdown.EventType = "stop_heard"
 	// EpochSeen: the brain has named an epoch above all that it named before, no lower than the Pi's and another.
 	EpochSeen shutdown.EventType = "epoch_seen"
 )
@@ -214,18 +216,18 @@ func (g *Guardian) mandated(now time.Time, epoch shutdown.Epoch, run shutdown.St
 			return es
 		}
 	}
+	es := g.hearStop(now, epoch, run)
 	over := run == shutdown.HasEnded || run == shutdown.Stopped
 	if g.holds.IsZero() && !(over && g.held) {
-		return nil
+		return es
 	}
-	var es []Event
 	switch run {
 	case shutdown.Advancing, shutdown.Disarmed:
 		g.brain = now
 	case shutdown.HasEnded, shutdown.Stopped:
 		ts, more := g.newlyDone(run, g.fed.brain)
 		if more && epoch.Counter >= g.fresh { // a run of an outage before says nothing about this one
-			es = g.note(epoch, shutdown.Event{Type: BrainDone, At: now, Why: saidDone(run), Targets: ts})
+			es = append(es, g.note(epoch, shutdown.Event{Type: BrainDone, At: now, Why: saidDone(run), Targets: ts})...)
 		}
 	}
 	return append(es, g.Tick(now)...)

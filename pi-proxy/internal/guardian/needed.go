@@ -24,7 +24,7 @@ func Needed(es []Event) (places []int) {
 		}
 	}
 	supply, done := map[string]bool{}, false // what a later event has said
-	tripped, own, rebooted, net := false, false, false, false
+	tripped, own, rebooted, net, stopped := false, false, false, false, false
 	for i, e := range slices.Backward(es) {
 		overtaken := false
 		switch e.Event.Type {
@@ -35,8 +35,11 @@ func Needed(es []Event) (places []int) {
 			overtaken = true
 		case BrainDone, PeerDone, Yielded, OutageOver:
 			overtaken, done = done, true
+			stopped = stopped || e.Event.Type == Yielded || e.Event.Type == OutageOver
 		case shutdown.Began:
-			done = true
+			done, stopped = true, true
+		case StopHeard:
+			overtaken, stopped = stopped, true
 		case Tripped:
 			overtaken, tripped = tripped, true
 		case Rebooted:

@@ -15,7 +15,7 @@ import (
 
 // TestProperty_NeededEventsRestoreTheSame guardian as all of them, and are few.
 func TestProperty_NeededEventsRestoreTheSame(t *testing.T) {
-	kinds := []shutdown.EventType{guardian.OnBattery, guardian.OnMains, guardian.Gone, guardian.Rebooted, guardian.EpochSeen, guardian.BrainDone,
+	kinds := []shutdown.EventType{guardian.OnBattery, guardian.OnMains, guardian.Gone, guardian.Rebooted, guardian.EpochSeen, guardian.BrainDone, guardian.StopHeard,
 		guardian.InternetBack, guardian.InternetRan, shutdown.PowerJoined, shutdown.PowerLeft, guardian.Yielded, guardian.PeerEpoch, guardian.PeerDone, guardian.OutageOver, guardian.Tripped, guardian.Halting, guardian.Cutting, guardian.Clearing, shutdown.Began, shutdown.Sent, shutdown.Aborted}
 	rapid.Check(t, func(t *rapid.T) {
 		var es []guardian.Event
@@ -46,7 +46,7 @@ func TestProperty_NeededEventsRestoreTheSame(t *testing.T) {
 		if diff := cmp.Diff(all, few, cmp.Exporter(func(reflect.Type) bool { return true })); diff != "" {
 			t.Fatalf("S9: another guardian:\n%s", diff)
 		}
-		if others := len(needed) - runs; others > 12 { // two UPSes, the internet, the last boot, whether it is over and when it last was, the epochs of brains and Pis and those of then, apcupsd's word and the Pi's end
+		if others := len(needed) - runs; others > 13 { // two UPSes, the internet, the last boot, whether it is over and when it last was, a stop, the epochs of brains and Pis and those of then, apcupsd's word and the Pi's end
 			t.Fatalf("%d are needed beside the %d of runs", others, runs)
 		}
 	})

@@ -85,7 +85,7 @@ func (g *Guardian) anew(now time.Time, ups string, r power.Reading) []Event {
 	}
 	of := r.Transfer()
 	another := before.Transfer.At != "" && of.At != "" && !of.Same(before.Transfer)
-	if g.end.left != ups && !(another && len(g.out) == 1 && g.ended()) {
+	if g.end.left != ups && !(another && len(g.out) == 1 && g.ended() && !g.end.stopped) {
 		return nil
 	}
 	es := g.note(g.Epoch, shutdown.Event{Type: OnMains, Target: ups, At: now, Why: "the power was back before the Pi heard the UPS again"})

@@ -23,6 +23,15 @@ func (g *Guardian) Stopped(now time.Time, state shutdown.State, run string) []Ev
 	return nil
 }
 
+// hearStop notes a stop after the run of the outage was through: nothing is ended by it, and nothing is
+// to begin again if a Pi that has booted finds the outage under another name.
+func (g *Guardian) hearStop(now time.Time, epoch shutdown.Epoch, run shutdown.State) []Event {
+	if run != shutdown.Stopped || epoch.Counter < g.fresh || g.end.stopped || !g.ended() {
+		return nil
+	}
+	return g.note(epoch, shutdown.Event{Type: StopHeard, At: now})
+}
+
 // Heeds is the highest epoch that the brain has named, or that of the Pi's own run of this outage if
 // that is later, once the Pi begins nothing more in it; zero: it may. The brain takes it for the Pi's
 // word that it knows of a stop.

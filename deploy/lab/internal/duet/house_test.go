@@ -21,7 +21,9 @@ type ups struct {
 	dead     bool          // apcupsd does not answer
 	blank    time.Duration // until when apcupsd has begun anew and says nothing yet
 	count    int           // NUMXFERS
-	transfer int           // of the UPS itself; names XONBATT
+	transfer int           // of the UPS itself
+	named    int           // XONBATT, which a start of apcupsd makes another; 0: there was none since
+	names    int           // how many there were
 	frozen   power.Status  // as last read before contact was lost
 }
 
@@ -34,6 +36,18 @@ func (u *ups) switched(was bool) {
 	if !was && u.onBattery() {
 		u.count++
 		u.transfer++
+		u.name()
+	}
+}
+
+func (u *ups) name() { u.names++; u.named = u.names }
+
+// restart has apcupsd begin anew: it counts and names from then on (facts of apcupsd).
+func (u *ups) restart(now time.Duration) {
+	u.dead, u.lost, u.blank, u.count, u.named = false, false, now+time.Second, 0, 0
+	if u.onBattery() {
+		u.count = 1
+		u.name()
 	}
 }
 
@@ -51,8 +65,8 @@ func (u *ups) answer(now time.Duration) (power.Status, bool) {
 	}
 	runtime, charge, count := u.runtime, u.charge, u.count
 	s := power.Status{Flags: power.BatteryPresent | power.Online, Runtime: &runtime, Charge: &charge, Transfers: &count, LastTransfer: "Line voltage notch or spike"}
-	if u.transfer > 0 {
-		s.OnBatteryAt = "transfer " + strconv.Itoa(u.transfer)
+	if u.named > 0 {
+		s.OnBatteryAt = "transfer " + strconv.Itoa(u.named)
 	}
 	if u.onBattery() {
 		s.Flags = power.BatteryPresent | power.OnBattery

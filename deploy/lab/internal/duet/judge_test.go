@@ -52,6 +52,7 @@ type truth struct {
 	before    time.Duration  // what since was in the one before
 	backAt    time.Duration  // when that was over
 	last      power.Transfer // the one that was last polled
+	real      int            // the same, as the UPS itself counts
 	testSince time.Duration  // a self-test that the Pi can tell from an outage
 	lowSince  time.Duration
 	lowBefore time.Duration // what that was the last time
@@ -132,15 +133,15 @@ func (j *judge) polled(s power.Status, ok bool) {
 	now, first, booted := j.d.now, j.pi.heard != j.d.pi.process, j.pi.boot != j.d.pi.boot
 	on := s.Flags.Has(power.OnBattery)
 	j.pi = knows{battery: on, mains: !on, at: now, told: now, heard: j.d.pi.process, boot: j.d.pi.boot}
+	u := &j.d.ups
 	if !on {
 		if j.since != 0 {
 			j.before, j.backAt = j.since, now
 		}
-		j.since, j.testSince, j.lowSince, j.last = 0, 0, 0, s.Transfer()
+		j.since, j.testSince, j.lowSince, j.last, j.real = 0, 0, 0, s.Transfer(), u.transfer
 		return
 	}
-	u := &j.d.ups
-	unheard := j.since != 0 && first && s.OnBatteryAt != j.last.At // that the mains were back for a moment
+	unheard := j.since != 0 && first && u.transfer != j.real // that the mains were back for a moment
 	switch {
 	case unheard:
 		j.unheardAt, j.before, j.backAt = now, j.since, now
@@ -156,7 +157,7 @@ func (j *judge) polled(s power.Status, ok bool) {
 			j.testSince = now
 		}
 	}
-	j.last = s.Transfer()
+	j.last, j.real = s.Transfer(), u.transfer
 	switch {
 	case u.out, first:
 		j.testSince = 0
@@ -439,6 +440,11 @@ func (j *judge) takenOver(r, other *held) bool {
 	return other != nil && r.actor == "brain" && !other.dry && other.outage == r.outage && other.epoch.Compare(r.epoch) > 0
 }
 
+// tookOver reports whether a run of the Pi's took the place of one of the brain's in its outage.
+func (j *judge) tookOver(r, brains *held) bool {
+	return r != nil && r.actor == "pi" && r.outage == brains.outage && r.epoch.Compare(brains.epoch) > 0
+}
+
 func (j *judge) began(r *held) {
 	r.began, r.outage, r.stages = j.d.now, j.outage, map[int]time.Time{}
 	before := j.latest(r.actor)
@@ -465,7 +471,7 @@ func (j *judge) began(r *held) {
 	case r.actor == "pi" && (j.piHolds == 0 || w.at < j.piHolds): // words from before the reason count for nothing
 	case w.state == shutdown.Advancing && d.now-w.at < patience-slack:
 		d.fail("G2: the %s began %s after it was told that the %s's run advances", r.actor, d.now-w.at, o.actor)
-	case r.actor == "pi" && j.another("pi", o): // that run was of the outage before
+	case r.actor == "pi" && (j.another("pi", o) || j.tookOver(before, o) && j.another("pi", before)): // that run was of the outage before
 	case r.actor == "brain" && (j.piFrom > j.from || !j.calmSince(o.began, "clock")): // by the Pi's own word or its own clock the outage began after that run
 	case (w.state == shutdown.HasEnded || w.state == shutdown.Stopped) && !o.yielded:
 		d.fail("G2: the %s began after it was told that the %s's run is over", r.actor, o.actor)

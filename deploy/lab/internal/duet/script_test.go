@@ -34,12 +34,7 @@ func lines() []line {
 		{"ups lost", 3, func(d *duet) { d.apcupsd(func(u *ups) { u.answer(d.now); u.lost = true }) }},
 		{"ups found", 3, func(d *duet) { d.apcupsd(func(u *ups) { u.lost = false }) }},
 		{"apcupsd dies", 3, func(d *duet) { d.apcupsd(func(u *ups) { u.dead = true }) }},
-		{"apcupsd starts", 3, func(d *duet) {
-			d.apcupsd(func(u *ups) { u.dead, u.lost, u.blank, u.count = false, false, d.now+time.Second, 0 })
-			if d.ups.onBattery() {
-				d.ups.count = 1
-			}
-		}},
+		{"apcupsd starts", 3, func(d *duet) { d.apcupsd(func(u *ups) { u.restart(d.now) }) }},
 		{"pi is cut from the machines", 2, func(d *duet) { d.judge.disturb("pi"); d.pi.cut = true }},
 		{"pi reaches the machines", 2, func(d *duet) { d.judge.disturb("pi"); d.pi.cut = false }},
 		{"pi disk slow", 1, func(d *duet) { d.pi.slow = 4 * time.Second }},
@@ -72,6 +67,10 @@ func lines() []line {
 			line{"brain reboots, an hour later, for" + s, 1, func(d *duet) { d.brain.crash(t, time.Hour) }},
 			line{"pi reboots, an hour earlier, for" + s, 1, func(d *duet) { d.pi.die(t, true, -time.Hour) }},
 			line{"pi reboots, an hour later, for" + s, 1, func(d *duet) { d.pi.die(t, true, time.Hour) }},
+			line{"pi reboots, and apcupsd, for" + s, 1, func(d *duet) {
+				d.pi.die(t, true, 0)
+				d.after(t, func() { d.apcupsd(func(u *ups) { u.restart(d.now) }) })
+			}},
 			line{"pi stands still for" + s, 1, func(d *duet) { d.judge.disturb("pi"); d.pi.pause(t) }},
 			line{"brain stands still for" + s, 1, func(d *duet) { d.judge.disturb("brain"); d.brain.pause(t) }})
 	}
@@ -252,7 +251,9 @@ func (d *duet) goesOn() {
 func (d *duet) calm() {
 	d.tell("all is well")
 	d.well()
-	d.supply(func(u *ups) { *u = ups{runtime: 2400, charge: 1, count: u.count, transfer: u.transfer} })
+	d.supply(func(u *ups) {
+		*u = ups{runtime: 2400, charge: 1, count: u.count, transfer: u.transfer, named: u.named, names: u.names}
+	})
 	for d.wrong == "" && (!d.brain.listens() || !d.pi.listens()) {
 		d.pass(time.Second)
 	}

@@ -84,9 +84,11 @@ func (j *judge) stopLasts() bool {
 	return j.stop.at != 0 && !j.stop.over && !j.anotherSince("brain", j.stop.at)
 }
 
-// halts is a run of the Pi's that a person's stop ends: one of the outage in which that was.
+// halts is a run of the Pi's that a person's stop ends: one of the outage in which that was, or of one
+// that began right after it, which the brain may not tell from it.
 func (j *judge) halts(r *held) {
-	if r.outage != j.stop.outage {
+	right := r.outage == j.outage && j.from-j.stop.at < time.Second+slack
+	if r.outage != j.stop.outage && !right {
 		j.d.fail("S10: the Pi's run is ended by a stop of another outage")
 	}
 }

@@ -245,6 +245,26 @@ func stories() map[string]string {
 			+14s    machines boot
 			+23s    mains on
 			+200ms  mains off`,
+		"S10: a stop once the run is through outlives a boot in which apcupsd names the outage anew": `
+			ride=10s plan=0, directly, polled
+			+0s     arm
+			+0s     mains off
+			+1m34s  stop
+			+0s     pi reboots, and apcupsd, for 8s
+			+31s    mains on`,
+		"G2: a run that goes on is of this outage, also after such a boot": `
+			ride=10s plan=1, directly, hooked
+			+0s     arm
+			+2s     brain offline
+			+0s     mains off
+			+22s    pi reboots, and apcupsd, for 1s
+			+31s    arm`,
+		"G2: one that took the brain's over and has ended is of the outage before after such a boot": `
+			ride=0s plan=2, directly, polled
+			+0s     arm
+			+900ms  link down is stale
+			+0s     mains off
+			+2m18s  pi reboots, and apcupsd, for 8s`,
 	}
 }
 
