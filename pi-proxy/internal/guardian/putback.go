@@ -1,6 +1,8 @@
 package guardian
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"sentinel.home.arpa/shared/power"
@@ -14,6 +16,7 @@ func (g *Guardian) mainsBack(now time.Time) (es []Event) {
 	es = g.powerLeaves(now, why)
 	switch {
 	case g.Run != nil && !g.Run.ForPower() && (g.Run.Back == nil || !g.Run.Back.Held): // it is about the internet
+	case g.Run != nil && g.Run.Back != nil && g.Run.Back.Held && !g.calmElsewhere(now): // it waits
 	case g.Run != nil && g.end.mine && g.Run.Stopped == why && g.Run.Back == nil && g.orders.Armed: // the rest did not come to disk
 		es = append(es, g.apply(g.Run.BeginPutBack(now, why, nil))...)
 	case g.open() || g.Run != nil && (g.end.mine || len(g.owed()) > 0):
@@ -40,8 +43,11 @@ func (g *Guardian) putBack(now time.Time) (es []Event) {
 	if len(g.out) > 0 {
 		return g.apply(g.Run.EndPutBack(now, "the power is out again", true))
 	}
+	if ups := g.outElsewhere(now); ups != "" {
+		return g.apply(g.Run.EndPutBack(now, ups+" is on battery", true))
+	}
 	for {
-		next := g.Run.NextPutBack(now, g.mainsNow(now))
+		next := g.Run.NextPutBack(now, g.mainsNow(now) && g.calmElsewhere(now))
 		if len(next) == 0 {
 			return es
 		}
@@ -57,6 +63,27 @@ func (g *Guardian) mainsNow(now time.Time) bool {
 		}
 	}
 	return g.mains()
+}
+
+// calmElsewhere reports whether no UPS that another Pi reads is known to be on battery. After a start those
+// have the time to be heard first.
+func (g *Guardian) calmElsewhere(now time.Time) bool {
+	alone := len(g.orders.Pis) < 2
+	return g.outElsewhere(now) == "" && (alone || !now.Before(g.listens.Add(patience)))
+}
+
+// outElsewhere is a UPS that another Pi reads and that is on battery, or fell silent on it; empty: there is
+// none. It may feed what would be started again, and that Pi runs the plan for it.
+func (g *Guardian) outElsewhere(now time.Time) string {
+	for _, ups := range slices.Sorted(maps.Keys(g.peers.upses)) {
+		h := g.peers.upses[ups]
+		_, own := g.readings[ups]
+		counts := now.Sub(h.at) <= peerFor || g.lostElsewhere(now, h)
+		if !own && counts && g.standing(h.Reading) == power.StillCalls {
+			return ups
+		}
+	}
+	return ""
 }
 
 // disarmed ends what the Pi does: its run, or the putting back after one.
