@@ -21,8 +21,8 @@ type held struct {
 	began     time.Duration
 	outage    int
 	over      bool
-	ended     bool // by itself
-	halted    bool // by a person
+	ended     time.Duration // by itself, when; 0: not so
+	halted    bool          // by a person
 	yielded   bool
 	stages    map[int]time.Time // when each began, by its holder's clock: over a reboot only the wall clock tells
 }
@@ -72,7 +72,7 @@ type heard struct {
 	told       word          // of the Pi's run
 	boot       string        // of the Pi that last told of the UPS
 	dark       bool          // the brain has lost the site
-	darkAt     time.Duration // when it last did, or its own internet
+	darkAt     time.Duration // when it last had again, or its own internet
 	bootedAt   time.Duration // when a Pi that had booted in the dark last told of the UPS
 }
 
@@ -275,7 +275,11 @@ func (j *judge) reported(m message) {
 	if m.reading.Supply == power.Unknown || m.sent < j.brainFrom { // under way while the brain watched nothing
 		return
 	}
-	if j.boot != "" && m.boot != j.boot && (j.dark || j.darkAt >= j.from) {
+	word := j.brain.at
+	if j.brain.heard != j.d.brain.process { // of what was before it remembers less
+		word = j.stop.at
+	}
+	if j.boot != "" && m.boot != j.boot && (j.dark || j.darkAt >= word) {
 		j.bootedAt = j.d.now
 	}
 	j.boot = m.boot
@@ -329,11 +333,8 @@ func (j *judge) fact(f brains.Fact) {
 	switch f.FactName() {
 	case "brain_started", "brain_paused", "blind_ended":
 		j.brainFrom = j.d.now
-	case "source_failed", "blind_began":
-		j.dark, j.darkAt = f.FactName() == "source_failed", j.d.now
-	case "source_back":
-		j.dark = false
 	}
+	j.darkens(f)
 	switch f := f.(type) {
 	case *brains.PlanArmed:
 		j.armed, j.confirmed = true, false
@@ -352,6 +353,21 @@ func (j *judge) fact(f brains.Fact) {
 			j.began(&held{actor: "brain", id: f.Event.Run.ID, epoch: f.Epoch, plan: f.Event.Run.Plan, dry: f.Event.Run.DryRun})
 		}
 		j.stepped("brain", f.Event)
+	}
+}
+
+// darkens notes when the brain was without the site.
+func (j *judge) darkens(f brains.Fact) {
+	switch f.FactName() {
+	case "source_failed":
+		j.dark = true
+	case "source_back":
+		if j.dark {
+			j.darkAt = j.d.now
+		}
+		j.dark = false
+	case "blind_ended":
+		j.darkAt = j.d.now
 	}
 }
 
@@ -381,7 +397,9 @@ func (j *judge) stepped(actor string, e shutdown.Event) {
 	case e.Type == shutdown.Late:
 		j.late[e.Target] = j.outage
 	case e.Type == shutdown.Ended, e.Type == shutdown.Aborted:
-		r.over, r.ended = true, e.Type == shutdown.Ended
+		if r.over = true; e.Type == shutdown.Ended {
+			r.ended = j.d.now
+		}
 		r.yielded = r.yielded || strings.Contains(e.Why, "a later epoch")
 		r.halted = strings.HasSuffix(e.Why, " stopped it")
 		if r.halted && actor == "pi" {
@@ -417,14 +435,14 @@ func (j *judge) heardOf(actor string) word {
 
 // another reports whether an actor may take this for another outage than that of a run: the
 // mains were back since, as it heard, or as the transfers tell, or the brain's clock says so. A Pi
-// that has booted also takes another name of the transfer for that, if the run has come to its end,
-// and the brain such a Pi's count after a stop: to tell machines again that run on battery is better
-// than to let them die with it.
+// that has booted also takes another name of the transfer for that, if the run had come to its end
+// by then, and the brain such a Pi's count after a stop that it ended by that: to tell machines again
+// that run on battery is better than to let them die with it.
 func (j *judge) another(actor string, r *held) bool {
 	if actor == "pi" {
-		return j.anotherSince(actor, r.began) || r.ended && j.renamedAt >= r.began
+		return j.anotherSince(actor, r.began) || r.ended != 0 && j.renamedAt >= r.ended
 	}
-	return j.anotherSince(actor, r.began) || j.stop.at >= r.began && j.bootedAt >= j.stop.at
+	return j.anotherSince(actor, r.began) || j.stop.over && j.stop.at >= r.began && j.bootedAt >= j.stop.at
 }
 
 func (j *judge) anotherSince(actor string, at time.Duration) bool {

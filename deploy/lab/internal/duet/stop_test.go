@@ -70,11 +70,8 @@ func (j *judge) heeded(m message) {
 // outage: the brain at once, the Pi once it has confirmed that (rule S10).
 func (j *judge) isStopped(actor string) bool {
 	at := j.stop.at
-	switch {
-	case actor == "pi":
+	if actor == "pi" {
 		at = j.stop.heeded
-	case j.bootedAt >= at:
-		return false // it takes what the Pi counts anew for another outage
 	}
 	return at != 0 && !j.stop.over && j.stop.outage == j.outage && !j.anotherSince(actor, at)
 }
