@@ -51,7 +51,9 @@
 //
 // Once the mains are back the guests that the Pi's own run told to shut down are started
 // again, as far as their nodes stay up; a new outage interrupts that, and the next run owes
-// them. What the brain's run stopped the brain starts.
+// them. What the brain's run stopped the brain starts, and each Pi what its own did, also one that
+// another Pi took up; but nothing while a UPS that another Pi reads is on battery, nor on nodes that
+// another's later run told.
 //
 // Where the plan is to begin for an internet outage too, the Pi begins it once neither a brain nor an
 // anchor has answered for the delay, and nothing is on battery (Outside). Such a run tells machines to

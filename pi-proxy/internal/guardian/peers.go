@@ -49,6 +49,7 @@ type peers struct {
 	acts  time.Time      // when one last said that its run advances; good if not earlier than Guardian.holds
 	actor string         // which
 	took  []string       // the machines that took the command of another's run
+	later []string       // those that took that of a run which was begun after the Pi's own last, by name
 	under shutdown.Epoch // of what this outage was done with, if not by the Pi's own run
 	since time.Time      // when the run of this outage began or was first known to be over; zero: not known
 }
@@ -73,6 +74,7 @@ func (g *Guardian) PeerSaid(now time.Time, pi string, w PeerWord) (es []Event) {
 			es = append(es, g.note(e, shutdown.Event{Type: PeerEpoch, At: now})...)
 		}
 	}
+	es = append(es, g.heardLater(now, w)...)
 	switch w.State {
 	case shutdown.Advancing:
 		es = append(es, g.peerOffline(now, pi)...)
@@ -96,7 +98,7 @@ func (g *Guardian) peerActs(now, at time.Time, pi string, w PeerWord) []Event {
 		return nil
 	}
 	g.holds, g.peers.acts = now, now // should it stop advancing, this Pi takes over again
-	es := g.apply(g.Run.Abort(now, "the run of "+pi+" advances under a later epoch"))
+	es := g.apply(g.Run.HandOver(now, "the run of "+pi+" advances under a later epoch"))
 	return append(es, g.note(g.seen, shutdown.Event{Type: Yielded, At: now})...)
 }
 
@@ -185,6 +187,9 @@ func (p *peers) restore(e Event) (all bool) {
 		return false
 	case shutdown.Began, shutdown.PowerJoined:
 		p.under, p.since = shutdown.Epoch{}, e.Event.At
+		if e.Event.Type == shutdown.Began {
+			p.later = nil
+		}
 		return false
 	case Yielded:
 		p.under, p.since = shutdown.Epoch{}, time.Time{}

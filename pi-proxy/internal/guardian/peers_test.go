@@ -422,9 +422,21 @@ func TestG2_ARunThatWasHeardOfBeforeTheMainsIsNoneOfTheNextOutage(t *testing.T) 
 	h.beganAt(35 * time.Second)
 }
 
-// TestS5_WhatIsOwedIsLeftToWhoBeganALaterRun, the brain or another Pi: it knows which nodes it told.
-func TestS5_WhatIsOwedIsLeftToWhoBeganALaterRun(t *testing.T) {
-	for name, later := range map[string]bool{"its own was the last": false, "another Pi's was the last": true} {
+// TestS5_WhatIsOwedIsLeftToABrainThatBeganALaterRun: it knows which nodes it told. Another Pi says that.
+func TestS5_WhatIsOwedIsLeftToABrainThatBeganALaterRun(t *testing.T) {
+	took := advancing(7, "pi1")
+	took.Took = []string{"node/pve1"}
+	for name, c := range map[string]struct {
+		later  func(h *house)
+		starts bool
+	}{
+		"its own was the last":                        {func(*house) {}, true},
+		"another Pi's was the last":                   {func(h *house) { h.said("pi1", advancing(7, "pi1")) }, true},
+		"another Pi's was the last and told the node": {func(h *house) { h.said("pi1", took) }, false},
+		"the brain's was the last": {func(h *house) {
+			h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 7, Holder: "brain"}, shutdown.Advancing))
+		}, false},
+	} {
 		t.Run(name, func(t *testing.T) {
 			o := among("pi", "pi1")
 			o.Plan.Stages = []shutdown.Stage{{AllGuests: true, Deadline: time.Minute}}
@@ -438,14 +450,12 @@ func TestS5_WhatIsOwedIsLeftToWhoBeganALaterRun(t *testing.T) {
 			h.report(mains())
 			h.cut() // before it is started
 			h.pass(12)
-			if later {
-				h.said("pi1", advancing(7, "pi1"))
-			}
+			c.later(h)
 			n := len(h.disk)
 			h.report(mains())
 			h.pass(1)
 			h.report(mains())
-			if started := h.returns(n); (started == "") != later {
+			if started := h.returns(n); (started != "") != c.starts {
 				t.Errorf("started %q", started)
 			}
 		})

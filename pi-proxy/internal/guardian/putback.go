@@ -10,29 +10,56 @@ import (
 )
 
 // mainsBack ends what an outage began, and begins to start again what the Pi's run stopped
-// (rule S5). What another run than that of this outage owes is left to who began a later one.
+// (rule S5). What it owes from before a later run of the brain's is left to that.
 func (g *Guardian) mainsBack(now time.Time) (es []Event) {
 	const why = "the power is back"
 	es = g.powerLeaves(now, why)
 	switch {
 	case g.Run != nil && !g.Run.ForPower() && (g.Run.Back == nil || !g.Run.Back.Held): // it is about the internet
-	case g.Run != nil && g.Run.Back != nil && g.Run.Back.Held && !g.calmElsewhere(now): // it waits
+	case g.Run != nil && (g.Run.Back == nil && g.Run.Taken || g.Run.Back != nil && g.Run.Back.Held) && !g.calmElsewhere(now): // it waits
 	case g.Run != nil && g.end.mine && g.Run.Stopped == why && g.Run.Back == nil && g.orders.Armed: // the rest did not come to disk
 		es = append(es, g.apply(g.Run.BeginPutBack(now, why, nil))...)
 	case g.open() || g.Run != nil && (g.end.mine || len(g.owed()) > 0):
-		es = append(es, g.apply(g.Run.PowerBack(now, why, nil))...)
+		es = append(es, g.apply(g.Run.PowerBack(now, why, g.toldLater))...)
 	}
 	es = append(es, g.powerBack(now, why)...)
 	return append(es, g.putBack(now)...)
 }
 
-// owed are the guests that the Pi's last run stopped and has not started again. Of a site in
-// which the brain or another Pi has begun a run since, the Pi does not know which nodes were told.
-func (g *Guardian) owed() []shutdown.Target {
-	if g.known().Compare(g.Epoch) > 0 {
+// owed are the guests that the Pi's last run stopped and has not started again, but for those on nodes that
+// a later run of another Pi told. Of a site in which the brain has begun one since, the Pi does not know
+// which those are.
+func (g *Guardian) owed() (ts []shutdown.Target) {
+	if g.Run == nil || g.seen.Compare(g.Epoch) > 0 {
 		return nil
 	}
-	return append(g.Run.StillOwed(), g.Run.Unreturned()...)
+	ts = append(g.Run.StillOwed(), g.Run.Unreturned()...)
+	if g.Run.Back == nil && (g.Run.Taken || g.end.mine && g.Run.On == shutdown.ForPower) { // it was to be put back by itself
+		for _, e := range g.Run.EndPutBack(time.Time{}, "", false) {
+			ts = append(ts, e.Targets...)
+		}
+	}
+	return slices.DeleteFunc(ts, func(t shutdown.Target) bool { return g.toldLater(t.Node) })
+}
+
+// toldLater reports whether a run of another Pi, begun after the Pi's own last, told a node.
+func (g *Guardian) toldLater(node string) bool { return slices.Contains(g.peers.later, node) }
+
+// heardLater takes what another Pi says of a run that was begun after the Pi's own last: the machines that
+// it told, or that a person stopped it, so that nothing is started again.
+func (g *Guardian) heardLater(now time.Time, w PeerWord) []Event {
+	if g.Run == nil || w.Epoch.Compare(g.Epoch) <= 0 {
+		return nil
+	}
+	for _, m := range g.Run.Plan.Machines() {
+		if slices.Contains(w.Took, m.ID()) && !g.toldLater(m.Node) {
+			g.peers.later = append(g.peers.later, m.Node)
+		}
+	}
+	if w.State != shutdown.Stopped || g.open() {
+		return nil
+	}
+	return g.apply(g.Run.EndPutBack(now, stoppedByPerson, false))
 }
 
 // putBack lets the guests be started again that are due. Nothing is on battery.

@@ -102,3 +102,121 @@ func TestS5_ARestartedPiHearsTheOthersBeforeItStartsAnything(t *testing.T) {
 	h.report(mains())
 	h.wantReturns(n, "start_refused guest/100, stop_seen guest/101, start_sent guest/100, start_sent guest/101")
 }
+
+// TestS5_WhatAPiHasHandedOverItPutsBack: another Pi took the run up, and knows of no guest that was told
+// before. Which nodes it told it says; a person's stop it passes on.
+func TestS5_WhatAPiHasHandedOverItPutsBack(t *testing.T) {
+	took, rest := advancing(7, "pi2"), advancing(7, "pi2")
+	took.Took, rest.Took = []string{"node/pve1"}, []string{"node/pve2"}
+	for name, c := range map[string]struct {
+		say            func(h *house)
+		began, started int
+	}{
+		"it goes on":       {func(*house) {}, 1, 1},
+		"after a restart":  {(*house).boot, 1, 1},
+		"it told the node": {func(h *house) { h.said("pi2", took) }, 1, 0}, // another is put back, which has not stopped
+		"it told both":     {func(h *house) { h.said("pi2", took); h.said("pi2", rest) }, 0, 0},
+		"it told both, as is heard after a restart": {func(h *house) {
+			h.boot()
+			h.report(mains())
+			h.said("pi2", took)
+			h.said("pi2", rest)
+		}, 0, 0},
+		"it was stopped": {func(h *house) { h.said("pi2", wordOf(shutdown.Stopped, 8, "brain")) }, 0, 0},
+		"the brain took over": {func(h *house) {
+			h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 9, Holder: "brain"}, shutdown.Advancing))
+		}, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := ofTwoPis(t, nil)
+			h.said("pi2", advancing(7, "pi2"))
+			if !h.g.Run.Over() {
+				t.Fatal("its own run goes on")
+			}
+			c.say(h)
+			h.said("pi2", other(mains()))
+			for range 2 { // after a restart the others are heard first
+				h.now = h.now.Add(10 * time.Second)
+				h.report(mains())
+			}
+			if began, started := len(h.all(shutdown.PutBackBegan)), len(h.all(shutdown.StartSent)); began < c.began || c.began == 0 && began > 0 || started != c.started {
+				t.Errorf("the putting back began %d times and started %d, want %d and %d", began, started, c.began, c.started)
+			}
+		})
+	}
+}
+
+// TestS5_WhatAPiHasHandedOverItsNextRunOwes, once the other's made no headway; but for what that one told.
+func TestS5_WhatAPiHasHandedOverItsNextRunOwes(t *testing.T) {
+	h := ofTwoPis(t, nil)
+	w := advancing(7, "pi2")
+	w.Took = []string{"node/pve2"}
+	h.said("pi2", w)
+	h.andB(60, h.onBattery, other(battery(time.Minute)))
+	if owed := h.g.Run.Owed; h.g.Epoch.Counter != 8 || len(owed) != 1 || owed[0].VMID != 100 {
+		t.Errorf("the run under %v owes %v", h.g.Epoch, owed)
+	}
+	found := []shutdown.Target{{Kind: shutdown.Guest, Node: "pve2", VMID: 105}} // it is up again
+	h.note(h.g.Answered(h.now, "listing/pve2", found, nil))
+	h.note(h.g.Answered(h.now, "guest/105", nil, nil))
+	h.note(h.g.Seen(h.now, "guest/105", shutdown.Sight{}))
+	h.andB(2, mains, other(mains()))
+	if started := h.all(shutdown.StartSent); len(started) != 1 || started[0].Event.Target != "guest/105" {
+		t.Errorf("started: %v", started)
+	}
+}
+
+// TestS5_AFurtherRunOfOneOutageOwesWhatTheFirstStopped: that was through, and for some of the machines.
+func TestS5_AFurtherRunOfOneOutageOwesWhatTheFirstStopped(t *testing.T) {
+	o := wired()
+	o.Pis = []string{"pi", "pi2"}
+	o.Plan.Stages = []shutdown.Stage{{AllGuests: true, Deadline: time.Minute}}
+	h := newHouse(t, o)
+	own := func(r power.Reading) {
+		h.now = h.now.Add(time.Second)
+		h.note(h.g.Reported(h.now, "a", r))
+	}
+	hear := func(seconds int, b power.Reading) {
+		for range seconds {
+			h.said("pi2", other(b))
+			own(battery(h.now.Sub(h.out)))
+		}
+	}
+	for range 15 {
+		h.said("pi2", other(mains()))
+		own(mains())
+	}
+	h.out = h.now
+	hear(22, mains())
+	h.note(h.g.Answered(h.now, "listing/pve1", []shutdown.Target{{Kind: shutdown.Guest, Node: "pve1", VMID: 100}}, nil))
+	h.note(h.g.Seen(h.now, "guest/100", shutdown.Sight{}))
+	if !h.g.Run.Finished {
+		t.Fatalf("the run is %+v", h.g.Run)
+	}
+	w := advancing(7, "pi2") // for b's
+	w.Scope = []string{"pve2"}
+	h.said("pi2", w)
+	hear(60, battery(time.Minute))
+	if owed := h.g.Run.Owed; h.g.Epoch.Counter != 8 || len(owed) != 1 {
+		t.Errorf("the run under %v owes %v", h.g.Epoch, owed)
+	}
+}
+
+// TestS5_WhatWasHandedOverOfflineIsPutBackToo: once the internet is back, but for what the other Pi told.
+func TestS5_WhatWasHandedOverOfflineIsPutBackToo(t *testing.T) {
+	for want, took := range map[int][]string{1: nil, 0: {"node/pve1"}} {
+		o := offlinePlan()
+		o.Pis = []string{"pi", "pi2"}
+		h := newHouse(t, o)
+		h.unplug()
+		h.offline(122)
+		h.guestDown()
+		w := advancing(7, "pi2")
+		w.Took = took
+		h.said("pi2", w)
+		h.online(2)
+		if started := h.all(shutdown.StartSent); len(started) != want {
+			t.Errorf("with %v told it started %v", took, started)
+		}
+	}
+}
