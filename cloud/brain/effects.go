@@ -158,8 +158,13 @@ func (b *Brain) planStory(site *sentinel.Site, i *sentinel.Incident) notify.Plan
 	if sc := b.set.Load().site(site.Name); sc != nil {
 		p.Offline = sc.InternetAfter
 	}
+	p.Spared = b.spared(site)
 	if r := site.Run; r != nil && site.RunIncident == i.ID && !r.DryRun {
 		p.Begun, p.Through, p.Stopped = true, r.Finished, r.Stopped != ""
+		if r.Scoped() {
+			p.Nodes = len(r.Called)
+			p.StayOn = len(r.Plan.Machines()) - p.Nodes
+		}
 		for _, t := range r.Targets {
 			if t.Late && t.Target.Kind != shutdown.Listing {
 				p.Late++
@@ -171,6 +176,25 @@ func (b *Brain) planStory(site *sentinel.Site, i *sentinel.Incident) notify.Plan
 		piStory(&p, r)
 	}
 	return p
+}
+
+// spared reports whether nothing goes down while the one UPS is out that does not have mains (rule U7).
+func (b *Brain) spared(site *sentinel.Site) bool {
+	sc := b.set.Load().site(site.Name)
+	if sc == nil || sc.Plan == nil || sc.Plan.Wiring == nil {
+		return false
+	}
+	var out []string
+	for ups := range sc.Plan.Wiring.Feeds {
+		u := site.UPSes[ups]
+		if u == nil {
+			return false
+		}
+		if r, ok := u.Reading(b.clock.Now(), b.core().Times.ReportFresh); !ok || r.Supply != power.Mains || r.LostFor != nil {
+			out = append(out, ups)
+		}
+	}
+	return len(out) == 1 && len(calledBy(*sc.Plan, sc.Policy, out[0])) == 0
 }
 
 // piStory adds what the Pi has done by itself, which counts more than a run of the brain's own

@@ -61,6 +61,9 @@ func TestU7_OnlyMachinesWhoseUPSIsOut(t *testing.T) {
 		if r := h.view().Sites[0].Runs[0]; r.Targets[len(r.Targets)-1] != (web.Target{Name: "pve3", State: "left on", Why: "fed by desk, which has mains"}) {
 			t.Errorf("the run is shown as %+v", r)
 		}
+		if said := h.calls(1)[0].Text; !strings.Contains(said, "I am shutting down two servers, their guests first. The other server stays on.") {
+			t.Errorf("said %q", said)
+		}
 		if m := h.pi.answer().Mandate; !slices.Equal(m.Scope, []string{"pve2", "pve1"}) {
 			t.Errorf("the Pi hears that it is for %v", m.Scope)
 		}
@@ -76,6 +79,35 @@ func TestU7_OnlyMachinesWhoseUPSIsOut(t *testing.T) {
 			t.Errorf("told %v in %s, %s\n%s", c.told(), run.ID, run.State, h.timeline())
 		}
 	})
+}
+
+// TestU7_TheCallSaysThatNobodyGoesDown while the one UPS that is out feeds nobody alone, and only as
+// long as all others are known to have mains.
+func TestU7_TheCallSaysThatNobodyGoesDown(t *testing.T) {
+	all := []string{"pve1", "pve2", "pve3"}
+	for name, says := range map[string]string{
+		"mains": "Nothing is shut down, since no machine depends on that UPS alone.", "never heard": "Nothing has been shut down yet.",
+		"out too": "I am shutting down nine guests now, then three servers.",
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(h *home) {
+				h.withPlan()
+				h.cfg.Sites[0].UPSes = []UPS{{Name: "ups", Feeds: all}, {Name: "desk", Feeds: all}}
+			}, func(h *home) {
+				if name != "never heard" {
+					desk := h.another("desk")
+					rest(2 * time.Second)
+					desk.set(name == "out too")
+				}
+				h.press("/api/v1/plan/arm")
+				h.ups.set(true)
+				rest(16 * time.Second)
+				if said := h.calls(1)[0].Text; !strings.Contains(said, says) {
+					t.Errorf("said %q", said)
+				}
+			})
+		})
+	}
 }
 
 // TestS5_ACommandToWhoIsLeftOnIsKeptBack: the last look before it leaves is at its own machine.

@@ -45,8 +45,10 @@ type PlanStory struct {
 	// Offline is after how long without internet the Pi begins it by itself; 0: never.
 	Offline time.Duration
 	ByPi    bool // the Pi does it by itself
-	Guests  *int // how many are shut down; nil: not known
-	Nodes   int
+	Guests  *int // how many run; nil: not known
+	Nodes   int  // how many machines are shut down
+	StayOn  int  // how many of the plan are not, since no UPS that is out calls for them
+	Spared  bool // the UPS that is out calls for none of them
 	Late    int // how many were not down in time
 }
 
