@@ -49,7 +49,7 @@ func (w *world) configureCauses(a args) {
 // wire has the plan know what the UPSes feed, as the brain does, and which machines go down with any
 // of theirs: any=pve1,nas.
 func wire(sc *sentinel.SiteConfig, a args) {
-	if sc.Plan == nil {
+	if sc.Plan == nil || a.has("unwired") {
 		return
 	}
 	var anyOf []string

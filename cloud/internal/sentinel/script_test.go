@@ -161,6 +161,9 @@ func (w *world) configure(a args) error {
 	if a.has("no-plan") {
 		site.Plan = nil
 	}
+	if a.has("guests-only") {
+		site.Plan.Stages = site.Plan.Stages[:1]
+	}
 	if a.has("long-plan") {
 		site.Plan.Stages[0].Deadline = 90 * time.Minute
 	}

@@ -58,14 +58,18 @@ func (d *decider) settleTakenOver(site *Site) {
 }
 
 // takeBack ends the site's run that was taken over, if a Pi has not ended it yet, before another begins in
-// its place, and returns the guests that it stopped and that are owed from then on (rule S5).
+// its place, and returns the guests that it stopped and that are owed from then on (rule S5); also those of
+// one that was through, and left its nodes up.
 func (d *decider) takeBack(site *Site) (owed []shutdown.Target) {
 	const why = "another begins in its place"
 	var es []shutdown.Event
-	if site.takenOver() {
-		es = site.Run.HandOver(d.now, why)
-	} else if of := d.Incidents[site.RunIncident]; site.Run != nil && site.Run.Taken && site.Run.Back == nil && of != nil && of.Open() {
-		es = site.Run.EndPutBack(d.now, why, false)
+	r, of := site.Run, d.Incidents[site.RunIncident]
+	switch {
+	case site.takenOver():
+		es = r.HandOver(d.now, why)
+	case r == nil || r.Back != nil || of == nil || !of.Open():
+	case r.Taken, r.Finished && r.On == shutdown.ForPower:
+		es = r.EndPutBack(d.now, why, false)
 	}
 	d.stepRun(site.Name, es)
 	for _, e := range es {
