@@ -107,7 +107,8 @@ func (d *decider) heed(site *Site, sc *SiteConfig) {
 }
 
 // settleFed begins the plan for the machines that the site's UPSes call for, or has a run that was
-// through go on for more of them (rule U7). calling are the UPSes that have a reason.
+// through go on for more of them (rule U7), also if nobody says any more what feeds them: a run keeps the
+// plan that it began with. calling are the UPSes that have a reason.
 func (d *decider) settleFed(site *Site, sc *SiteConfig, calling []*UPS) {
 	if d.widens(site) {
 		if site.Run.Finished && !site.piActs() { // one that is under way heeds them before its next step
@@ -115,7 +116,7 @@ func (d *decider) settleFed(site *Site, sc *SiteConfig, calling []*UPS) {
 		}
 		return
 	}
-	if len(calling) == 0 {
+	if len(calling) == 0 || sc.Plan.Wiring == nil {
 		return
 	}
 	covered := site.coveredByPi(sc.Plan)

@@ -181,7 +181,7 @@ func (d *decider) settlePower(site *Site) {
 		return
 	}
 	var calling []*UPS
-	fed := sc.Plan != nil && sc.Plan.Wiring != nil
+	fed := sc.Plan != nil && (sc.Plan.Wiring != nil || d.widens(site))
 	for _, name := range slices.Sorted(maps.Keys(site.UPSes)) {
 		u := site.UPSes[name]
 		d.settleLate(u)
