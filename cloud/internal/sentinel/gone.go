@@ -73,10 +73,10 @@ func (d *decider) takenOut(sc *SiteConfig, site *Site, u *UPS) {
 }
 
 // remembers reports whether a report tells what its Pi knows from before contact was lost: so
-// long ago that it says nothing still, or from before the UPS was let go.
+// long ago that it says nothing still, or from before the UPS was let go, or its test was too long for one.
 func (u *UPS) remembers(r power.Reading, at time.Time) bool {
 	if r.LostFor == nil || u.Supply == power.Battery {
-		return false
+		return r.LostFor != nil && r.Supply == power.SelfTest
 	}
 	lost := r.LostFor.Duration()
 	return lost >= r.GoneAfter() || u.Supply == power.Unknown && !at.Add(-lost).After(u.Since.Add(takenSlack))

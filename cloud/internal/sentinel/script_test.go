@@ -229,7 +229,7 @@ func (w *world) doSource(verb string, a args) error {
 		return w.doUPS(a)
 	case "unlist": // a UPS that its Pi no longer lists
 		w.units = slices.DeleteFunc(w.units, func(u *unit) bool { return u.name == a.name() })
-	case "says": // one report of a Pi's: says PI UPS SUPPLY for=D lost=D lag=D
+	case "says": // one report of a Pi's: says PI UPS SUPPLY for=D lost=D lag=D boot=B
 		lag, err := a.duration("lag")
 		if err != nil {
 			return err
@@ -243,7 +243,7 @@ func (w *world) doSource(verb string, a args) error {
 			}
 			r.LostFor = new(power.InSeconds(lost))
 		}
-		w.step(sentinel.UPSReported{Site: w.siteOf(a.name()), Pi: a.name(), UPS: a.names[1], Reading: r, Lag: lag})
+		w.step(sentinel.UPSReported{Site: w.siteOf(a.name()), Pi: a.name(), UPS: a.names[1], Reading: r, Lag: lag, Boot: a.set["boot"]})
 		return err
 	case "held-back": // a report of an outage that somebody kept, or one of two
 		d, err := a.duration("for")

@@ -158,6 +158,7 @@ type UPS struct {
 
 	reading power.Reading
 	at      time.Time        // when the reading was true; zero: none ever
+	boot    string           // of the Pi that last knew the supply, in this process
 	assumed bool             // the reading is what the journal knew, not yet heard anew
 	heard   time.Time        // since when it has been heard, after a start or pause; zero: not yet
 	unheard time.Time        // while it is assumed: when the last was heard of it that is certain
@@ -389,9 +390,9 @@ func (s *State) Mandate(name string, now time.Time) (shutdown.Epoch, shutdown.St
 		return epoch, shutdown.Disarmed, ""
 	}
 	if site.stopHolds() {
-		return s.tellsStop(site, epoch)
+		return s.tellsStop(site, epoch, now)
 	}
-	if r := site.Run; r == nil || r.DryRun && site.hearsBattery() || r.Over() && (!s.ranFor(site, r) || r.ForNobody()) {
+	if r := site.Run; r == nil || r.DryRun && site.hearsBattery() || r.Over() && (!s.ranFor(site, r) || r.ForNobody() || site.takenInVain()) {
 		return epoch, shutdown.None, ""
 	}
 	if len(site.carriedOut()) > 0 { // nobody has stopped the plan

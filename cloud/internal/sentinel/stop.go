@@ -92,7 +92,7 @@ func (d *decider) sameOutage(site *Site, at time.Time) bool {
 	switch {
 	case !on:
 		if r := site.openPiRun(); r != nil { // of an outage of which only its Pi knows
-			return !at.Before(r.At)
+			return !at.Before(r.At) || site.awaitsUPS()
 		}
 		if site.StoppedOn != shutdown.ForPower {
 			return d.causeHolds(site)
@@ -146,6 +146,9 @@ func (d *decider) afterTheStop(u *UPS, in UPSReported, at time.Time) bool {
 		if e.UPS == u.Name && e.Supply == power.Mains && e.At.After(site.StoppedAt) && !e.At.After(since.Add(takenSlack)) {
 			return true
 		}
+	}
+	if in.Boot != "" && in.Boot == u.boot {
+		return false
 	}
 	word := u.certain()
 	if u.assumed { // by its word nothing is known of the time in which nobody heard it
@@ -204,23 +207,40 @@ func (s *State) stoppedRun(site *Site) string {
 }
 
 // tellsStop is what the site's Pis are told of a stop that holds.
-func (s *State) tellsStop(site *Site, epoch shutdown.Epoch) (shutdown.Epoch, shutdown.State, string) {
-	if site.awaitsUPS() {
+func (s *State) tellsStop(site *Site, epoch shutdown.Epoch, now time.Time) (shutdown.Epoch, shutdown.State, string) {
+	if site.awaitsUPS() || s.missesUPS(site, now) {
 		return epoch, shutdown.None, ""
 	}
 	return epoch, shutdown.Stopped, s.stoppedRun(site)
 }
 
-// awaitsUPS reports whether a Pi that is back has yet to tell of its UPS, which was on battery when
-// it was last heard, long ago. Until then a stop may be of the outage before.
+// awaitsUPS reports whether a Pi that is back has yet to tell of its UPS, which was on battery, or
+// in a test, when it was last heard, long ago. Until then a stop may be of the outage before.
 func (s *Site) awaitsUPS() bool {
 	for _, u := range s.UPSes {
 		src := s.Sources[u.Pi]
-		if u.Supply == power.Battery && u.Lost && src != nil && src.Condition == Up && u.at.Before(src.Since) {
+		if (u.Supply == power.Battery || u.tests()) && u.Lost && src != nil && src.Condition == Up && u.at.Before(src.Since) {
 			return true
 		}
 	}
 	return false
+}
+
+// missesUPS reports whether none of the UPSes on battery was heard lately, though a Pi is up that tells
+// of one each second then: the mains may have come and gone. After a start or a pause it has the time.
+func (s *State) missesUPS(site *Site, now time.Time) (misses bool) {
+	begins := now.Before(s.watching.Add(reportTooOld))
+	for _, u := range site.UPSes {
+		if u.Supply != power.Battery {
+			continue
+		}
+		if now.Sub(u.at) <= s.cfg.Times.ReportFresh && !(u.assumed && begins) {
+			return false
+		}
+		src := site.Sources[u.Pi]
+		misses = misses || src != nil && src.Condition == Up
+	}
+	return misses
 }
 
 // piRanIn reports whether the last run of a Pi was begun in the outage that was stopped.

@@ -64,7 +64,7 @@ func (d *decider) takeReport(u *UPS, in UPSReported) {
 	if d.afterTheStop(u, in, at) {
 		later, anew = true, true
 	}
-	u.reading, u.at, u.assumed = in.Reading, at, false
+	u.reading, u.at, u.assumed, u.boot = in.Reading, at, false, in.Boot
 	d.cutting(in)
 	was := u.Supply
 	confirms := u.Stale && was == power.Battery // it was for so long unheard that it was unsure

@@ -43,6 +43,13 @@ func (s *Site) takenBy() *shutdown.Status {
 	return nil
 }
 
+// takenInVain reports whether a Pi took the site's run over, and its own was stopped: as that Pi knows,
+// since the power is back, or a person said so.
+func (s *Site) takenInVain() bool {
+	by := s.takenBy()
+	return s.Run != nil && s.Run.Taken && by != nil && by.State == shutdown.Stopped
+}
+
 // settleTakenOver ends the site's run once that which took it over has ended.
 func (d *decider) settleTakenOver(site *Site) {
 	by := site.takenBy()

@@ -71,21 +71,22 @@ type brain struct {
 	dies    string        // at its next step of a run: before or after that is on disk
 	down    time.Duration // for how long then
 
-	state    *core.State
-	config   core.Config
-	plan     int
-	token    bool // its commands are accepted
-	online   bool
-	wake     int
-	performs string // the run that is performed
-	seen     [2]int64
-	boot     string
-	heard    time.Duration // the Pi's last word
-	silent   bool
-	asking   bool
-	replies  int
-	has      int // the bundle that the Pi has named
-	heeds    shutdown.Epoch
+	state     *core.State
+	config    core.Config
+	plan      int
+	token     bool // its commands are accepted
+	online    bool
+	wake      int
+	performs  string // the run that is performed
+	seen      [2]int64
+	boot      string
+	heard     time.Duration // the Pi's last word
+	silent    bool
+	asking    bool
+	replies   int
+	has       int           // the bundle that the Pi has named
+	gaveArmed time.Duration // when it last told a Pi that the plan is armed
+	heeds     shutdown.Epoch
 
 	view struct {
 		at    time.Duration
@@ -474,7 +475,9 @@ func (b *brain) receive(m message, reply func(answer)) {
 			a.run = shutdown.None
 		}
 		if m.bundle != own.hash {
-			a.bundle = own
+			if a.bundle = own; own.armed {
+				b.gaveArmed = b.d.now
+			}
 		}
 		reply(a)
 	})

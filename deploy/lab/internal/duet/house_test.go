@@ -246,10 +246,12 @@ func (d *duet) obey(t shutdown.Target, n *node) {
 // sight is what is seen of a target by who reaches its API; false: no evidence.
 func (d *duet) sight(t shutdown.Target) (shutdown.Sight, bool) {
 	n := d.node(t.Node)
-	if t.Kind == shutdown.Guest {
-		return shutdown.Sight{Running: n.guest}, n.on && n.manner != cut && n.manner != hangs
-	}
 	s := shutdown.Sight{Closed: !n.on || n.manner == cut}
+	if t.Kind == shutdown.Guest {
+		if s.Running = n.guest || s.Closed; n.manner == hangs && !s.Closed {
+			return s, false
+		}
+	}
 	if n.agent {
 		silent := time.Duration(0)
 		if !n.on {

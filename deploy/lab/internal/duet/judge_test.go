@@ -44,13 +44,15 @@ type knows struct {
 	boot           int           // and in which boot of the Pi, of what it knows itself
 }
 
+// spell is a time on battery.
+type spell struct{ from, until time.Duration }
+
 // truth is the UPS's, as far as the Pi has polled it.
 type truth struct {
 	outage    int            // how many there were
 	since     time.Duration  // when this one was first polled; 0: the mains are there
 	from      time.Duration  // when it began, whatever was not heard of since
-	before    time.Duration  // what since was in the one before
-	backAt    time.Duration  // when that was over
+	spells    []spell        // those on battery before, the last ones
 	last      power.Transfer // the one that was last polled
 	real      int            // the same, as the UPS itself counts
 	testSince time.Duration  // a self-test that the Pi can tell from an outage
@@ -109,6 +111,7 @@ const (
 	testMost  = 40 * time.Second
 	settles   = 20 * time.Second // what it takes until nothing remains of what was wrong
 	lowFor    = 10 * time.Second
+	mayCross  = postWithin + 9*time.Second
 )
 
 // disturb notes that something is out of order, or just was.
@@ -136,7 +139,7 @@ func (j *judge) polled(s power.Status, ok bool) {
 	u := &j.d.ups
 	if !on {
 		if j.since != 0 {
-			j.before, j.backAt = j.since, now
+			j.ends(now)
 		}
 		j.since, j.testSince, j.lowSince, j.last, j.real = 0, 0, 0, s.Transfer(), u.transfer
 		return
@@ -144,7 +147,8 @@ func (j *judge) polled(s power.Status, ok bool) {
 	unheard := j.since != 0 && first && u.transfer != j.real // that the mains were back for a moment
 	switch {
 	case unheard:
-		j.unheardAt, j.before, j.backAt = now, j.since, now
+		j.unheardAt = now
+		j.ends(now)
 	case j.since != 0 && booted && !s.Transfer().Same(j.last): // apcupsd was started anew as well, and counts anew
 		j.renamedAt = now
 	}
@@ -173,6 +177,11 @@ func (j *judge) polled(s power.Status, ok bool) {
 	if u.charge < 0.2 || u.runtime < 120 {
 		j.shortAt = now
 	}
+}
+
+// ends is a time on battery that is over. Of the last ones it may not be known yet.
+func (j *judge) ends(now time.Duration) {
+	j.spells = append(slices.Clone(j.spells[max(len(j.spells)-3, 0):]), spell{j.since, now})
 }
 
 // read is what the Pi has made of it.
@@ -313,7 +322,9 @@ func (j *judge) reason(k knows) bool {
 		return true // of an earlier process it is known to the minute only when it last listened
 	case k == j.brain && now-j.brainFrom >= mayLose-slack && now-j.brainFrom < mayLose+patience:
 		return true // after a start it is lost from then on, until two reports agree
-	case k == j.brain && lately(j.backAt) && (now-j.before >= j.d.ride-slack || short), k == j.brain && lately(j.lowEnd) && now-j.lowBefore >= lowFor-slack:
+	case k == j.brain && slices.ContainsFunc(j.spells, func(s spell) bool { return lately(s.until) && (now-s.from >= j.d.ride-slack || short) }):
+		return true
+	case k == j.brain && lately(j.lowEnd) && now-j.lowBefore >= lowFor-slack:
 		return true
 	case j.testSince != 0 && now-j.testSince < testMost, j.since == 0:
 		return false
@@ -458,9 +469,10 @@ func (j *judge) takenOver(r, other *held) bool {
 	return other != nil && r.actor == "brain" && !other.dry && other.outage == r.outage && other.epoch.Compare(r.epoch) > 0
 }
 
-// tookOver reports whether a run of the Pi's took the place of one of the brain's in its outage.
-func (j *judge) tookOver(r, brains *held) bool {
-	return r != nil && r.actor == "pi" && r.outage == brains.outage && r.epoch.Compare(brains.epoch) > 0
+// renamedAfter reports whether a Pi that had booted heard another name of the transfer after the end of
+// its own run in an outage, so that it may take all that was begun until then for that of another.
+func (j *judge) renamedAfter(own, brains *held) bool {
+	return own != nil && own.outage == brains.outage && own.ended != 0 && j.renamedAt >= max(own.ended, brains.began)
 }
 
 func (j *judge) began(r *held) {
@@ -489,7 +501,7 @@ func (j *judge) began(r *held) {
 	case r.actor == "pi" && (j.piHolds == 0 || w.at < j.piHolds): // words from before the reason count for nothing
 	case w.state == shutdown.Advancing && d.now-w.at < patience-slack:
 		d.fail("G2: the %s began %s after it was told that the %s's run advances", r.actor, d.now-w.at, o.actor)
-	case r.actor == "pi" && (j.another("pi", o) || j.tookOver(before, o) && j.another("pi", before)): // that run was of the outage before
+	case r.actor == "pi" && (j.another("pi", o) || j.renamedAfter(before, o)): // that run was of the outage before
 	case r.actor == "brain" && (j.piFrom > j.from || !j.calmSince(o.began, "clock")): // by the Pi's own word or its own clock the outage began after that run
 	case (w.state == shutdown.HasEnded || w.state == shutdown.Stopped) && !o.yielded:
 		d.fail("G2: the %s began after it was told that the %s's run is over", r.actor, o.actor)
@@ -575,9 +587,11 @@ func (j *judge) ordered(b *bundle) {
 	j.disturb("plan")
 }
 
-// named is the brain's knowledge of the bundle on the Pi's disk.
+// named is the brain's knowledge of the bundle on the Pi's disk. While the armed one may be on its way,
+// or older words of the Pi, a name that both had before says nothing.
 func (j *judge) named(b *brain) {
-	if own := b.own(); b.has == own.hash && !own.armed && !j.armed {
+	crosses := b.gaveArmed != 0 && j.d.now-b.gaveArmed < mayCross
+	if own := b.own(); b.has == own.hash && !own.armed && !j.armed && !crosses {
 		j.confirmed = true
 	}
 }

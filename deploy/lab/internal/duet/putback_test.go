@@ -11,8 +11,9 @@ import (
 const (
 	// startTakes is what it takes until a guest runs that was told to start.
 	startTakes = time.Second
-	// mayGo is for how long a node that was told may still go down, though it did not say yes.
-	mayGo = 2 * time.Minute
+	// mayGo is for how long a node that was told may still go down, though it did not say yes. It is told
+	// later than that counts from: by what the way takes.
+	mayGo = 2*time.Minute - 3*time.Second
 )
 
 // order is the last that a machine was told.

@@ -68,8 +68,10 @@ func lines() []line {
 			line{"pi reboots, an hour earlier, for" + s, 1, func(d *duet) { d.pi.die(t, true, -time.Hour) }},
 			line{"pi reboots, an hour later, for" + s, 1, func(d *duet) { d.pi.die(t, true, time.Hour) }},
 			line{"pi reboots, and apcupsd, for" + s, 1, func(d *duet) {
+				if d.pi.up {
+					d.after(t, func() { d.apcupsd(func(u *ups) { u.restart(d.now) }) })
+				}
 				d.pi.die(t, true, 0)
-				d.after(t, func() { d.apcupsd(func(u *ups) { u.restart(d.now) }) })
 			}},
 			line{"pi stands still for" + s, 1, func(d *duet) { d.judge.disturb("pi"); d.pi.pause(t) }},
 			line{"brain stands still for" + s, 1, func(d *duet) { d.judge.disturb("brain"); d.brain.pause(t) }})
