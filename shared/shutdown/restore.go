@@ -185,16 +185,15 @@ func (r *Run) stopped() (ts []Target) {
 	return ts
 }
 
-// toldNode reports whether a node goes down, or is down, by the run. In doubt it was told and has
-// not said yes: it may stay up.
+// toldNode reports whether a node goes down, or is down, by the run, which may have come to it more than
+// once. In doubt it was told and has not said yes: it may stay up.
 func (r *Run) toldNode(node string) (told, doubt bool) {
 	for _, p := range r.Targets {
 		if p.Target.Kind == ProxmoxNode && p.Target.Node == node && p.Tries > 0 {
-			told = p.Took || p.Accepted || p.Down
-			return told, !told
+			told, doubt = told || p.Took || p.Accepted || p.Down, true
 		}
 	}
-	return false, false
+	return told, doubt && !told
 }
 
 // EndPutBack ends the putting back before its end, or that which the power's return is to begin: a

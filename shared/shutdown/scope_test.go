@@ -218,3 +218,30 @@ func TestU7_AGuestThatWasStartedSinceIsToldAgain(t *testing.T) {
 	}
 	g.checkReplay(now)
 }
+
+// TestS5_ANodeThatTookTheCommandTheSecondTimeGoesDown: it refused until its stage was over, had mains for a
+// while, and took the command once it was called for again.
+func TestS5_ANodeThatTookTheCommandTheSecondTimeGoesDown(t *testing.T) {
+	g, now := start(t, wired(), false), begin
+	heed := func(a bool) {
+		es, _ := g.run.Heed(now, power.DefaultPolicy(), feeds(map[string]bool{"a": a}), true)
+		g.take(es)
+		g.nextAt(now)
+	}
+	heed(true)
+	g.answerAt(now, "listing/pve1", nil, 100)
+	g.nextAt(now)
+	g.take(g.run.Seen(now, "guest/100", shutdown.Sight{}))
+	g.nextAt(now)
+	g.answerAt(now, "node/pve1", errors.New("500 not now"))
+	for !g.run.Finished {
+		now = g.run.NextDeadline()
+		g.nextAt(now)
+	}
+	heed(false)
+	heed(true)
+	g.answerAt(now, "listing/pve1", nil)
+	g.nextAt(now)
+	g.answerAt(now, "node/pve1", nil)
+	g.want(g.take(g.run.PowerBack(now, "the power is back", nil)), "aborted")
+}
