@@ -67,12 +67,13 @@ func (g *Guardian) coveredNow() (names []string) {
 
 // newlyDone are the machines that another's run was for which is over, beside those that are known,
 // and whether it tells anything new. None are all of the plan: it was for all, or a person stopped it.
-func (g *Guardian) newlyDone(state shutdown.State, names []string) (ts []shutdown.Target, is bool) {
+func (g *Guardian) newlyDone(now time.Time, state shutdown.State, names []string) (ts []shutdown.Target, is bool) {
 	if !g.wired() || state == shutdown.Stopped || len(names) == 0 {
 		return nil, !g.coversAll() && (!g.done || g.wired() && state == shutdown.Stopped)
 	}
+	back := g.takenBack(now) // which whoever ran it does not know yet
 	for _, m := range g.orders.Plan.Machines() {
-		said, known := slices.Contains(names, m.Node), g.covered(m.Node)
+		said, known := slices.Contains(names, m.Node) && !back(m.Node), g.covered(m.Node)
 		is = is || said && !known
 		if said || known {
 			ts = append(ts, m)
@@ -82,7 +83,17 @@ func (g *Guardian) newlyDone(state shutdown.State, names []string) (ts []shutdow
 		g.fed.covers = slices.Clone(names)
 		return nil, false
 	}
-	return ts, is || !g.done
+	return ts, len(ts) > 0 && (is || !g.done)
+}
+
+// takenBack is for which machines the mains have ended the outage in which they were told. A UPS that
+// has not had the time to be heard has ended none.
+func (g *Guardian) takenBack(now time.Time) func(machine string) bool {
+	if now.Before(g.listens.Add(patience)) {
+		return func(string) bool { return false }
+	}
+	known := g.fedBy(now)
+	return func(m string) bool { return g.orders.Plan.Wiring.TakenBack(m, known) }
 }
 
 // fedBy is what is known of the site's UPSes, for who decides by machine.
@@ -213,11 +224,10 @@ func (g *Guardian) widens() bool {
 // uncover lets the next outage of a machine begin anew for it, once the mains have ended the one in which
 // another's run told it, while other machines are still in theirs.
 func (g *Guardian) uncover(now time.Time) []Event {
-	if !g.wired() || !g.done || g.fed.all || len(g.fed.covers) == 0 || now.Before(g.listens.Add(patience)) {
+	if !g.wired() || !g.done || len(g.fed.covers) == 0 {
 		return nil
 	}
-	known := g.fedBy(now)
-	still := slices.DeleteFunc(slices.Clone(g.fed.covers), func(m string) bool { return g.orders.Plan.Wiring.TakenBack(m, known) })
+	still := slices.DeleteFunc(slices.Clone(g.fed.covers), g.takenBack(now))
 	if len(still) == len(g.fed.covers) {
 		return nil
 	}

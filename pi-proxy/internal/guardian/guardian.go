@@ -225,7 +225,7 @@ func (g *Guardian) mandated(now time.Time, epoch shutdown.Epoch, run shutdown.St
 	case shutdown.Advancing, shutdown.Disarmed:
 		g.brain = now
 	case shutdown.HasEnded, shutdown.Stopped:
-		ts, more := g.newlyDone(run, g.fed.brain)
+		ts, more := g.newlyDone(now, run, g.fed.brain)
 		if more && epoch.Counter >= g.fresh { // a run of an outage before says nothing about this one
 			es = append(es, g.note(epoch, shutdown.Event{Type: BrainDone, At: now, Why: saidDone(run), Targets: ts})...)
 		}

@@ -114,7 +114,7 @@ func (g *Guardian) peerDone(now time.Time, w PeerWord) (es []Event) {
 	if w.State == shutdown.Stopped && g.open() { // fresh is its own epoch's
 		return g.apply(g.Run.Abort(now, stoppedByPerson))
 	}
-	if ts, more := g.newlyDone(w.State, w.Scope); more {
+	if ts, more := g.newlyDone(now, w.State, w.Scope); more {
 		g.peers.took = w.Took
 		es = append(es, g.note(w.Epoch, shutdown.Event{Type: PeerDone, At: now, Why: saidDone(w.State), Targets: ts})...)
 	}
