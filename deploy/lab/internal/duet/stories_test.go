@@ -265,6 +265,49 @@ func stories() map[string]string {
 			+900ms  link down is stale
 			+0s     mains off
 			+2m18s  pi reboots, and apcupsd, for 8s`,
+		"S9: a run that the Pi took over, and the mains ended, holds nobody back in the next outage": `
+			ride=10s plan=2, directly, polled
+			+0s     arm
+			+0s     mains off
+			+10.5s  brain offline
+			+10.5s  mains on
+			+900ms  mains off
+			+0s     runtime 60s`,
+		"S9: nor does a stop in the outage before, which a brain that was away yet takes for one of this": `
+			ride=10s plan=2, directly, polled
+			+0s     arm
+			+0s     mains off
+			+10.5s  brain offline
+			+10.5s  mains on
+			+0s     stop
+			+3.1s   mains off
+			+8.9s   link loses some`,
+		"S10: a stop holds though the Pi told of its run before its UPS, which was in a test when it was last heard": `
+			ride=10s plan=0, through the Pi, hooked
+			+0s     arm
+			+0s     self-test 1m0s
+			+200ms  link up is cut
+			+1m6.7s mains off
+			+5s     stop
+			+31s    brain online`,
+		"S10: a boot that the brain heard of late ends no stop since it has told of the UPS": `
+			ride=10s plan=1, through the Pi, polled
+			+0s     link is cut
+			+0s     pi reboots, an hour earlier, for 1s
+			+39.1s  mains off
+			+2s     brain online
+			+0s     pi dies at its next step, before the disk, for 3s
+			+0s     apcupsd dies
+			+0s     brain stands still for 1s
+			+2s     stop
+			+900ms  apcupsd starts
+			+3.1s   link is late`,
+		"G2: contact that is lost as a test becomes an outage does not end it": `
+			ride=10s plan=1, directly, polled
+			+0s     arm
+			+0s     self-test 1m0s
+			+40.8s  apcupsd starts
+			+31s    stop`,
 	}
 }
 
