@@ -108,3 +108,20 @@ func (s *Site) piCounter() (c uint64) {
 	}
 	return c
 }
+
+// piLostAfter is for how long a Pi must be silent for the run that it held to be taken for over. By then no
+// battery lasts.
+const piLostAfter = 24 * time.Hour
+
+// livePiRun is the same, but for that of a Pi of which nothing was heard for so long.
+func (d *decider) livePiRun(site *Site) *KnownRun {
+	r := site.openPiRun()
+	if r == nil {
+		return nil
+	}
+	src := site.Sources[r.Run.Epoch.Holder]
+	if src != nil && src.Condition != Up && d.due(d.heardBy(d.silentSince(site, src), piLostAfter)) {
+		return nil
+	}
+	return r
+}

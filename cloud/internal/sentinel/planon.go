@@ -38,7 +38,7 @@ func (d *decider) settleCause(site *Site) {
 func (d *decider) mayBeginFor(site *Site, i *Incident) bool {
 	_, out := site.OnBattery()
 	switch r := site.Run; {
-	case r != nil && !r.Over(), site.openPiRun() != nil, site.stopHolds():
+	case r != nil && !r.Over(), d.livePiRun(site) != nil, site.stopHolds():
 		return false
 	case out, d.open(site.Name, PowerOutage) != nil:
 		return false

@@ -91,7 +91,7 @@ func (d *decider) sameOutage(site *Site, at time.Time) bool {
 	since, on := site.OnBattery()
 	switch {
 	case !on:
-		if r := site.openPiRun(); r != nil { // of an outage of which only its Pi knows
+		if r := d.livePiRun(site); r != nil { // of an outage of which only its Pi knows
 			return !at.Before(r.At) || site.awaitsUPS()
 		}
 		if site.StoppedOn != shutdown.ForPower {
