@@ -29,7 +29,7 @@ type edge struct {
 }
 
 func TestProperty_G4_NothingIsCutUnderARunningMachine(t *testing.T) {
-	cuts := 0
+	cuts, histories := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		e := &edge{t: t, now: start, orders: orders(), down: map[string]time.Time{}, seen: map[string]time.Time{}, left: map[string]bool{},
 			own: guardian.Own{UPS: "ups", Halt: rapid.IntRange(0, 9).Draw(t, "halt") > 0, Cut: rapid.IntRange(0, 9).Draw(t, "cut") > 0}}
@@ -50,8 +50,9 @@ func TestProperty_G4_NothingIsCutUnderARunningMachine(t *testing.T) {
 			"pause": func(*rapid.T) { e.reading = power.Reading{}; e.check(e.g.Resumed(e.now)) },
 		})
 		cuts += e.cut
+		histories++
 	})
-	if cuts == 0 {
+	if cuts == 0 && histories >= 100 {
 		t.Error("no history came to a cut: this proves nothing")
 	}
 }
