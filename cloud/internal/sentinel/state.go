@@ -401,19 +401,6 @@ func (s *State) Mandate(name string, now time.Time) (shutdown.Epoch, shutdown.St
 	return epoch, site.Run.State(now), site.Run.ID
 }
 
-// ranFor reports whether a run that is over is of the outage that goes on, also one of a UPS
-// whose battery ran low in a test (rule U3).
-func (s *State) ranFor(site *Site, r *shutdown.Run) bool {
-	if !r.ForPower() {
-		return false
-	}
-	if since, on := site.heardOnBattery(); on {
-		return (r.Stopped != powerBack || !site.hearsBattery()) && !r.From().Before(since)
-	}
-	i := s.Incidents[site.RunIncident]
-	return i != nil && i.Open() && site.UPSes[i.UPS] != nil && site.UPSes[i.UPS].lowInTest(i)
-}
-
 func (s *State) site(name string) *Site {
 	site := s.Sites[name]
 	if site == nil {

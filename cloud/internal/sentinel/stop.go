@@ -91,8 +91,9 @@ func (d *decider) sameOutage(site *Site, at time.Time) bool {
 	since, on := site.OnBattery()
 	switch {
 	case !on:
-		if r := d.livePiRun(site); r != nil { // of an outage of which only its Pi knows
-			return !at.Before(r.At) || site.awaitsUPS()
+		goesOn := i != nil && site.Supply() != power.Mains && !at.Before(i.Since)
+		if r := d.livePiRun(site); r != nil && !goesOn { // of an outage of which only its Pi knows
+			return !at.Before(r.At)
 		}
 		if site.StoppedOn != shutdown.ForPower {
 			return d.causeHolds(site)
@@ -100,7 +101,7 @@ func (d *decider) sameOutage(site *Site, at time.Time) bool {
 		if i == nil && site.piRanBy(at) { // of one that the stop has ended by now
 			return !site.mainsSince(at)
 		}
-		return i != nil && site.Supply() != power.Mains && !at.Before(i.Since)
+		return goesOn
 	case since.After(at.Add(claimSlack)): // it goes on if it began with a UPS that is back by now, or a Pi that booted since has told of it first
 		return i != nil && !at.Before(i.Since) || site.piRanBy(at) && since.Sub(at) < rememberedFor && !site.mainsSince(at) && !site.darkSince(at)
 	}

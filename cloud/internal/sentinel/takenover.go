@@ -43,6 +43,19 @@ func (s *Site) takenBy() *shutdown.Status {
 	return nil
 }
 
+// ranFor reports whether a run that is over is of the outage that goes on, also one of a UPS
+// whose battery ran low in a test (rule U3).
+func (s *State) ranFor(site *Site, r *shutdown.Run) bool {
+	if !r.ForPower() {
+		return false
+	}
+	if since, on := site.heardOnBattery(); on {
+		return (r.Stopped != powerBack || !site.hearsBattery()) && !r.From().Before(since)
+	}
+	i := s.Incidents[site.RunIncident]
+	return i != nil && i.Open() && site.UPSes[i.UPS] != nil && site.UPSes[i.UPS].lowInTest(i)
+}
+
 // takenInVain reports whether a Pi took the site's run over, and its own was stopped: as that Pi knows,
 // since the power is back, or a person said so.
 func (s *Site) takenInVain() bool {

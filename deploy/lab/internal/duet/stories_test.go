@@ -308,6 +308,15 @@ func stories() map[string]string {
 			+0s     self-test 1m0s
 			+40.8s  apcupsd starts
 			+31s    stop`,
+		"S10: a stop in a test with a low battery holds though the Pi tells of its run later": `
+			ride=0s plan=1, through the Pi, hooked
+			+0s     arm
+			+0s     battery low
+			+900ms  link down is cut
+			+0s     self-test 1m0s
+			+10.5s  pi dies at its next step, after the disk, for 3s
+			+0s     stop
+			+5s     pi crashes for 45s`,
 	}
 }
 
