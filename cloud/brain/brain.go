@@ -55,6 +55,7 @@ type Brain struct {
 	seq     wire.Counter
 	inputs  chan submission
 	counted chan guestCount
+	sighted chan sighting
 	reread  chan reloaded
 	renew   chan struct{} // the bundles, since a Pi says something new of itself
 	stopped chan struct{}
@@ -74,10 +75,11 @@ type Brain struct {
 	warnings   []string // and what of it stands on the page
 	timeline   []journal.Entry
 	performers map[string]*performer
-	guests     map[string]*int // by site, as last surveyed; nil: not known
-	phone      *phone          // nil without twilio:
-	refused    string          // what is wrong with the newest cloud.yaml; empty: nothing
-	refusedAt  time.Time       // on the wall clock
+	guests     map[string]*int  // by site, as last surveyed; nil: not known
+	left       map[string]*left // by site, what runs of the plan may have left off
+	phone      *phone           // nil without twilio:
+	refused    string           // what is wrong with the newest cloud.yaml; empty: nothing
+	refusedAt  time.Time        // on the wall clock
 }
 
 // New opens the state directory and replays the journal. Close what it returns by
@@ -95,7 +97,7 @@ func newBrain(ctx context.Context, cfg Config, log *slog.Logger, m machine) (*Br
 	b := &Brain{log: log, machine: m, version: daemon.Version(), notifier: daemon.NewNotifier(log),
 		health: daemon.NewHealth(30*time.Second, "journal"), metrics: newMetrics(), reread: make(chan reloaded),
 		inputs: make(chan submission, batch), counted: make(chan guestCount), renew: make(chan struct{}, 1), stopped: make(chan struct{}),
-		performers: map[string]*performer{}, guests: map[string]*int{},
+		performers: map[string]*performer{}, guests: map[string]*int{}, left: map[string]*left{}, sighted: make(chan sighting),
 	}
 	b.table = liveness.New(cfg.Failure.Silence.Std())
 	var err error

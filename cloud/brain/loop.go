@@ -86,6 +86,8 @@ func (b *Brain) loop(ctx context.Context) error {
 			subs = b.drain(s)
 		case g := <-b.counted:
 			b.guests[g.site] = &g.n
+		case s := <-b.sighted:
+			b.takeSighting(s, b.clock.Now())
 		case <-b.renew:
 			b.renewBundles()
 		case <-timer.C:
@@ -109,6 +111,7 @@ func (b *Brain) loop(ctx context.Context) error {
 		if taken {
 			b.renewBundles()
 		}
+		b.seekLeft(ctx, now)
 		b.archives(ctx)
 		b.health.Turned()
 		b.notifier.Feed()

@@ -2,6 +2,7 @@ package brain
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,7 +42,26 @@ func runNow(r *shutdown.Run, now time.Time) string {
 	return text
 }
 
-// piRunNow is the same of a Pi's run, which does not tell when its stage ends.
+// runNext says what comes after a run's stage, and when at the latest; empty: the run is over.
+func runNext(r *shutdown.Run, at func(time.Time) string) string {
+	if r.Over() || r.Stage < 0 || r.Stage >= len(r.Plan.Stages) {
+		return ""
+	}
+	by := at(r.StageAt.Add(r.Plan.Stages[r.Stage].Deadline))
+	for i := r.Stage + 1; i < len(r.Plan.Stages); i++ {
+		s := r.Plan.Stages[i]
+		machines := slices.DeleteFunc(slices.Concat(s.Nodes, s.Hosts), func(m string) bool { return r.Scoped() && !slices.Contains(r.Called, m) })
+		switch guests := takesGuests(s); {
+		case len(machines) > 0:
+			return fmt.Sprintf("stage %d of %d, %s, begins at %s at the latest", i+1, len(r.Plan.Stages), few(machines), by)
+		case guests:
+			return fmt.Sprintf("stage %d of %d, guests, begins at %s at the latest", i+1, len(r.Plan.Stages), by)
+		}
+	}
+	return "it ends at " + by + " at the latest"
+}
+
+// piRunNow is the same as runNow of a Pi's run, which does not tell when its stage ends.
 func (b *Brain) piRunNow(site *sentinel.Site, r *shutdown.Status) string {
 	plan := b.plan(site.Name)
 	if !r.State.Open() || plan == nil || r.Stage < 0 || r.Stage >= len(plan.Stages) {

@@ -43,6 +43,11 @@ type shownPlan struct {
 	OnFailure     bool          `json:"on_failure,omitempty"`
 	InternetAfter time.Duration `json:"internet_after_ns,omitempty"`
 	Now           []string      `json:"now,omitempty"` // the runs that are under way
+	OnBattery     []string      `json:"on_battery,omitempty"`
+	// Runs are the last of the plan, and Off is what they left off. While the outage of one goes on
+	// no machine is asked, and the stages have no guests.
+	Runs []web.Run `json:"runs,omitempty"`
+	Off  []web.Off `json:"off,omitempty"`
 }
 
 // forecast is a plan with the guests that run now.
@@ -112,29 +117,33 @@ func (b *Brain) planShow(_ context.Context, r *http.Request) (any, error) {
 	if sc == nil {
 		return nil, errWithoutPlan()
 	}
-	f, err := b.foresee(r.Context(), *sc, sc.Policy.RideThrough, nil)
-	if err != nil {
-		return nil, err
+	var site web.Site
+	if v := b.page(); v != nil {
+		site = v.Sites[max(slices.IndexFunc(v.Sites, func(s web.Site) bool { return s.Name == sc.Name }), 0)]
+	}
+	f := forecast{Stages: stagesOf(*sc.Plan, sc.Policy.RideThrough, nil, nil)}
+	if !slices.ContainsFunc(site.Runs, func(r web.Run) bool { return !r.Past }) {
+		var err error
+		if f, err = b.foresee(r.Context(), *sc, sc.Policy.RideThrough, nil); err != nil {
+			return nil, err
+		}
 	}
 	p := shownPlan{At: b.machine.wall(), Site: sc.Name, Ride: sc.Policy.RideThrough, Need: sc.Plan.Need(), Spare: sc.Policy.RuntimeMargin, forecast: f,
 		Pis: append([]string{}, sc.Pis...), UPSes: []shownUPS{}}
 	p.OnFailure, p.InternetAfter = sc.OnFailure, sc.InternetAfter
-	if v := b.page(); v != nil {
-		for _, s := range v.Sites {
-			if s.Name == sc.Name {
-				p.stands(s, *sc)
-			}
-		}
-	}
+	p.stands(site, *sc)
 	return p, nil
 }
 
 // stands adds how the site stands to what would happen.
 func (p *shownPlan) stands(s web.Site, sc sentinel.SiteConfig) {
 	p.Armed, p.ArmingUnknown, p.Unconfirmed, p.StoppedBy = s.Armed, s.ArmingUnknown, s.Unconfirmed, s.StoppedBy
-	p.StoppedFor = s.StoppedFor
+	p.StoppedFor, p.Runs, p.Off = s.StoppedFor, s.Runs, s.Off
 	for _, u := range s.UPSes {
 		p.UPSes = append(p.UPSes, lastsFor(u, sc))
+		if u.OnBattery {
+			p.OnBattery = append(p.OnBattery, batterySaid(u))
+		}
 	}
 	p.Fed = fedSaid(*sc.Plan, sc.Policy, s.UPSes)
 	for _, r := range s.Runs {
@@ -142,6 +151,18 @@ func (p *shownPlan) stands(s web.Site, sc sentinel.SiteConfig) {
 			p.Now = append(p.Now, r.Title+": "+r.Now)
 		}
 	}
+}
+
+// batterySaid is how a UPS stands that is on battery.
+func batterySaid(u web.UPS) string {
+	text := fmt.Sprintf("%s has been on battery for %s", u.Name, power.Spell(u.For))
+	if u.Charge != nil {
+		text += fmt.Sprintf(", %.0f %%", *u.Charge*100)
+	}
+	if u.Runtime != nil {
+		text += fmt.Sprintf(", %s left", power.Spell(*u.Runtime))
+	}
+	return text
 }
 
 // foresee asks the nodes which guests run, and puts them into the plan's stages, which begin so

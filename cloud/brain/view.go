@@ -31,6 +31,7 @@ type view struct {
 
 // publish makes a new view after each turn, of a state that was judged as of now.
 func (b *Brain) publish(now time.Time) {
+	b.noteLeft(now)
 	v := &view{at: now, unsaved: b.broken, mandates: map[string]wire.Mandate{}, supply: map[string]power.Supply{}, run: map[string]string{}, left: map[string]map[string]bool{}, starts: map[string]string{}, causes: map[string]bool{}, open: map[string]bool{}}
 	for _, i := range b.state.OpenIncidents() {
 		v.open[i.ID] = true
@@ -95,7 +96,7 @@ func (b *Brain) pageView(now time.Time) *web.View {
 	for _, e := range slices.Backward(inOrder(b.timeline)) {
 		v.Timeline = append(v.Timeline, b.entryView(e))
 	}
-	v.Verdict, v.Well = b.verdict(now)
+	v.Verdict, v.Well = b.verdict(v.Sites, now)
 	return v
 }
 
@@ -134,7 +135,7 @@ func (b *Brain) siteView(site *sentinel.Site, now time.Time) web.Site {
 		src := site.Sources[name]
 		s.Sources = append(s.Sources, b.sourceView(site, src, now))
 	}
-	s.Runs = b.runsView(site, now)
+	s.Runs, s.Off = b.runsView(site, now), b.offView(site)
 	b.stopView(&s, site)
 	return s
 }
@@ -186,6 +187,12 @@ func (b *Brain) incidentView(i *sentinel.Incident) web.Incident {
 	w := web.Incident{ID: i.ID, Kind: string(i.Kind), Title: web.Title(string(i.Kind), i.Site), Site: i.Site, Open: i.Open(),
 		Since: b.clock.Shown(i.Since).In(b.zone(i.Site)), Ended: b.until(i.Site, i.Resolved, time.Time{}),
 		Why: i.Why, Outcome: i.Outcome, Nodes: slices.Clone(i.Nodes), Answered: i.Answered}
+	for _, g := range i.Earlier {
+		w.Earlier = append(w.Earlier, web.Spell{Since: b.clock.Shown(g.From).In(b.zone(i.Site)), Ended: b.clock.Shown(g.To).In(b.zone(i.Site))})
+	}
+	if n := len(i.Earlier); n > 0 && i.Since.Before(i.Earlier[n-1].To) {
+		w.Since = b.clock.Shown(i.Reopened).In(b.zone(i.Site))
+	}
 	for _, c := range i.Calls {
 		w.Calls = append(w.Calls, web.Call{Contact: c.Contact, At: b.clock.Shown(c.Requested).In(b.zone(i.Site)), Outcome: callView(c)})
 	}

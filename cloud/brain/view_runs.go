@@ -17,6 +17,7 @@ func (b *Brain) runsView(site *sentinel.Site, now time.Time) []web.Run {
 		i := b.state.Incidents[site.RunIncident]
 		w := runView("The plan", r.Status(now, site.Epoch))
 		w.Now = runNow(r, now)
+		w.Next = runNext(r, func(t time.Time) string { return b.clock.Shown(t).In(b.zone(site.Name)).Format(time.TimeOnly) })
 		if r.Taken {
 			w.Title = "The plan was taken over by a Pi"
 		}

@@ -89,12 +89,15 @@ func kindWords(k sentinel.IncidentKind) string {
 }
 
 // verdict is the one sentence that the page begins with, and whether all is well.
-func (b *Brain) verdict(now time.Time) (text string, well bool) {
+func (b *Brain) verdict(sites []web.Site, now time.Time) (text string, well bool) {
 	if !b.state.Blind.IsZero() {
 		return "The sentinel itself is offline; nothing is known.", false
 	}
 	open := b.state.OpenIncidents()
 	if len(open) == 0 {
+		if text := leftSaid(sites); text != "" {
+			return text, false
+		}
 		return b.allWell(), true
 	}
 	i := slices.MinFunc(open, func(x, y *sentinel.Incident) int { return weight(x.Kind) - weight(y.Kind) })

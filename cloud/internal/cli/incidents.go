@@ -30,7 +30,14 @@ func (i *incident) line(now time.Time) string {
 		text += "; known to " + i.Answered
 	}
 	if !i.Open {
-		text += ". Over: " + i.Outcome
+		text += ". Over"
+		if !i.Ended.IsZero() {
+			text += " at " + i.Ended.Format("15:04:05")
+		}
+		text += ": " + i.Outcome
+	}
+	for _, s := range i.Earlier {
+		text += fmt.Sprintf("\n          and before that from %s to %s", s.Since.Format("15:04:05"), s.Ended.Format("15:04:05"))
 	}
 	return text
 }

@@ -28,8 +28,11 @@ type shown struct {
 	Need     time.Duration `json:"need_ns"`
 	Ends     time.Duration `json:"ends_ns"`
 	Fed      []string
-	Now      []string
 	Pis      []string
+
+	OnBattery []string `json:"on_battery"`
+	Runs      []run
+	Off       []off
 
 	Armed         bool
 	ArmingUnknown bool          `json:"arming_unknown"`
@@ -58,8 +61,10 @@ type stage struct {
 	Targets []struct{ Kind, Name, Node string }
 }
 
-// PlanShow writes what would happen if the power went now. It ends with ErrBadNews if a
-// battery does not last for it, or a node does not tell which guests run on it, or their pools.
+// PlanShow writes how the run stands of an outage that goes on, or what would happen if the power
+// went now, and what the last run left off. It ends with ErrBadNews if something is not down in
+// time or off still, if a battery does not last, or if a node does not tell which guests run on it,
+// or their pools.
 func (o Operator) PlanShow(w io.Writer, asJSON bool) error {
 	var p shown
 	data, err := o.readWithin(machinesWithin, planPath, &p)
@@ -72,7 +77,7 @@ func (o Operator) PlanShow(w io.Writer, asJSON bool) error {
 	if _, err := w.Write(data); err != nil {
 		return err
 	}
-	if len(p.Silent) > 0 || len(p.Unpooled) > 0 || slices.ContainsFunc(p.UPSes, func(u struct{ Text, Lasts string }) bool { return u.Lasts == "no" }) {
+	if len(p.Off) > 0 || slices.ContainsFunc(p.Runs, run.late) || len(p.Silent) > 0 || len(p.Unpooled) > 0 || slices.ContainsFunc(p.UPSes, func(u struct{ Text, Lasts string }) bool { return u.Lasts == "no" }) {
 		return ErrBadNews
 	}
 	return nil
@@ -86,16 +91,24 @@ func (p *shown) screen() []byte {
 		fmt.Fprintf(&b, "; confirmed by %s", strings.Join(p.Pis, ", "))
 	}
 	fmt.Fprintln(&b)
-	for _, text := range p.Now {
+	for _, text := range p.OnBattery {
 		fmt.Fprintln(&b, text)
 	}
+	under := p.ran(&b)
 	if p.StoppedBy != "" {
 		fmt.Fprintf(&b, "%s stopped it; it does not begin again %s.\n", p.StoppedBy, heldFor(p.StoppedFor))
 	}
 	if also := p.also(); also != "" {
 		fmt.Fprintln(&b, also)
 	}
-	fmt.Fprintln(&b, "\nIf the power went now:")
+	switch {
+	case under: // what would happen is no question now
+		return []byte(b.String())
+	case len(p.OnBattery) > 0:
+		fmt.Fprintln(&b, "\nThe power is out. If it stays so, counted from when it went:")
+	default:
+		fmt.Fprintln(&b, "\nIf the power went now:")
+	}
 	if len(p.Stages) > 0 {
 		p.line(&b, p.Stages[0].Begins, "the plan begins, at once if the battery is too short for it")
 	}
@@ -110,6 +123,24 @@ func (p *shown) screen() []byte {
 		fmt.Fprintln(&b, "No UPS has been heard of, so nothing would begin it.")
 	}
 	return []byte(b.String())
+}
+
+// ran writes how the runs stand, and what they left off; it reports whether the outage of one goes on.
+func (p *shown) ran(w io.Writer) (under bool) {
+	for _, r := range p.Runs {
+		if r.Past {
+			fmt.Fprintln(w, r.Title)
+			continue
+		}
+		under = true
+		for _, line := range r.lines() {
+			fmt.Fprintln(w, line)
+		}
+	}
+	for _, line := range offLines(p.Off) {
+		fmt.Fprintln(w, line)
+	}
+	return under
 }
 
 func (p *shown) line(w io.Writer, at time.Duration, text string) {

@@ -44,19 +44,77 @@ type site struct {
 	Sources          []source
 	UPSes            []ups
 	Runs             []run
+	Off              []off
 }
 
 type run struct {
-	Title, State, Reason, Now string
-	Past                      bool
-	Targets                   []struct{ Name, State, Why string }
+	Title, State, Reason, Now, Next string
+	Past                            bool
+	Targets                         []struct{ Name, State, Why string }
+}
+
+// off is what the plan shut down, and that is not known to run again.
+type off struct{ Name, State, Text string }
+
+// lines say how a run stands: who is down, who is not, and what comes next.
+func (r run) lines() (lines []string) {
+	title := r.Title
+	if r.State == "stopped" || r.State == "ended" {
+		title += "; it began"
+	}
+	lines = append(lines, title+", because "+r.Reason)
+	if r.Now != "" {
+		lines = append(lines, "  "+r.Now)
+	}
+	by := map[string][]string{}
+	for _, t := range r.Targets {
+		by[t.State] = append(by[t.State], t.Name)
+	}
+	for _, is := range []struct{ state, said string }{{"down", "down: "}, {"back", "started again: "}, {"told", "told, and not seen down yet: "}, {"skipped", "rehearsed, or left out: "}} {
+		if names := by[is.state]; len(names) > 0 {
+			lines = append(lines, "  "+is.said+strings.Join(names, ", "))
+		}
+	}
+	for _, t := range r.Targets {
+		switch t.State {
+		case "late":
+			lines = append(lines, fmt.Sprintf("  %s was not down at its deadline: %s", t.Name, t.Why))
+		case "not back":
+			lines = append(lines, fmt.Sprintf("  %s was not started again: %s", t.Name, t.Why))
+		}
+	}
+	if r.Next != "" {
+		lines = append(lines, "  "+r.Next)
+	}
+	return append(lines, r.leftOn()...)
+}
+
+// late reports whether something was not down in time.
+func (r run) late() bool {
+	for _, t := range r.Targets {
+		if t.State == "late" {
+			return true
+		}
+	}
+	return false
+}
+
+// offLines are one for each, as far as a screen has room for.
+func offLines(all []off) (lines []string) {
+	for i, o := range all {
+		if i == rowsMost {
+			return append(lines, fmt.Sprintf("and %d more", len(all)-i))
+		}
+		lines = append(lines, o.Text)
+	}
+	return lines
 }
 
 // leftOn are lines about machines that the run leaves on, since their UPS does not call for them.
 func (r run) leftOn() (lines []string) {
 	for _, t := range r.Targets {
 		if t.State == "left on" {
-			lines = append(lines, fmt.Sprintf("    %s is left on: %s", t.Name, t.Why))
+			lines = append(lines, fmt.Sprintf("  %s is left on: %s", t.Name, t.Why))
 		}
 	}
 	return lines
@@ -84,6 +142,7 @@ type incident struct {
 	Since, Ended                      time.Time
 	Open                              bool
 	Nodes                             []string
+	Earlier                           []struct{ Since, Ended time.Time }
 }
 
 // read reads an answer in JSON, and gives it back as it came.
@@ -224,17 +283,12 @@ func (s *site) write(w io.Writer, now time.Time) {
 			fmt.Fprintln(w, "  "+r.Title)
 			continue
 		}
-		title := r.Title
-		if r.State == "stopped" || r.State == "ended" {
-			title += "; it began"
+		for _, line := range r.lines() {
+			fmt.Fprintln(w, "  "+line)
 		}
-		fmt.Fprintf(w, "  %s, because %s\n", title, r.Reason)
-		if r.Now != "" {
-			fmt.Fprintln(w, "    "+r.Now)
-		}
-		for _, line := range r.leftOn() {
-			fmt.Fprintln(w, line)
-		}
+	}
+	for _, line := range offLines(s.Off) {
+		fmt.Fprintln(w, "  "+line)
 	}
 	if s.StoppedBy != "" {
 		fmt.Fprintln(w, "  "+s.stopped())

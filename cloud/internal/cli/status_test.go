@@ -16,10 +16,10 @@ const house = `{"at":"2026-11-21T19:02:31Z","verdict":"pve2 at home failed 29 s 
 "sites":[{"name":"home","armed":true,"has_plan":true,"unconfirmed_by":["pi"],"maintenance_until":"2026-11-22T07:00:00Z",
 	"upses":[{"name":"ups","supply":"battery","for_ns":20000000000,"charge_ratio":0.96,"runtime_ns":1860000000000,"load_ratio":0.31,"age_ns":1000000000},{"name":"old","supply":"mains","for_ns":93600000000000,"age_ns":180000000000}],
 	"sources":[{"name":"pi","state":"up","heard":true,"age_ns":400000000},{"name":"pve2 (2)","state":"down, muted until 21:14","heard":true,"age_ns":7200000000000,"muted_until":"2026-11-21T21:14:00Z"},{"name":"pve3","state":"pending"}],
-	"runs":[{"title":"The plan advances","reason":"the power has been out for 10 s","targets":[{"name":"pve1","state":"told"},{"name":"nas","state":"left on","why":"fed by desk, which has mains"}]}]},
+	"runs":[{"title":"The plan advances","reason":"the power has been out for 10 s","now":"stage 1 of 2","next":"stage 2 of 2, pve3, begins at 19:05:21 at the latest","targets":[{"name":"mail","state":"down"},{"name":"web","state":"down"},{"name":"db","state":"late","why":"no answer"},{"name":"pve1","state":"told"},{"name":"old","state":"not back","why":"no storage"},{"name":"nas","state":"left on","why":"fed by desk, which has mains"}]}]},
 	{"name":"office","sources":[],"upses":[]}],
 "incidents":[{"id":"home-node-20261121T190202Z","title":"Failure at home","why":"pve2 sent nothing for 20 s","since":"2026-11-21T19:02:02Z","open":true,"nodes":["pve2"],"answered":"Alex"},
-	{"id":"home-power-20261120T030000Z","title":"Power outage at home","why":"the UPS has been on battery for 5 s","since":"2026-11-20T23:59:59Z","open":false,"outcome":"the power is back"}],
+	{"id":"home-power-20261120T030000Z","title":"Power outage at home","why":"the UPS has been on battery for 5 s","since":"2026-11-20T23:59:59Z","ended":"2026-11-21T00:01:00Z","earlier":[{"since":"2026-11-20T23:10:00Z","ended":"2026-11-20T23:20:00Z"}],"open":false,"outcome":"the power is back"}],
 "waiting":[{"name":"pve9"}]}`
 
 // TestStatus is one screen, and bad news unless all is well.
@@ -39,6 +39,12 @@ home: the plan is armed, but pi has not confirmed; in maintenance until Sun 22 N
   pve2 (2)  down, muted until 21:14                         2 h ago
   pve3      pending                                         not heard
   The plan advances, because the power has been out for 10 s
+    stage 1 of 2
+    down: mail, web
+    told, and not seen down yet: pve1
+    db was not down at its deadline: no answer
+    old was not started again: no storage
+    stage 2 of 2, pve3, begins at 19:05:21 at the latest
     nas is left on: fed by desk, which has mains
 
 office
@@ -51,6 +57,8 @@ Open incidents
 		{"nothing", `{"verdict":"All well.","well":true,"sites":[{"name":"home","has_plan":true}]}`, "All well.\n\nhome: the plan is not armed\n", false},
 		{"all is well again", `{"verdict":"All well.","well":true,"sites":[{"name":"home","has_plan":true,"armed":true,"runs":[{"title":"Last run of the plan: 19:02","reason":"the power has been out for 10 s","past":true}]}]}`,
 			"All well.\n\nhome: the plan is armed\n  Last run of the plan: 19:02\n", false},
+		{"not all is", `{"verdict":"Nas at home is off still, since the plan shut it down.","sites":[{"name":"home","runs":[{"title":"Last run of the plan: 19:02","past":true}],"off":[{"name":"nas","state":"off","text":"nas on pve1 is off still"}]}]}`,
+			"Nas at home is off still, since the plan shut it down.\n\nhome\n  Last run of the plan: 19:02\n  nas on pve1 is off still\n", true},
 		{"restored", `{"verdict":"All well.","well":true,"warnings":["Whether the plan is armed is not known."],"sites":[{"name":"home","has_plan":true,"armed":true,"arming_unknown":true,"unconfirmed_by":["pi"]}]}`,
 			"All well.\n! Whether the plan is armed is not known.\n\nhome: whether the plan is armed is not known\n", true},
 		{"a warning alone", `{"verdict":"All well.","well":true,"warnings":["x"]}`, "All well.\n! x\n", true},
@@ -109,7 +117,8 @@ func TestIncidents(t *testing.T) {
 		t.Errorf("ends with %v", err)
 	}
 	want := "19:02:02  home-node-20261121T190202Z  Failure at home, because pve2 sent nothing for 20 s; known to Alex\n" +
-		"Fri 20 Nov 23:59:59  home-power-20261120T030000Z  Power outage at home, because the UPS has been on battery for 5 s. Over: the power is back\n"
+		"Fri 20 Nov 23:59:59  home-power-20261120T030000Z  Power outage at home, because the UPS has been on battery for 5 s. Over at 00:01:00: the power is back\n" +
+		"          and before that from 23:10:00 to 23:20:00\n"
 	if b.String() != want || (*asked)[0] != "GET /api/v1/incidents" {
 		t.Errorf("asked %q, it says\n%s", *asked, b.String())
 	}

@@ -273,6 +273,9 @@ func (s *State) evolveRun(f *RunStepped) {
 	}
 	site.Run.Apply(f.Event)
 	s.evolveCause(site, f)
+	if i := s.Incidents[site.RunIncident]; f.Event.Type == shutdown.PutBackEnded && i != nil && !i.Open() {
+		i.Outcome = becameOf(i.Outcome, f.Event, site.Run.Back)
+	}
 	if f.Event.Type != shutdown.Accepted {
 		return
 	}

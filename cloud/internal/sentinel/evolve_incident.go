@@ -14,6 +14,7 @@ func (s *State) evolveIncident(at time.Time, f Fact) {
 		s.forgetOld(at)
 	case *IncidentReopened:
 		if i := s.Incidents[f.ID]; i != nil {
+			i.wentOn()
 			i.Reopened, i.Alarmed, i.Alarm, i.Worsened, i.Resolved, i.Outcome, i.Worse = at, at, "", false, time.Time{}, "", slices.Clone(f.Worse)
 			if len(f.Nodes) > 0 {
 				i.Nodes = slices.Clone(f.Nodes)
@@ -74,6 +75,19 @@ func (s *State) evolveIncident(at time.Time, f Fact) {
 			i.Resolved, i.Outcome, i.Nodes = at, f.Why, nil
 		}
 	}
+}
+
+// wentOn remembers when an incident that goes on again went on before.
+func (i *Incident) wentOn() {
+	if i.Open() {
+		return
+	}
+	from := i.Since
+	if n := len(i.Earlier); n > 0 && !i.Earlier[n-1].To.Before(from) { // it began anew when it was reopened
+		from = i.Reopened
+	}
+	i.Earlier = append(i.Earlier, Gap{from, i.Resolved})
+	i.Earlier = i.Earlier[max(0, len(i.Earlier)-gapsKept):]
 }
 
 // alarm has people called anew, also those who have answered. A call's text is made when it

@@ -166,7 +166,21 @@ func saidReturning(r *shutdown.Run) string {
 			names = append(names, g.Target.Said())
 		}
 	}
-	return "; to be started again: " + list(names)
+	return toBeStarted + list(names)
+}
+
+const toBeStarted = "; to be started again: "
+
+// becameOf says in the outcome of an outage what became of those that were to be started again.
+func becameOf(outcome string, e shutdown.Event, b *shutdown.PuttingBack) string {
+	outcome, _, _ = strings.Cut(outcome, toBeStarted)
+	if text := saidPutBack(b); text != "" {
+		outcome += "; " + text
+	}
+	if e.Why != "" && len(e.Targets) > 0 {
+		outcome += "; not started again, because " + e.Why + ": " + saidStage(e.Targets, "")
+	}
+	return outcome
 }
 
 // saidPutBack says what was started again and what was not, and why; empty: neither.

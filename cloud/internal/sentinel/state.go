@@ -185,6 +185,7 @@ type Incident struct {
 	Worsened bool      // Alarm is what got worse
 	Resolved time.Time
 	Outcome  string // why it is over
+	Earlier  []Gap  `json:",omitempty"` // when it went on before, the newest last
 	Ran      bool   `json:",omitempty"` // a run was begun for it that the power was no reason of
 
 	calmSince time.Time

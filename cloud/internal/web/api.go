@@ -84,12 +84,20 @@ func (i *Incident) concerns(e Entry) bool {
 	switch {
 	case e.Incident != "":
 		return e.Incident == i.ID
-	case i.Site != "" && e.Site != i.Site, e.At.Before(i.Since.Add(-skew)), !i.Ended.IsZero() && e.At.After(i.Ended.Add(justAfter)):
+	case i.Site != "" && e.Site != i.Site, !i.lasted(e.At):
 		return false
 	case e.UPS != "":
 		return i.Kind == "power_outage" || i.Kind == "internet_outage"
 	}
 	return slices.Contains(i.Nodes, e.Node)
+}
+
+// lasted reports whether an incident went on at a moment, or ended just before.
+func (i *Incident) lasted(at time.Time) bool {
+	within := func(s Spell) bool {
+		return !at.Before(s.Since.Add(-skew)) && (s.Ended.IsZero() || !at.After(s.Ended.Add(justAfter)))
+	}
+	return within(Spell{i.Since, i.Ended}) || slices.ContainsFunc(i.Earlier, within)
 }
 
 // repeats reports whether an entry only says why the one before it is so, as a notice may.

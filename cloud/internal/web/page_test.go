@@ -52,15 +52,16 @@ func full() *View {
 					{Name: "pve2", Role: "node", Condition: "pending", State: "pending"},
 					{Name: "pve2 (2)", Role: "node", Condition: "up", State: "up, heard through pi alone", OnlyBy: "pi", CloneOf: "pve2", Heard: true},
 				},
-				Runs: []Run{{ID: "r", Title: "The plan advances", State: "advancing", Reason: "the power has been out for 10 s", Stage: 1, Now: "stage 1 of 3: 2 guests; waits for mail at most 1 min 40 s",
+				Runs: []Run{{ID: "r", Title: "The plan advances", State: "advancing", Reason: "the power has been out for 10 s", Stage: 1, Now: "stage 1 of 3: 2 guests; waits for mail at most 1 min 40 s", Next: "stage 2 of 3, pve2, begins at 19:05:21 at the latest",
 					Targets: []Target{{Name: "mail", State: "told"}, {Name: "db", State: "late", Why: "no answer"}}}},
 			},
 			{Name: "office", Armed: true, HasPlan: true, Unconfirmed: []string{"pi2"}, StoppedBy: "the operator", StopSays: "nas3 stays up", StopUnconfirmed: []string{"pi2"}, MaintenanceUntil: at("20:00:00"),
-				Runs: []Run{{ID: "q", Title: "Last run of the plan: 12:00", State: "ended", Reason: "it was tried", Past: true, Targets: []Target{{Name: "nas2", State: "down"}}}}},
+				Runs: []Run{{ID: "q", Title: "Last run of the plan: 12:00", State: "ended", Reason: "it was tried", Past: true, Targets: []Target{{Name: "nas2", State: "down"}}}},
+				Off: []Off{{Name: "nas2", State: "off", Text: "nas2 was shut down at 12:01 and is off still; switch it on"}, {Name: "web", Node: "nas3", State: "off", Text: "web on nas3 was told to shut down at 12:00 and is off still; start it with `qm start 101` on nas3"}}},
 			{Name: "cabin", HasPlan: true, ArmingUnknown: true, Unconfirmed: []string{"pi3"}},
 		},
 		Incidents: []Incident{
-			{ID: "home-power-20261121T190211Z", Kind: "power_outage", Title: "Power outage at home", Site: "home", Since: at("19:02:11"), Open: true, Why: "the UPS has been on battery for 5 s",
+			{ID: "home-power-20261121T190211Z", Kind: "power_outage", Title: "Power outage at home", Site: "home", Since: at("19:02:11"), Open: true, Why: "the UPS has been on battery for 5 s", Earlier: []Spell{{at("18:10:00"), at("18:12:00")}},
 				Nodes: []string{"nas", "pve1"}, Calls: []Call{{Contact: "Alex", At: at("19:02:21"), Outcome: "placed"}}},
 			{ID: "home-node-20261121T120000Z", Kind: "node_failure", Title: "Failure at home", Site: "home", Ended: at("12:03:00"), Since: at("12:00:00"), Why: "pve2 sent nothing for 20 s",
 				Nodes: []string{"pve2"}, Answered: "Alex", Outcome: "all of its nodes have been back for 60 s"},
@@ -149,9 +150,10 @@ func TestPage_SaysWhatMatters(t *testing.T) {
 		"battery for 20 s, 96 %, 31 min left, load 31 %", "mains for 26 h<", "3 min ago",
 		"planned, back by 19:14", "not heard",
 		"The plan is not armed",
-		"The plan advances, because the power has been out for 10 s; stage 1 of 3: 2 guests; waits for mail at most 1 min 40 s.", `<a href="/plan/stop">Stop the plan</a>`,
+		"The plan advances, because the power has been out for 10 s; stage 1 of 3: 2 guests; waits for mail at most 1 min 40 s; stage 2 of 3, pve2, begins at 19:05:21 at the latest.", `<a href="/plan/stop">Stop the plan</a>`,
 		"The plan was stopped by the operator, and does not begin again before the power is back; nas3 stays up. pi2 has not confirmed, and may go on.", "db: late", "(no answer)",
-		"Power outage at home", "Internet outage at home", "Failure at home", "known to Alex", "Over: all of its nodes",
+		"Power outage at home", "Internet outage at home", "Failure at home", "known to Alex", "Over at 12:03:00: all of its nodes", "and before that from 18:10:00 to 18:12:00",
+		"The plan is armed: a power cut really shuts machines down.", "nas2 was shut down at 12:01 and is off still; switch it on<br>web on nas3 was told",
 		"call to Alex: placed", "calling Alex, because the plan begins",
 		"<h2>Waiting to be approved</h2>", "pi pi at home, from pi on the tailnet, because it has no tag:sentinel-pi",
 		"ed25519:AQgP: a Pi needs tag:sentinel-pi", "node pve9, from laptop on the tailnet", "since 18:30:00, last at 19:02:30",
@@ -161,10 +163,12 @@ func TestPage_SaysWhatMatters(t *testing.T) {
 			t.Errorf("the page does not say %q", want)
 		}
 	}
-	if n := strings.Count(body, "The plan is not armed"); n != 1 {
-		t.Errorf("%d banners, and one site is known not to be armed", n)
+	for _, is := range []string{"The plan is not armed", "The plan is armed"} {
+		if n := strings.Count(body, is); n != 1 {
+			t.Errorf("%d sites say %q, and of one each it is known", n, is)
+		}
 	}
-	for _, unwanted := range []string{"pi3", "it was tried", "nas2"} { // what is not known, and a run that is past
+	for _, unwanted := range []string{"pi3", "it was tried", "nas2: down"} { // what is not known, and a run that is past
 		if strings.Contains(body, unwanted) {
 			t.Errorf("the page says %q", unwanted)
 		}

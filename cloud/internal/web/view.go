@@ -47,6 +47,7 @@ type Site struct {
 	Sources       []Source `json:"sources"`
 	UPSes         []UPS    `json:"upses"`
 	Runs          []Run    `json:"runs,omitempty"` // the brain's last, and a Pi's
+	Off           []Off    `json:"off,omitempty"`  // what the plan shut down, once what it ran for is over
 
 	MaintenanceUntil time.Time `json:"maintenance_until,omitzero"` // of the whole site
 	// ArmingUnknown: the brain has lost facts, and Armed may be wrong.
@@ -109,7 +110,16 @@ type Run struct {
 	Past    bool     `json:"past,omitempty"` // it is over, as is what it was about; Title says when it was
 	Stage   int      `json:"stage"`          // counts from 1
 	Now     string   `json:"now,omitempty"`  // while it is under way: its stage and what it waits for
+	Next    string   `json:"next,omitempty"` // what comes after it, and when at the latest
 	Targets []Target `json:"targets"`
+}
+
+// Off is a machine or guest that the plan shut down and that is not known to run again.
+type Off struct {
+	Name  string `json:"name"`
+	Node  string `json:"node,omitempty"` // of a guest
+	State string `json:"state"`          // off, starting, unknown
+	Text  string `json:"text"`           // when it was told, and how to start it
 }
 
 // Target is one machine or guest of a run.
@@ -127,12 +137,19 @@ type Incident struct {
 	Site     string    `json:"site"`  // empty: it is of no site
 	Since    time.Time `json:"since"`
 	Ended    time.Time `json:"ended,omitzero"`
+	Earlier  []Spell   `json:"earlier,omitempty"` // it went on before, and again within the hour
 	Open     bool      `json:"open"`
 	Why      string    `json:"why"`
 	Outcome  string    `json:"outcome,omitempty"`
 	Nodes    []string  `json:"nodes"`
 	Answered string    `json:"answered,omitempty"`
 	Calls    []Call    `json:"calls"`
+}
+
+// Spell is from when to when something went on.
+type Spell struct {
+	Since time.Time `json:"since"`
+	Ended time.Time `json:"ended"`
 }
 
 // Call is one call about an incident.
