@@ -139,7 +139,7 @@ func (o *outside) loop(ctx context.Context) error {
 	left := o.core.State()
 	for _, c := range left.Open() { // an earlier process may have placed them
 		o.place(ctx, c, true)
-		if left.Gone == nil {
+		if left.Gone == nil || o.core.TooLate(o.p.clock.Now(), c) {
 			o.caller.Drop(c.ID)
 		}
 	}

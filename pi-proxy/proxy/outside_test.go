@@ -9,9 +9,11 @@ import (
 	"time"
 
 	"sentinel.home.arpa/pi-proxy/internal/brainwatch"
+	"sentinel.home.arpa/pi-proxy/internal/ledger"
 	"sentinel.home.arpa/pi-proxy/proxy"
 	"sentinel.home.arpa/shared/calls"
 	"sentinel.home.arpa/shared/courier"
+	"sentinel.home.arpa/shared/daemon"
 	"sentinel.home.arpa/shared/shutdown"
 	"sentinel.home.arpa/shared/sim/twiliosim"
 	"sentinel.home.arpa/shared/twilio"
@@ -152,6 +154,47 @@ func TestG3_WhoWasCalledAlready(t *testing.T) {
 	eventually(t, "it sees that", func() bool { return strings.Contains(h.log.String(), "another call was placed meanwhile") })
 	if n := len(x.Calls()); n != 1 {
 		t.Errorf("%d calls", n)
+	}
+}
+
+// TestC4_ACallOfHoursAgoDoesNotRing: the Pi died before it was placed, and starts hours later. The brain may be
+// back, and is listened for first.
+func TestC4_ACallOfHoursAgoDoesNotRing(t *testing.T) {
+	t.Parallel()
+	for name, age := range map[string]time.Duration{"hours": 3 * time.Hour, "a moment": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			x, who := h.phone()
+			h.knowsWhomToCall(who)
+			h.stop()
+			disk, err := ledger.Open(h.cfg.StateDir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			now := time.Now()
+			at := now.Add(-age)
+			err = disk.SetWatched(ledger.Watched{Moment: daemon.Moment{At: now, Wall: now, Boot: "the last"}, State: brainwatch.State{
+				Gone:  &brainwatch.Absence{Since: at.Add(-5 * time.Minute), Cause: brainwatch.Down},
+				Alarm: &brainwatch.Alarm{At: at, Cause: brainwatch.Down, Calls: []brainwatch.Call{{ID: "1/1", Contact: "Alex", At: at}}},
+			}})
+			disk.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.silence(true)
+			h.startWith(impatient)
+			if age == 0 {
+				eventually(t, "Alex is called", func() bool { return len(x.Calls()) > 0 })
+				return
+			}
+			eventually(t, "it is taken back", func() bool { return strings.Contains(h.log.String(), "taken back before it was placed") })
+			h.silence(false)
+			eventually(t, "the brain is heard", func() bool { return strings.Contains(h.log.String(), "a brain answers again") })
+			if n := len(x.Calls()); n > 0 {
+				t.Errorf("%d calls", n)
+			}
+		})
 	}
 }
 

@@ -225,6 +225,12 @@ func (w *Watch) powerIsNews(now time.Time) bool {
 	return a != nil && !a.Power && !w.battery.IsZero() && now.Sub(w.battery) >= w.times.Power+w.others()
 }
 
+// TooLate reports whether a call that an earlier process may not have placed is about something that may be
+// long over: since then a brain could have been silent for long enough to be found gone anew.
+func (w *Watch) TooLate(now time.Time, c Call) bool {
+	return c.SID == "" && now.Sub(c.At) >= w.times.Notice
+}
+
 // Placed takes the word that a call was placed.
 func (w *Watch) Placed(now time.Time, id, sid string) []Event {
 	return w.ofCall(id, func(c *Call) Event {

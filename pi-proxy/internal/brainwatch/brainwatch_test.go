@@ -434,3 +434,18 @@ func TestG3_Outside(t *testing.T) {
 	p.live(time.Minute)
 	at(brainwatch.Up, 2*time.Minute)
 }
+
+// TestC4_ACallThatWaitedIsTooLate: one that was placed is followed, whatever its age.
+func TestC4_ACallThatWaitedIsTooLate(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	w := brainwatch.New(brainwatch.DefaultTimes(), brainwatch.State{}, now)
+	for _, c := range []struct {
+		age  time.Duration
+		sid  string
+		want bool
+	}{{2*time.Minute - 1, "", false}, {2 * time.Minute, "", true}, {2 * time.Minute, "CA1", false}} {
+		if got := w.TooLate(now, brainwatch.Call{At: now.Add(-c.age), SID: c.sid}); got != c.want {
+			t.Errorf("after %s with SID %q: %t", c.age, c.sid, got)
+		}
+	}
+}
