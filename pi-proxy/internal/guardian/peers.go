@@ -24,6 +24,8 @@ const (
 	turnEach = 15 * time.Second
 	// peerFor is for how long the word of another Pi tells how its UPSes stand.
 	peerFor = 10 * time.Second
+	// peerUPSesMost is of how many that is known at once.
+	peerUPSesMost = 64
 )
 
 // PeerWord is what another Pi of the site has said, Age ago.
@@ -61,14 +63,7 @@ const sameStart = 2 * time.Second
 // that advances; one that has ended or was stopped in this outage needs no other (rule G2).
 func (g *Guardian) PeerSaid(now time.Time, pi string, w PeerWord) (es []Event) {
 	at := now.Add(-w.Age)
-	for ups, r := range w.UPSes {
-		if g.peers.upses == nil {
-			g.peers.upses = map[string]heard{}
-		}
-		if !at.Before(g.peers.upses[ups].at) {
-			g.peers.upses[ups] = heard{r, at}
-		}
-	}
+	g.hearElsewhere(now, at, w.UPSes)
 	for _, e := range []shutdown.Epoch{w.Epoch, w.Known} {
 		if e.Compare(g.known()) > 0 {
 			es = append(es, g.note(e, shutdown.Event{Type: PeerEpoch, At: now})...)
@@ -83,6 +78,22 @@ func (g *Guardian) PeerSaid(now time.Time, pi string, w PeerWord) (es []Event) {
 		es = append(es, g.peerDone(now, w)...)
 	}
 	return append(es, g.Tick(now)...)
+}
+
+// hearElsewhere takes how UPSes stood at a moment that another Pi reads, and forgets those whose last word
+// says nothing any more.
+func (g *Guardian) hearElsewhere(now, at time.Time, upses map[string]power.Reading) {
+	maps.DeleteFunc(g.peers.upses, func(_ string, h heard) bool { return now.Sub(h.at) > peerFor && !g.lostElsewhere(now, h) })
+	for _, ups := range slices.Sorted(maps.Keys(upses)) {
+		h, known := g.peers.upses[ups]
+		switch {
+		case at.Before(h.at), !known && len(g.peers.upses) >= peerUPSesMost:
+			continue
+		case g.peers.upses == nil:
+			g.peers.upses = map[string]heard{}
+		}
+		g.peers.upses[ups] = heard{upses[ups], at}
+	}
 }
 
 // peerActs takes it that another Pi's run advances, or the brain's as it knows.

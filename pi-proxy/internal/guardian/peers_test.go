@@ -1,6 +1,7 @@
 package guardian_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -459,5 +460,25 @@ func TestS5_WhatIsOwedIsLeftToABrainThatBeganALaterRun(t *testing.T) {
 				t.Errorf("started %q", started)
 			}
 		})
+	}
+}
+
+// TestR2_SoManyUPSesOfOtherPisAreKnown at once: whoever names ever others fills no memory, and those of which
+// nothing is heard make room.
+func TestR2_SoManyUPSesOfOtherPisAreKnown(t *testing.T) {
+	h := newHouse(t, among("pi", "pi2"))
+	say := func(from, to int) {
+		for i := from; i < to; i++ {
+			h.said("pi2", guardian.PeerWord{State: shutdown.None, UPSes: map[string]power.Reading{fmt.Sprintf("ups%d", i): mains()}})
+		}
+	}
+	say(0, 100)
+	if known := h.g.Elsewhere(h.now); len(known) != 64 {
+		t.Errorf("%d are known", len(known))
+	}
+	h.now = h.now.Add(11 * time.Second)
+	say(100, 101)
+	if known := h.g.Elsewhere(h.now); len(known) != 1 {
+		t.Errorf("%d are known later", len(known))
 	}
 }
