@@ -40,7 +40,7 @@ pauses:
 controls:
 	go test -tags controls -count=1 -v -timeout 20m -parallel 3 -run Control ./deploy/lab
 
-## stages: power back, kills, a revoked token and a dead internet at every stage of a plan, with tables (some 8 min)
+## stages: power back, kills, a revoked token and a dead internet at every stage of a plan, and the long stories, with tables (some 10 min)
 stages:
 	go test -tags stages -count=1 -v -timeout 30m -parallel 4 -run Stages ./deploy/lab
 

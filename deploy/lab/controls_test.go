@@ -41,6 +41,21 @@ func sabotages() []sabotage {
 		{"brain-frozen", "the guardian waits a minute for the brain",
 			"pi-proxy/internal/guardian/guardian.go", "patience = 10 * time.Second", "patience = 60 * time.Second",
 			"on battery to the first Proxmox command"},
+		{"one-ups-of-two", "one UPS of those that feed a machine is enough",
+			"shared/power/wiring.go", "if slices.Contains(w.Any, machine) {", "if len(w.Feeds) > 1 {",
+			"on battery to the first Proxmox command"},
+		{"any-ups", "any_ups is not heeded",
+			"shared/power/wiring.go", "if slices.Contains(w.Any, machine) {", "if machine == \"\" {",
+			"4 were told instead of six guests and two servers"},
+		{"disarmed-while-arming", "a disarming does not end the arming that is under way",
+			"cloud/brain/plan_arming.go", "undone := b.arming.undone()", "undone := (<-chan struct{})(make(chan struct{}))",
+			"commands though the plan was disarmed"},
+		{"pi-dies", "what another Pi's UPS called for ends with that Pi",
+			"pi-proxy/internal/guardian/fed.go", "return !h.at.IsZero() && h.Supply != power.Mains && now.Sub(h.at) < h.GoneAfter()", "return h.at.IsZero() && !now.IsZero()",
+			"never told: pve1"},
+		{"internet-plan", "the Pi begins after half the time",
+			"pi-proxy/internal/guardian/internet.go", "after := g.orders.InternetAfter", "after := g.orders.InternetAfter / 2",
+			"internet off to the first Proxmox command"},
 	}
 }
 

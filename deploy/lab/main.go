@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -92,6 +93,14 @@ func flags(set *flag.FlagSet, o *options) *flag.FlagSet {
 		o.home.Hosts = append(o.home.Hosts, name)
 		return wire.ValidName(name)
 	})
+	set.Func("upses", "`NUMBER` of UPSes, each with a Pi of its own; each feeds all, as redundant supplies do (1)", func(text string) error {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > 9 {
+			return errors.New("write a number from 1 to 9")
+		}
+		o.home.UPSes = home.UPSes(n)
+		return nil
+	})
 	set.StringVar(&o.home.NIS, "nis", "", "`ADDR` of an apcupsd to use in place of the simulated UPS")
 	set.StringVar(&o.home.PVE, "pve", "", "`URL` of a Proxmox API to use in place of the simulated cluster, for all three nodes")
 	set.StringVar(&o.home.ProxmoxToken, "pve-token", o.home.ProxmoxToken, "its token")
@@ -135,6 +144,7 @@ func play(ctx context.Context, o options) (err error) {
 	if log != nil {
 		o.home.Log = &locked{w: log}
 	}
+	scenario.Furnish(o.scenario, &o.home)
 	rec := edge.NewRecorder(edges)
 	defer func() { err = errors.Join(err, rec.Err(), closeEdges(), closeLog()) }()
 	b := &board{}
@@ -208,7 +218,7 @@ func control(h *home.Home, addr string, b *board) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	routes, err := desk.Routes(h, home.Actions(), h.Page())
+	routes, err := desk.Routes(h, home.Actions(), h.Page(), h.Places())
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,7 +16,7 @@ import (
 	"sentinel.home.arpa/deploy/lab/internal/scenario"
 )
 
-// TestScenarios plays every story with the real programs, some at a time; the lab judges each
+// TestScenarios plays every short story with the real programs, some at a time; the lab judges each
 // by its edges and says so by its exit code.
 func TestScenarios(t *testing.T) {
 	bin, programs := buildLab(t), t.TempDir()
@@ -25,21 +24,12 @@ func TestScenarios(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range scenario.Names() {
+		if scenario.Long(s[0]) { // it is played with the stages
+			continue
+		}
 		t.Run(s[0], func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-			defer cancel()
-			log := filepath.Join(t.TempDir(), "log")
-			out, err := exec.CommandContext(ctx, bin, "-programs", programs, "-scenario", s[0], "-page", "127.0.0.1:0", "-control", "127.0.0.1:0", "-log", log).CombinedOutput()
-			for line := range strings.Lines(string(out)) {
-				if err != nil || strings.Contains(line, "  judge  ") {
-					t.Log(strings.TrimSpace(line))
-				}
-			}
-			if err != nil {
-				said, _ := os.ReadFile(log)
-				t.Fatalf("%v\n%s", err, said[max(0, len(said)-20_000):])
-			}
+			playStory(t, bin, programs, s[0])
 		})
 	}
 }

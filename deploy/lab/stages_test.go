@@ -13,6 +13,7 @@ import (
 
 	"sentinel.home.arpa/deploy/lab/internal/edge"
 	"sentinel.home.arpa/deploy/lab/internal/home"
+	"sentinel.home.arpa/deploy/lab/internal/scenario"
 	"sentinel.home.arpa/deploy/lab/internal/stages"
 )
 
@@ -103,6 +104,18 @@ func TestStages(t *testing.T) {
 	play(t, "revoked", func(o *home.Options) { o.Revocable = true }, (*staged).revoked)
 	for _, w := range []string{"power back first", "still on battery", "internet back before the call"} {
 		play(t, "internet and mains/"+w, usual, func(s *staged) { s.dark(w) })
+	}
+	bin := buildLab(t)
+	for _, name := range scenario.Names() {
+		if !scenario.Long(name[0]) {
+			continue
+		}
+		t.Run("story/"+name[0], func(t *testing.T) {
+			t.Parallel()
+			for _, line := range playStory(t, bin, programs, name[0]) {
+				out.add("the story "+name[0], "%s", line)
+			}
+		})
 	}
 	play(t, "times", func(o *home.Options) {
 		o.Nodes, o.Guests = []string{"pve1", "pve2", "pve3", "pve4", "pve5"}, 12

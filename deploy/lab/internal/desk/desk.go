@@ -132,8 +132,9 @@ func lines(ctx context.Context, in io.Reader, home Home, say func(who, what stri
 	}
 }
 
-// Routes are the control page and POST /lab/ACTION, an action's words joined by slashes.
-func Routes(home Home, actions [][2]string, page string) (http.Handler, error) {
+// Routes are the control page and POST /lab/ACTION, an action's words joined by slashes. Of the
+// actions' words UPS and PI stand for those of places, if there are such.
+func Routes(home Home, actions [][2]string, page string, places map[string][]string) (http.Handler, error) {
 	t, err := template.New("desk").Parse(deskPage)
 	if err != nil {
 		return nil, err
@@ -142,7 +143,7 @@ func Routes(home Home, actions [][2]string, page string) (http.Handler, error) {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		var buttons []string
 		for _, a := range actions {
-			buttons = append(buttons, spread(a[0])...)
+			buttons = append(buttons, spread(a[0], places)...)
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		_ = t.Execute(w, map[string]any{"Page": page, "Buttons": buttons}) // the reader may be gone
@@ -161,14 +162,20 @@ func Routes(home Home, actions [][2]string, page string) (http.Handler, error) {
 	return http.NewCrossOriginProtection().Handler(mux), nil
 }
 
-// spread makes the actions that a pattern such as "path NODE|pi off|on" stands for.
-func spread(pattern string) []string {
+// spread makes the actions that a pattern such as "path NODE|PI off|on" stands for.
+func spread(pattern string, places map[string][]string) []string {
 	out := []string{""}
 	for _, word := range strings.Fields(strings.ReplaceAll(pattern, "NODE", "pve1|pve2|pve3")) {
 		var next []string
 		for _, o := range out {
 			for _, w := range strings.Split(word, "|") {
-				next = append(next, strings.TrimPrefix(o+"/"+w, "/"))
+				names, is := places[w]
+				if !is {
+					names = []string{w}
+				}
+				for _, n := range names {
+					next = append(next, strings.TrimPrefix(o+"/"+n, "/"))
+				}
 			}
 		}
 		out = next

@@ -34,7 +34,8 @@ func TestKeys(t *testing.T) {
 
 func TestRoutes(t *testing.T) {
 	var home did
-	h, err := Routes(&home, [][2]string{{"path NODE|pi off|on", ""}, {"unplug", ""}}, "http://page")
+	h, err := Routes(&home, [][2]string{{"path NODE|PI off|on", ""}, {"unplug", ""}, {"plug UPS", ""}}, "http://page",
+		map[string][]string{"PI": {"pi", "pi2"}, "UPS": nil})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,10 +49,13 @@ func TestRoutes(t *testing.T) {
 		return w
 	}
 	page := ask("GET", "/").Body.String()
-	for _, want := range []string{`action="/lab/path/pve3/off"`, `action="/lab/path/pi/on"`, `action="/lab/unplug"`, "http://page"} {
+	for _, want := range []string{`action="/lab/path/pve3/off"`, `action="/lab/path/pi/on"`, `action="/lab/path/pi2/on"`, `action="/lab/unplug"`, "http://page"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %s", want)
 		}
+	}
+	if strings.Contains(page, "/lab/plug") {
+		t.Error("the page has a button for one UPS of one")
 	}
 	if w := ask("POST", "/lab/path/pve1/off"); w.Code != http.StatusNoContent {
 		t.Errorf("%d %s", w.Code, w.Body)

@@ -27,15 +27,16 @@ var errForeign = errors.New("somebody else's simulator stands there")
 func Actions() [][2]string {
 	return [][2]string{
 		{"unplug", "the mains go off"}, {"plug", "the mains come back"},
-		{"kill NODE", "a node loses its power"}, {"start NODE", "a node is switched on"},
+		{"unplug UPS", "one UPS of several loses the mains"}, {"plug UPS", "it has them back"},
+		{"kill NODE|PI", "it loses its power"}, {"start NODE|PI", "it is switched on"},
 		{"shutdown NODE", "somebody shuts a node down"}, {"reboot NODE", "somebody reboots a node"},
-		{"internet off|on", "the home's internet"}, {"path NODE|pi off|on", "one machine's way to the brain"},
+		{"internet off|on", "the home's internet"}, {"path NODE|PI off|on", "one machine's way to the brain"},
 		{"ups off|on", "the UPS's daemon on the Pi"},
-		{"freeze brain|pi|NODE", "the program stands still"}, {"thaw brain|pi|NODE", "it goes on"},
-		{"restart brain|pi|NODE", "it is killed and started again"}, {"move brain", "it goes on elsewhere, on a copy of what it keeps"},
+		{"freeze brain|PI|NODE", "the program stands still"}, {"thaw brain|PI|NODE", "it goes on"},
+		{"restart brain|PI|NODE", "it is killed and started again"}, {"move brain", "it goes on elsewhere, on a copy of what it keeps"},
 		{"runtime 42m|5m", "what the battery lasts"},
 		{"pve NODE hang|lies|none", "a node's API misbehaves, or what else the simulator takes: pve 100 locked backup, pve split on"},
-		{"disarm", "somebody disarms the plan"},
+		{"arm", "somebody arms the plan"}, {"disarm", "somebody disarms it"},
 	}
 }
 
@@ -55,7 +56,7 @@ func (h *Home) Do(line string) error {
 	}
 	switch verb {
 	case "unplug", "plug":
-		return h.plug(verb == "plug")
+		return h.plug(verb == "plug", arg(0))
 	case "kill", "start", "shutdown", "reboot":
 		return h.node(verb, arg(0))
 	case "internet":
@@ -63,9 +64,11 @@ func (h *Home) Do(line string) error {
 	case "path":
 		return h.path(arg(0), arg(1))
 	case "ups":
-		return h.upsDaemon(arg(0))
+		return h.upsDaemon(arg(0), arg(1))
 	case "runtime":
-		return h.runtime(arg(0))
+		return h.runtime(arg(0), arg(1))
+	case "arm":
+		return h.arm()
 	case "disarm":
 		return h.disarm()
 	case "pve":
@@ -76,25 +79,6 @@ func (h *Home) Do(line string) error {
 		return h.move(arg(0))
 	}
 	return fmt.Errorf("%q is nothing that the lab can do", line)
-}
-
-func (h *Home) plug(in bool) error {
-	if h.ups == nil {
-		return errForeign
-	}
-	h.say("lab", map[bool]string{true: "mains on", false: "mains off"}[in])
-	h.ups.Plug(in)
-	if !in || h.cluster == nil {
-		return nil
-	}
-	for _, n := range h.opts.Nodes { // machines set to start when power is there
-		if !h.cluster.NodeUp(n) {
-			if err := h.cluster.Start(n); err != nil {
-				h.say("lab", err.Error())
-			}
-		}
-	}
-	return nil
 }
 
 // misbehave sets a fault of the simulated Proxmox, in its own words.
@@ -119,6 +103,9 @@ func (h *Home) Faults() http.Handler {
 }
 
 func (h *Home) node(verb, name string) error {
+	if h.isPi(name) {
+		return h.switchPi(verb, name)
+	}
 	if h.cluster == nil {
 		return errForeign
 	}
@@ -142,6 +129,21 @@ func (h *Home) node(verb, name string) error {
 		h.cluster.Halt(name, pvesim.Reboot)
 	}
 	return nil
+}
+
+// switchPi has a Pi lose its power, or boot.
+func (h *Home) switchPi(verb, name string) error {
+	p := h.process(name)
+	switch verb {
+	case "kill":
+		h.say("lab", name+" loses its power")
+		p.end(syscall.SIGKILL)
+		return nil
+	case "start":
+		h.say("lab", name+" boots")
+		return errors.Join(h.newBoot(name), p.start())
+	}
+	return fmt.Errorf("%s %s: a Pi is only killed and started", verb, name)
 }
 
 // nodeStopping is a node's system going down: its agent announces that before anything
@@ -208,35 +210,30 @@ func (h *Home) path(who, word string) error {
 	on, err := onOff(word)
 	l := h.links[who]
 	if err != nil || l == nil {
-		return errors.Join(err, fmt.Errorf("path %s: of a node or pi", who))
+		return errors.Join(err, fmt.Errorf("path %s: of a node or a Pi", who))
 	}
 	h.say("lab", who+"'s way to the brain is "+word)
 	l.Cut(!on)
 	return nil
 }
 
-func (h *Home) upsDaemon(word string) error {
-	on, err := onOff(word)
-	if err != nil {
-		return err
+// arm presses the button and waits for the answer, but not for longer than a second: the brain
+// looks at the machines first.
+func (h *Home) arm() error {
+	answered := make(chan struct{})
+	h.wg.Go(func() {
+		defer close(answered)
+		ctx, cancel := context.WithTimeout(h.ctx, readyWithin)
+		defer cancel()
+		if err := h.press(ctx, "/api/v1/plan/arm"); err != nil && h.ctx.Err() == nil {
+			h.say("lab", err.Error())
+		}
+	})
+	select {
+	case <-answered:
+	case <-time.After(time.Second):
+		h.say("lab", "arming is under way")
 	}
-	if h.ups == nil {
-		return errForeign
-	}
-	h.say("lab", "apcupsd "+word)
-	return h.ups.Daemon(on)
-}
-
-func (h *Home) runtime(word string) error {
-	d, err := time.ParseDuration(word)
-	if err != nil {
-		return err
-	}
-	if h.ups == nil {
-		return errForeign
-	}
-	h.say("lab", "the battery lasts "+word)
-	h.ups.SetRuntime(d)
 	return nil
 }
 
@@ -275,7 +272,7 @@ func (h *Home) press(ctx context.Context, button string) error {
 func (h *Home) handle(verb, who string) error {
 	p := h.process(who)
 	if p == nil {
-		return fmt.Errorf("%s %q: brain, pi or a node", verb, who)
+		return fmt.Errorf("%s %q: brain, a Pi or a node", verb, who)
 	}
 	h.say("lab", verb+" "+who)
 	switch verb {
@@ -327,7 +324,7 @@ func (h *Home) Page() string { return "http://" + h.page }
 // Up reports which nodes have power.
 func (h *Home) Up(name string) bool { return h.cluster != nil && h.cluster.NodeUp(name) }
 
-// ready waits until the brain knows everybody, then arms the plan and waits until the Pi
+// ready waits until the brain knows everybody, then arms the plan and waits until each Pi
 // holds it.
 func (h *Home) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
@@ -338,12 +335,14 @@ func (h *Home) ready(ctx context.Context) error {
 	if err := h.press(ctx, "/api/v1/plan/arm"); err != nil {
 		return fmt.Errorf("arm the plan: %w", err)
 	}
-	select {
-	case <-h.armed:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("the Pi does not hold the armed plan: %w", ctx.Err())
+	for _, s := range h.supplies {
+		select {
+		case <-s.armed:
+		case <-ctx.Done():
+			return fmt.Errorf("%s does not hold the armed plan: %w", s.Pi, ctx.Err())
+		}
 	}
+	return nil
 }
 
 func (h *Home) await(ctx context.Context, cond func() bool) error {
@@ -376,7 +375,7 @@ func (h *Home) allUp(ctx context.Context) bool {
 			UPSes   []struct{ Supply string }
 		}
 	}
-	if json.NewDecoder(resp.Body).Decode(&v) != nil || len(v.Sites) != 1 || len(v.Sites[0].UPSes) != 1 {
+	if json.NewDecoder(resp.Body).Decode(&v) != nil || len(v.Sites) != 1 || len(v.Sites[0].UPSes) != len(h.supplies) {
 		return false
 	}
 	up := 0
@@ -385,7 +384,12 @@ func (h *Home) allUp(ctx context.Context) bool {
 			up++
 		}
 	}
-	return up == len(h.agents())+1 && v.Sites[0].UPSes[0].Supply == "mains"
+	for _, u := range v.Sites[0].UPSes {
+		if u.Supply != "mains" {
+			return false
+		}
+	}
+	return up == len(h.agents())+len(h.supplies)
 }
 
 // Timeline is what the brain's page tells, the newest line first; empty if it cannot be

@@ -32,12 +32,12 @@ func (h *Home) names() []string { return slices.Clone(h.opts.Nodes) }
 // keys are the programs' keys: made before they start, as without a tailnet the
 // configuration must name them.
 type keys struct {
-	brain, pi wire.PublicKey
-	nodes     map[string]wire.PublicKey
+	brain wire.PublicKey
+	of    map[string]wire.PublicKey // Pis and agents
 }
 
 func (h *Home) makeKeys() (keys, error) {
-	k := keys{nodes: map[string]wire.PublicKey{}}
+	k := keys{of: map[string]wire.PublicKey{}}
 	load := func(who string) (wire.PublicKey, error) {
 		dir := h.dirOf(who)
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -53,11 +53,8 @@ func (h *Home) makeKeys() (keys, error) {
 	if k.brain, err = load("brain"); err != nil {
 		return k, err
 	}
-	if k.pi, err = load(piName); err != nil {
-		return k, err
-	}
-	for _, n := range h.agents() {
-		if k.nodes[n], err = load(n); err != nil {
+	for _, n := range append(h.agents(), h.pis()...) {
+		if k.of[n], err = load(n); err != nil {
 			return k, err
 		}
 	}
@@ -146,58 +143,51 @@ plan:
 		}
 		text += fmt.Sprintf("    deadline: %s\n", h.opts.NodesWithin)
 	}
+	text += fmt.Sprintf("plan_on: [%s]\n", strings.Join(h.opts.PlanOn, ", "))
+	if h.opts.InternetAfter > 0 {
+		text += fmt.Sprintf("internet: {plan_after: %s}\n", h.opts.InternetAfter)
+	}
 	return text
 }
 
 // sites is where the brain meets its site. On the tailnet nobody's key is configured.
 func (h *Home) sites(k keys) string {
+	text := fmt.Sprintf("listen: %s\n", h.page)
 	if h.overlay != nil {
-		text := h.onTailnet(brainName, h.overlay.sim.URL()) + fmt.Sprintf("sites:\n  - name: %s\n    pi_proxies: [{name: %s, address: %q}]\n    nodes:\n",
-			site, piName, h.piAddr)
-		for _, n := range h.agents() {
-			text += fmt.Sprintf("      - {name: %s}\n", n)
+		text = h.onTailnet(brainName, h.overlay.sim.URL())
+	}
+	key := func(who string) string {
+		if h.overlay != nil {
+			return ""
 		}
-		return text
+		return fmt.Sprintf(", key: %q", k.of[who])
 	}
-	text := fmt.Sprintf("listen: %s\nsites:\n  - name: %s\n    pi_proxies: [{name: %s, address: %q, relay: %q, key: %q}]\n    nodes:\n",
-		h.page, site, piName, h.piAddr, h.links["relay"].Addr(), k.pi)
+	text += fmt.Sprintf("sites:\n  - name: %s\n    pi_proxies:\n", site)
+	for _, s := range h.supplies {
+		relay := ""
+		if l := h.links[relayOf(s.Pi)]; l != nil {
+			relay = fmt.Sprintf(", relay: %q", l.Addr())
+		}
+		text += fmt.Sprintf("      - {name: %s, address: %q%s%s}\n", s.Pi, s.lan, relay, key(s.Pi))
+	}
+	text += "    nodes:\n"
 	for _, n := range h.agents() {
-		text += fmt.Sprintf("      - {name: %s, key: %q}\n", n, k.nodes[n])
+		text += fmt.Sprintf("      - {name: %s%s}\n", n, key(n))
 	}
-	return text
+	return text + h.wiring()
 }
 
 func (h *Home) brainSocket() string { return filepath.Join(h.dirOf("brain"), "control.sock") }
-
-func (h *Home) piConfig(k keys) string {
-	way := ""
-	if h.overlay != nil {
-		way = h.onTailnet(piName, h.controlURL())
-	} else {
-		way = fmt.Sprintf("brains: [{address: %q, key: %q}]\n", h.links[piName].Addr(), k.brain)
-	}
-	return way + fmt.Sprintf(`name: %s
-site: %s
-state_dir: %s
-boot_id_file: %s
-control_socket: %s
-log: {level: info, format: json}
-lan: {listen: %q}
-ups: [{name: ups, nis: %q}]
-anchors: [%q, %q]
-halt: false # it is no machine of its own
-`, piName, site, h.dirOf(piName), filepath.Join(h.dirOf(piName), "boot_id"), h.piSocket(), h.piAddr, h.nisAddr, h.wayOut.addrs[0], h.wayOut.addrs[1])
-}
-
-func (h *Home) piSocket() string { return filepath.Join(h.dirOf(piName), "control.sock") }
 
 func (h *Home) nodeConfig(k keys, n string) string {
 	way := ""
 	if h.overlay != nil { // the brain will name the Pi
 		way = h.onTailnet(n, h.controlURL()) + fmt.Sprintf("control_socket: %s\n", filepath.Join(h.dirOf(n), "control.sock"))
 	} else {
-		way = fmt.Sprintf("brains: [{address: %q, key: %q}]\npi_proxies: [{name: %s, address: %q, key: %q}]\n",
-			h.links[n].Addr(), k.brain, piName, h.piAddr, k.pi)
+		way = fmt.Sprintf("brains: [{address: %q, key: %q}]\npi_proxies:\n", h.links[n].Addr(), k.brain)
+		for _, s := range h.supplies {
+			way += fmt.Sprintf("  - {name: %s, address: %q, key: %q}\n", s.Pi, s.lan, k.of[s.Pi])
+		}
 	}
 	return way + fmt.Sprintf(`name: %s
 site: %s

@@ -17,7 +17,6 @@ import (
 	"sentinel.home.arpa/shared/sim/logindsim"
 	"sentinel.home.arpa/shared/sim/pvesim"
 	"sentinel.home.arpa/shared/sim/twiliosim"
-	"sentinel.home.arpa/shared/sim/upssim"
 )
 
 // Options are how the lab differs from the usual.
@@ -55,13 +54,22 @@ type Options struct {
 	Direct bool
 	// Revocable gives the brain a token's secret of its own, for Revoke.
 	Revocable bool
+
+	// UPSes are the home's, usually one, in the order in which their Pis act.
+	UPSes []UPS
+	// AnyUPS are nodes that go down when one of their UPSes is out, others when all are.
+	AnyUPS []string
+	// PlanOn is what begins the plan beside the power, and InternetAfter after how long without
+	// internet, if that is among it; 0 is as usual.
+	PlanOn        []string
+	InternetAfter time.Duration
 }
 
 // DefaultOptions are the usual.
 func DefaultOptions() Options {
 	return Options{Page: "127.0.0.1:8080", TwilioAccount: accountSID, TwilioKey: keySID, TwilioSecret: "labsecret0labsecret0",
 		ProxmoxToken: tokenID, ProxmoxSecret: "00000000-0000-0000-0000-000000000000", RebootTakes: 30 * time.Second, Log: io.Discard,
-		Nodes: Nodes(), Guests: 9, GuestsWithin: 3 * time.Minute, NodesWithin: 90 * time.Second}
+		Nodes: Nodes(), Guests: 9, GuestsWithin: 3 * time.Minute, NodesWithin: 90 * time.Second, UPSes: UPSes(1)}
 }
 
 // Home is the lab.
@@ -72,36 +80,31 @@ type Home struct {
 
 	dir       string
 	page      string
-	piAddr    string
-	nisAddr   string
 	twilioURL string
 	pve       map[string]machine
-	links     map[string]*link.Link // by who talks to the brain; "relay": the brain to the Pi
+	links     map[string]*link.Link // by who talks to the brain; relayOf a Pi: the brain to it
 	anchors   [2]*link.Link
 	wayOut    wayOut   // the Pi's
 	overlay   *overlay // nil without a tailnet
 
-	ups     *upssim.UPS
-	cluster *pvesim.Cluster
-	phone   *twiliosim.Server
+	supplies []*supply
+	cluster  *pvesim.Cluster
+	phone    *twiliosim.Server
 
 	forge *forge.Forge
 	brain *process
-	pi    *process
 	nodes map[string]*process
 	hosts map[string]*logindsim.Machine
 
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
-	armed  chan struct{} // closed when the Pi has an armed plan on its disk
-	once   sync.Once
 	gates  gates
 }
 
 // Open builds the programs and starts everything. say is told what happens, for people.
 func Open(ctx context.Context, opts Options, rec *edge.Recorder, say func(who, what string)) (*Home, error) {
-	h := &Home{opts: opts, rec: rec, say: say, links: map[string]*link.Link{}, nodes: map[string]*process{}, armed: make(chan struct{}), forge: forge.New()}
+	h := &Home{opts: opts, rec: rec, say: say, links: map[string]*link.Link{}, nodes: map[string]*process{}, forge: forge.New()}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	if err := h.open(ctx); err != nil {
 		return nil, errors.Join(err, h.Close())
@@ -127,7 +130,10 @@ func (h *Home) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	configs := map[string]string{"brain": h.brainConfig(k), piName: h.piConfig(k)}
+	configs := map[string]string{"brain": h.brainConfig(k)}
+	for _, s := range h.supplies {
+		configs[s.Pi] = h.piConfig(k, s)
+	}
 	for _, n := range h.agents() {
 		configs[n] = h.nodeConfig(k, n)
 	}
@@ -171,7 +177,7 @@ func (h *Home) env() []string {
 }
 
 func (h *Home) startSims() error {
-	if err := h.startUPS(h.ctx); err != nil {
+	if err := h.startUPSes(h.ctx); err != nil {
 		return fmt.Errorf("start the UPS: %w", err)
 	}
 	if err := h.startProxmox(); err != nil {
@@ -192,8 +198,10 @@ func (h *Home) lay() error {
 	if h.page, err = freeAddr(h.opts.Page); err != nil {
 		return err
 	}
-	if h.piAddr, err = freeAddr(anyAddr); err != nil {
-		return err
+	for _, s := range h.supplies {
+		if s.lan, err = freeAddr(anyAddr); err != nil {
+			return err
+		}
 	}
 	if h.opts.Tailnet {
 		err = h.layTailnet()
@@ -214,16 +222,20 @@ func (h *Home) lay() error {
 	return nil
 }
 
-// layLoopback lays each machine's way to the brain, and the brain's to the Pi.
+// layLoopback lays each machine's way to the brain, and the brain's to the Pis.
 func (h *Home) layLoopback() error {
 	var err error
-	for _, who := range append(h.agents(), piName) {
+	for _, who := range append(h.agents(), h.pis()...) {
 		if h.links[who], err = link.Open(h.page); err != nil {
 			return err
 		}
 	}
-	h.links["relay"], err = link.Open(h.piAddr)
-	return err
+	for _, s := range h.supplies {
+		if h.links[relayOf(s.Pi)], err = link.Open(s.lan); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // freeAddr is the wished address if it is free, else a free port beside it.
@@ -241,7 +253,9 @@ func freeAddr(wish string) (string, error) {
 
 func (h *Home) startPrograms(ctx context.Context) error {
 	h.brain = h.program("brain", "cloud", h.brainSaid)
-	h.pi = h.program(piName, "pi-proxy", h.piSaid)
+	for _, s := range h.supplies {
+		s.pi = h.program(s.Pi, "pi-proxy", func(l logLine) { h.piSaid(s, l) })
+	}
 	for _, n := range h.agents() {
 		h.nodes[n] = h.program(n, "node-hook", func(logLine) {})
 	}
@@ -275,16 +289,16 @@ func (h *Home) brainSaid(l logLine) {
 	}
 }
 
-func (h *Home) piSaid(l logLine) {
+func (h *Home) piSaid(s *supply, l logLine) {
 	switch {
 	case l.Msg == "bundle stored" && l.Armed:
-		h.once.Do(func() { close(h.armed) })
+		s.once.Do(func() { close(s.armed) })
 	case l.Msg == "shutting the site down":
-		h.say("pi", fmt.Sprintf("shuts the site down by itself, because %v", l.raw["because"]))
+		h.say(s.Pi, fmt.Sprintf("shuts the site down by itself, because %v", l.raw["because"]))
 	case l.Msg == "run" && l.raw["target"] != "":
-		h.say("pi", fmt.Sprintf("%v: %s", l.raw["target"], l.Event))
+		h.say(s.Pi, fmt.Sprintf("%v: %s", l.raw["target"], l.Event))
 	case l.Level == "ERROR":
-		h.say("pi", l.Msg+": "+l.Err)
+		h.say(s.Pi, l.Msg+": "+l.Err)
 	}
 }
 

@@ -45,8 +45,10 @@ type keeper struct {
 // Keep has the lab start programs again that die, as their units say, and tell the
 // brain's commands from the Pi's.
 func (h *Home) Keep() {
-	if l := h.links["relay"]; l != nil {
-		l.Watch(h.gates.relayed)
+	for _, pi := range h.pis() {
+		if l := h.links[relayOf(pi)]; l != nil {
+			l.Watch(h.gates.relayed)
+		}
 	}
 	for _, p := range h.programs() {
 		if p == nil {
@@ -63,7 +65,10 @@ func (h *Home) Keep() {
 }
 
 func (h *Home) programs() []*process {
-	all := []*process{h.brain, h.pi}
+	all := []*process{h.brain}
+	for _, s := range h.supplies {
+		all = append(all, s.pi)
+	}
 	for _, n := range h.agents() {
 		all = append(all, h.nodes[n])
 	}

@@ -16,51 +16,10 @@ import (
 	"sentinel.home.arpa/deploy/lab/internal/link"
 	"sentinel.home.arpa/shared/sim/pvesim"
 	"sentinel.home.arpa/shared/sim/twiliosim"
-	"sentinel.home.arpa/shared/sim/upssim"
 )
 
 // machine is how a Proxmox node is reached.
 type machine struct{ url, fingerprint string }
-
-func (h *Home) startUPS(ctx context.Context) error {
-	if h.nisAddr = h.opts.NIS; h.nisAddr != "" {
-		return nil
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	h.nisAddr = ln.Addr().String()
-	h.ups = upssim.New(upssim.Config{Name: "ups", OnEvent: h.upsEvent, Edge: func(a upssim.Answered) {
-		h.rec.Add(a.At, edge.Entry{Edge: edge.UPS, Flags: fmt.Sprintf("0x%08x", a.Flags), What: a.Status})
-	}})
-	h.wg.Go(func() {
-		if err := h.ups.Serve(ctx, ln); err != nil {
-			h.say("ups", "stopped: "+err.Error())
-		}
-	})
-	return nil
-}
-
-// upsEvent runs what apcupsd's script on the Pi would.
-func (h *Home) upsEvent(event string) {
-	h.say("ups", upsWords(event, h.ups.State()))
-	ctx, cancel := context.WithTimeout(h.ctx, 3*time.Second)
-	defer cancel()
-	if err := h.toItsEnd(ctx, h.bin("pi-proxy"), "event", event, "--socket", h.piSocket()); err != nil && h.ctx.Err() == nil {
-		h.say("ups", "the Pi was not told of "+event)
-	}
-}
-
-func upsWords(event string, s upssim.Snapshot) string {
-	words := map[string]string{"powerout": "on battery", "onbattery": "still on battery", "mainsback": "on mains", "offbattery": "charging",
-		"commfailure": "has lost its cable", "commok": "has its cable back", "startselftest": "begins a self-test", "endselftest": "ends its self-test"}
-	what, ok := words[event]
-	if !ok {
-		what = event
-	}
-	return fmt.Sprintf("%s, %.0f %%, %d min", what, s.Charge, int(s.Runtime.Minutes()))
-}
 
 func (h *Home) startProxmox() error {
 	h.pve = map[string]machine{}

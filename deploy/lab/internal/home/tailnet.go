@@ -58,7 +58,7 @@ func (h *Home) layTailnet() error {
 	if o.sim, err = tailnetsim.Open(tailnetsim.Config{Relay: h.wayToRelay}); err != nil {
 		return err
 	}
-	for _, who := range append(h.agents(), piName) {
+	for _, who := range append(h.agents(), h.pis()...) {
 		if h.links[who], err = link.Open(o.sim.RelayAddr()); err != nil {
 			return err
 		}

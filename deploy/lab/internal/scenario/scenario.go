@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"sentinel.home.arpa/deploy/lab/internal/edge"
+	"sentinel.home.arpa/deploy/lab/internal/home"
 )
 
 // Doer does what a line says.
@@ -101,6 +103,16 @@ type stage struct {
 	report  func(string)
 	broken  []string
 }
+
+// Furnish makes the options of a home those that a story is played in.
+func Furnish(name string, o *home.Options) {
+	if change, special := homes()[name]; special {
+		change(o)
+	}
+}
+
+// Long reports whether a story is too long to be played every day.
+func Long(name string) bool { return slices.Contains(long(), name) }
 
 // Names are the stories that Run knows, with what they are about.
 func Names() [][2]string {

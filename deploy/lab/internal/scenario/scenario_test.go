@@ -1,12 +1,15 @@
 package scenario
 
 import (
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"sentinel.home.arpa/deploy/lab/internal/edge"
+	"sentinel.home.arpa/deploy/lab/internal/home"
 )
 
 func TestParse(t *testing.T) {
@@ -47,6 +50,21 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestStoriesThatAreNotTheUsual are stories.
+func TestStoriesThatAreNotTheUsual(t *testing.T) {
+	for _, name := range slices.AppendSeq(long(), maps.Keys(homes())) {
+		if !slices.ContainsFunc(stories(), func(s story) bool { return s.name == name }) {
+			t.Errorf("%s is no story", name)
+		}
+	}
+	usual, two := home.DefaultOptions(), home.DefaultOptions()
+	Furnish("power-outage", &usual)
+	Furnish("pi-dies", &two)
+	if len(usual.UPSes) != 1 || len(two.UPSes) != 2 || !Long("pi-dies") || Long("power-outage") {
+		t.Errorf("%d and %d UPSes", len(usual.UPSes), len(two.UPSes))
+	}
 }
 
 // house is a home as the judge asks about it.

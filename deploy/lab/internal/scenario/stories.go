@@ -31,6 +31,11 @@ func stories() []story {
 		{"internet-outage", "the home's internet goes; one call, a minute after that is recognised", playInternet, judgeInternet},
 		{"power-in-the-dark", "the power goes and comes back while the internet is out: the Pi's record tells, and nobody is called again", playRecord, judgeRecord},
 		{"brain-frozen", "the mains go while the brain stands still: the Pi shuts down by itself", playFrozen, judgeFrozen},
+		{"one-ups-of-two", "one of two UPSes is out: nothing fed by both goes down; then both are out, and all does", playOneOfTwo, judgeOneOfTwo},
+		{"any-ups", "one of two UPSes is out: who is fed by it alone goes down, and who stands in any_ups", playAnyUPS, judgeAnyUPS},
+		{"disarmed-while-arming", "the plan is disarmed while it is being armed, and then the mains go: nothing is shut down", playDisarmed, judgeDisarmed},
+		{"pi-dies", "the mains go while the brain stands still, and the Pi that shuts down loses its power midway: the other goes on", playPiDies, judgePiDies},
+		{"internet-plan", "the internet is out for as long as plan_on asks for: the Pi shuts down by itself, until the internet is back", playInternetPlan, judgeInternetPlan},
 	}
 }
 
