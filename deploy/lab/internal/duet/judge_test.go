@@ -99,7 +99,7 @@ type judge struct {
 	runs      []*held
 	stopped   map[string]order         // by whom and what: when a machine was last told to go down
 	commanded time.Duration            // when a machine was last told
-	late      map[string]int           // in which outage a target was last named as late
+	late      map[string]missed        // the targets that were named as late
 	disturbed map[string]time.Duration // when something last was out of order, by what
 }
 
@@ -406,7 +406,7 @@ func (j *judge) stepped(actor string, e shutdown.Event) {
 	case e.Type == shutdown.StageBegan:
 		r.stages[e.Stage] = j.clock(actor)
 	case e.Type == shutdown.Late:
-		j.late[e.Target] = j.outage
+		j.late[e.Target] = missed{j.outage, j.d.now}
 	case e.Type == shutdown.Ended, e.Type == shutdown.Aborted:
 		if r.over = true; e.Type == shutdown.Ended {
 			r.ended = j.d.now
@@ -420,6 +420,22 @@ func (j *judge) stepped(actor string, e shutdown.Event) {
 			j.disturb("disarmed")
 		}
 	}
+}
+
+// missed is when a target was last named as late, and in which outage.
+type missed struct {
+	outage int
+	at     time.Duration
+}
+
+// isLate reports whether a node was named as late in this outage, or in a run that went on into it since
+// its holder cannot have known of the mains between; that has also dealt with what was booted there.
+func (j *judge) isLate(n *node) bool {
+	l := j.late["node/"+n.name]
+	return l.outage == j.outage || slices.ContainsFunc(j.runs, func(r *held) bool {
+		wentOn := !r.dry && r.began < j.from && r.ended >= j.from && !j.anotherSince(r.actor, r.began)
+		return wentOn && (l.at >= r.began || n.booted >= r.began && n.booted < j.from)
+	})
 }
 
 func (j *judge) clock(actor string) time.Time {

@@ -242,7 +242,7 @@ func (d *duet) goesOn() {
 		}
 	}
 	for _, n := range d.nodes {
-		if _, in := p.Node(n.name); in && n.on && j.late["node/"+n.name] != outage {
+		if _, in := p.Node(n.name); in && n.on && !j.isLate(n) {
 			d.fail("S9: the outage has lasted for %s, all was well for 150 s, and %s is up and was not named", d.now-j.since, n.name)
 		}
 	}
