@@ -108,7 +108,7 @@ func run() int {
 		fmt.Println("sentinel-cloud", daemon.Version())
 		return 0
 	case "check-config":
-		return checkConfig(c.Config)
+		return checkConfig(c.Config, cli.Operator{Socket: c.Socket})
 	case "restore <file>":
 		return restore(c.Config, c.Restore.File)
 	case "status":
@@ -190,8 +190,8 @@ func restore(config, file string) int {
 	return tell(err)
 }
 
-func checkConfig(path string) int {
-	notes, err := brain.CheckConfig(path)
+func checkConfig(path string, operator cli.Operator) int {
+	notes, err := brain.CheckConfig(path, operator.Heard)
 	for _, n := range notes {
 		fmt.Fprintln(os.Stderr, n)
 	}

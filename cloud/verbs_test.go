@@ -186,7 +186,7 @@ func TestH9_Verbs(t *testing.T) {
 		!regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d  pve2 failed, because it sent nothing for 10 s and announced nothing\n(.*\n)*\d\d:\d\d:\d\d  `+id+` is known, because the operator said so\n\z`).MatchString(out) {
 		t.Errorf("timeline: exit %d\n%s", code, out)
 	}
-	h.says(0, "pve2 is deleted; it comes back if it is heard again.", "delete", "pve2")
+	h.says(0, "pve2 is deleted; it comes back if it is heard again.\n! pve2 still stands in cloud.yaml, among the nodes of home; if it is gone for good, remove it there too, and reload", "delete", "pve2")
 	if code, out, _ := does(t, "incidents", "--json", "--socket", h.socket); !strings.HasPrefix(out, `{"at":"20`) || code > 1 {
 		t.Errorf("incidents --json: exit %d\n%s", code, out)
 	}

@@ -50,12 +50,12 @@ func (b *Brain) buttons(mux *http.ServeMux) {
 		"POST /api/v1/nodes/{name}/unmute":     {b.unmute, []string{"site"}},
 		"POST /api/v1/nodes/{name}/maintain":   {b.maintainNode, []string{"for", "site"}},
 		"POST /api/v1/nodes/{name}/maintained": {b.maintainedNode, []string{"site"}},
-		"DELETE /api/v1/nodes/{name}":          {b.forgetNode, []string{"site"}},
 		"POST /api/v1/sites/{name}/maintain":   {b.maintainSite, []string{"for"}},
 		"POST /api/v1/sites/{name}/maintained": {b.maintainedSite, nil},
 	} {
 		mux.HandleFunc(route, b.button(is.do, is.takes...))
 	}
+	mux.HandleFunc("DELETE /api/v1/nodes/{name}", b.answers(b.forgetNode, "site"))
 }
 
 // disarm also ends an arming that still looks at the machines: the last word holds (rule S10).
@@ -164,16 +164,42 @@ func (b *Brain) maintainedSite(ctx context.Context, r *http.Request) error {
 }
 
 // forgetNode deletes a node. The table forgets it last: its next word is its first.
-func (b *Brain) forgetNode(ctx context.Context, r *http.Request) error {
+func (b *Brain) forgetNode(ctx context.Context, r *http.Request) (any, error) {
 	k, err := b.meant(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := b.submit(ctx, sentinel.Delete{Site: k.Site, Name: k.Name, By: operator}); err != nil {
-		return err
+		return nil, err
 	}
 	b.table.Forget(k)
-	return nil
+	if where := b.cfg().names(k); len(where) > 0 {
+		return warned{[]string{fmt.Sprintf("%s still stands in cloud.yaml, %s; if it is gone for good, remove it there too, and reload", k.Name, strings.Join(where, " and "))}}, nil
+	}
+	return nil, nil
+}
+
+// names is where a node stands in the configuration.
+func (c *Config) names(k liveness.Key) (where []string) {
+	for i, s := range c.Sites {
+		if s.Name != k.Site {
+			continue
+		}
+		if slices.ContainsFunc(s.Nodes, func(p Peer) bool { return p.Name == k.Name }) {
+			where = append(where, "among the nodes of "+s.Name)
+		}
+		for _, u := range s.UPSes {
+			if slices.Contains(u.Feeds, k.Name) {
+				where = append(where, "under what "+u.Name+" feeds")
+			}
+		}
+		for n, stage := range c.Plan {
+			if _, is := stage.Nodes[k.Name]; i == 0 && (is || slices.Contains(stage.Hosts, k.Name)) {
+				where = append(where, fmt.Sprintf("in stage %d of the plan, which waits for it", n+1))
+			}
+		}
+	}
+	return where
 }
 
 // meant finds the node or Pi that a button names; ?site= says which of several.

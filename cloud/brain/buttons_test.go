@@ -12,6 +12,24 @@ import (
 	"sentinel.home.arpa/cloud/internal/web"
 )
 
+// TestH9_DeleteOfWhatIsNamed says where the configuration names it: the plan waits for who is gone.
+func TestH9_DeleteOfWhatIsNamed(t *testing.T) {
+	in(t, func(h *home) {
+		h.withPlan()
+		h.cfg.Sites[0].UPSes = []UPS{{Name: "ups", Feeds: []string{"pve2", "pve3"}}}
+	}, func(h *home) {
+		h.nodes["pve3"].kill()
+		code, text := h.request(http.MethodDelete, "/api/v1/nodes/pve3", nil, nil)
+		want := `{"warnings":["pve3 still stands in cloud.yaml, among the nodes of home and under what ups feeds and in stage 2 of the plan, which waits for it; if it is gone for good, remove it there too, and reload"]}`
+		if code != http.StatusOK || strings.TrimSpace(text) != want {
+			t.Errorf("answered %d %s", code, text)
+		}
+		if code, text := h.request(http.MethodDelete, "/api/v1/nodes/pi", nil, nil); code != http.StatusNoContent {
+			t.Errorf("of the Pi it answered %d %s", code, text)
+		}
+	})
+}
+
 // TestH9_Buttons mute nodes, put them and their site into maintenance, and end both.
 func TestH9_Buttons(t *testing.T) {
 	in(t, nil, func(h *home) {
@@ -153,7 +171,7 @@ func TestH9_DeletedNodesComeBack(t *testing.T) {
 		h.nodes["pve3"].announce("poweroff")
 		h.nodes["pve3"].kill()
 		rest(30 * time.Second)
-		if code, text := h.request(http.MethodDelete, "/api/v1/nodes/pve3", nil, nil); code != http.StatusNoContent || !gone("pve3") {
+		if code, text := h.request(http.MethodDelete, "/api/v1/nodes/pve3", nil, nil); code != http.StatusOK || !gone("pve3") {
 			h.Errorf("answered %d %s", code, text)
 		}
 		rest(time.Minute)

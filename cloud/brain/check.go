@@ -127,8 +127,9 @@ func (c *Config) secrets() []namedSecret {
 }
 
 // CheckConfig reads and checks cloud.yaml and the secrets that it names. Notes are about
-// what could not be looked at from here.
-func CheckConfig(path string) (notes []string, err error) {
+// what could not be looked at from here, what is left out, and names that nobody has. heard
+// asks the running brain for the nodes that it knows; false: none runs here.
+func CheckConfig(path string, heard func() ([]string, bool)) (notes []string, err error) {
 	c, f, err := loadConfig(path)
 	if f == nil {
 		return nil, err
@@ -164,5 +165,7 @@ func CheckConfig(path string) (notes []string, err error) {
 			errs = append(errs, f.Errorf(named.key, "%s", err))
 		}
 	}
-	return notes, f.Join(errs...)
+	notes = append(notes, c.missing(f)...)
+	known, ok := heard()
+	return append(notes, c.unlisted(known, ok)...), f.Join(errs...)
 }

@@ -3,10 +3,12 @@ package brain
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // TestR5_CheckConfigReadsTheSecrets: a brain that would not start for want of one is told
@@ -49,7 +51,7 @@ func TestR5_CheckConfigReadsTheSecrets(t *testing.T) {
 			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			notes, err := CheckConfig(path)
+			notes, err := CheckConfig(path, nobodyRuns)
 			var errs []string
 			if err != nil {
 				errs = strings.Split(strings.ReplaceAll(err.Error(), filepath.Dir(path)+"/", ""), "\n")
@@ -84,7 +86,7 @@ func TestR5_CheckConfigInOneGo(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := CheckConfig(path)
+	_, err := CheckConfig(path, nobodyRuns)
 	if err == nil {
 		t.Fatal("it is taken")
 	}
@@ -114,7 +116,49 @@ func TestR5_SecretsOfAnotherUser(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := CheckConfig(path); err == nil || !strings.Contains(err.Error(), "run check-config as the user that the brain runs as, or with sudo") {
+	if _, err := CheckConfig(path, nobodyRuns); err == nil || !strings.Contains(err.Error(), "run check-config as the user that the brain runs as, or with sudo") {
 		t.Errorf("got %v", err)
 	}
+}
+
+func nobodyRuns() ([]string, bool) { return nil, false }
+
+// TestR5_CheckConfigSaysWhatIsMissing: what nothing works without is no mistake, and is told; so are
+// names that only somebody who hears the nodes can vouch for.
+func TestR5_CheckConfigSaysWhatIsMissing(t *testing.T) {
+	secrets := strings.NewReplacer("secret_file: twilio-secret", "secret_file: "+secretFile(t), "secret_file: proxmox-secret", "secret_file: "+secretFile(t))
+	wired := secrets.Replace(strings.Replace(smallest, "    pi_proxies: [pi]\n", "    pi_proxies: [pi]\n    ups: [{name: a, feeds: [pve1, pve22]}, {name: b, feeds: [nas, desktop]}]\n", 1)) + "  - hosts: [nas, workstation]\n"
+	for name, c := range map[string]struct {
+		text  string
+		heard func() ([]string, bool)
+		want  []string
+	}{
+		"nothing": {"sites: [{name: home}]\n", nobodyRuns, []string{"sites[0].pi_proxies: home has none, so nobody reports its UPS: a power cut there is not known as one",
+			"contacts: there are none, so nobody is called", "plan: there is none, so nothing is shut down in a power cut"}},
+		"all of it": {secrets.Replace(smallest), nobodyRuns, nil},
+		"no brain": {wired, nobodyRuns, []string{"sites[0].ups[0].feeds[1]: pve22 is no node of the plan; did you mean pve2?",
+			"sites[0]: whether there is nas, desktop, workstation was not looked at, since home lists no nodes: and no brain runs here; once it runs, check-config asks it"}},
+		"a brain": {wired, func() ([]string, bool) { return []string{"pi", "pve1", "nas", "desktops"}, true }, []string{"sites[0].ups[0].feeds[1]: no node called pve22 has ever been heard; did you mean pve2?",
+			"sites[0].ups[1].feeds[1]: no node called desktop has ever been heard; did you mean desktops?", "plan[3].hosts[1]: no node called workstation has ever been heard; known are desktops, nas, pi, pve1, pve2, pve3"}},
+		"listed": {strings.Replace(wired, "    pi_proxies: [pi]\n", "    pi_proxies: [pi]\n    nodes: [pve1, pve22, nas, desktop, workstation]\n", 1), nobodyRuns, nil},
+	} {
+		path := filepath.Join(t.TempDir(), "cloud.yaml")
+		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := CheckConfig(path, c.heard)
+		got = slices.DeleteFunc(got, func(n string) bool { return strings.Contains(n, "auth_key_file") })
+		if diff := cmp.Diff(c.want, got, cmpopts.EquateEmpty()); diff != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
+		}
+	}
+}
+
+func secretFile(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte("0123456789abcdef\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

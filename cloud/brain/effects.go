@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sentinel.home.arpa/cloud/internal/journal"
+	"sentinel.home.arpa/cloud/internal/liveness"
 	"sentinel.home.arpa/cloud/internal/notify"
 	"sentinel.home.arpa/cloud/internal/sentinel"
 	"sentinel.home.arpa/shared/calls"
@@ -103,6 +104,10 @@ func (b *Brain) later(ctx context.Context, in sentinel.Input) {
 	})
 }
 
+// fineFor is how old the last word of a node may be that is said to be fine: beyond it, it may be
+// about to fail as well.
+const fineFor = 5 * time.Second
+
 // story gathers what is said about an incident, as of now.
 func (b *Brain) story(i *sentinel.Incident, contact string) notify.Story {
 	now := b.clock.Now()
@@ -117,11 +122,15 @@ func (b *Brain) story(i *sentinel.Incident, contact string) notify.Story {
 		return s
 	}
 	for _, src := range site.Sources {
+		last, _, heard := b.table.Last(liveness.Key{Site: site.Name, Name: src.Name})
+		leaves := src.Announced != nil || src.ToldBoot != "" && src.ToldBoot == src.Boot
 		switch {
-		case src.Condition != sentinel.Up:
 		case src.Role == sentinel.Pi:
-			s.PiHeard = true
-		case !slices.Contains(i.Nodes, src.Name):
+			s.PiHeard = s.PiHeard || src.Condition == sentinel.Up
+		case slices.Contains(i.Nodes, src.Name):
+		case src.Condition == sentinel.Off && !src.Maintained, src.Condition == sentinel.Up && leaves:
+			s.Off++
+		case src.Condition == sentinel.Up && heard && now.Sub(last) <= fineFor:
 			s.Others++
 		}
 	}

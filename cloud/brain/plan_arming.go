@@ -24,8 +24,8 @@ func errDisarmed() error {
 	return &courier.Fault{Status: http.StatusConflict, Reason: "disarmed", Err: errDisarmedSince, Hint: "`sentinel-cloud plan arm` once more, if it is to be armed"}
 }
 
-// armed is the answer where something is to be said of a plan that was armed.
-type armed struct {
+// warned is the answer where something is to be said of what was done.
+type warned struct {
 	Warnings []string `json:"warnings"`
 }
 
@@ -70,7 +70,7 @@ func (b *Brain) arm(ctx context.Context, r *http.Request) (any, error) {
 		return nil, err
 	}
 	if warnings = append(unless, warnings...); len(warnings) > 0 {
-		return armed{warnings}, nil
+		return warned{warnings}, nil
 	}
 	return nil, nil
 }

@@ -43,6 +43,24 @@ func TestH2_NodeFailure(t *testing.T) {
 	})
 }
 
+// TestC1_WhoIsOffIsNotFine: a node that was shut down is no other that is fine, nor one that is silent.
+func TestC1_WhoIsOffIsNotFine(t *testing.T) {
+	for said, story := range map[string]func(n *source){
+		"Of the others there one server is fine, and one server is off, or about to be, as planned.": func(n *source) { n.announce(wire.Poweroff) },
+		"The other server there is fine.": func(*source) { rest(8 * time.Second) },
+	} {
+		in(t, nil, func(h *home) {
+			h.nodes["pve2"].kill()
+			story(h.nodes["pve3"])
+			h.nodes["pve3"].kill()
+			rest(22 * time.Second)
+			if call := h.calls(1)[0]; !strings.Contains(call.Text, said) {
+				h.Errorf("%q is not %q", call.Text, said)
+			}
+		})
+	}
+}
+
 // TestA4_AnnouncedReboot: no call, and back.
 func TestA4_AnnouncedReboot(t *testing.T) {
 	in(t, nil, func(h *home) {

@@ -405,15 +405,28 @@ func (o Operator) pressArm(w io.Writer, armed, force bool) error {
 	if err != nil {
 		return err
 	}
+	warnings, err := readWarnings(resp)
+	if err != nil {
+		return err
+	}
+	return writeWarnings(w, warnings)
+}
+
+// readWarnings are what the brain says of what it has done all the same.
+func readWarnings(resp *http.Response) ([]string, error) {
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusNoContent {
-		return nil
+		return nil, nil
 	}
 	var said struct{ Warnings []string }
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&said); err != nil {
-		return fmt.Errorf("read the brain's answer: %w", err)
+		return nil, fmt.Errorf("read the brain's answer: %w", err)
 	}
-	for _, text := range said.Warnings {
+	return said.Warnings, nil
+}
+
+func writeWarnings(w io.Writer, warnings []string) error {
+	for _, text := range warnings {
 		if _, err := fmt.Fprintln(w, "! "+text); err != nil {
 			return err
 		}

@@ -142,7 +142,12 @@ func (o Operator) maintained(w io.Writer, name, path string) error {
 
 // Delete forgets a node until it is heard again.
 func (o Operator) Delete(w io.Writer, node string) error {
-	if err := o.do(http.MethodDelete, nodePath(node)); err != nil {
+	resp, err := o.ask(http.MethodDelete, nodePath(node))
+	if err != nil {
+		return err
+	}
+	warnings, err := readWarnings(resp)
+	if err != nil {
 		return err
 	}
 	s, err := o.status()
@@ -153,8 +158,10 @@ func (o Operator) Delete(w io.Writer, node string) error {
 	if s.source(node) != nil {
 		text = node + " was deleted, and is back: it is still heard."
 	}
-	_, err = fmt.Fprintln(w, text)
-	return err
+	if _, err = fmt.Fprintln(w, text); err != nil {
+		return err
+	}
+	return writeWarnings(w, warnings)
 }
 
 // nodeOrSite is the path of what a name means.
@@ -196,6 +203,23 @@ func (s *status) source(name string) *source {
 		}
 	}
 	return nil
+}
+
+// Heard are the nodes and Pis that the running brain has heard; false if none runs.
+func (o Operator) Heard() ([]string, bool) {
+	s, err := o.status()
+	if err != nil {
+		return nil, false
+	}
+	var names []string
+	for _, site := range s.Sites {
+		for _, src := range site.Sources {
+			if src.State != "pending" {
+				names = append(names, src.Name)
+			}
+		}
+	}
+	return names, true
 }
 
 func gone(name string) error { return fmt.Errorf("%s is gone meanwhile", name) }

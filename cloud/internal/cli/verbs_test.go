@@ -69,6 +69,21 @@ func TestH9_Verbs(t *testing.T) {
 	}
 }
 
+// TestDelete_WhatIsNamed says what the brain warns of.
+func TestDelete_WhatIsNamed(t *testing.T) {
+	o, _ := brain(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodDelete {
+			fmt.Fprint(w, `{"warnings":["nas still stands in cloud.yaml"]}`)
+			return
+		}
+		fmt.Fprint(w, house)
+	})
+	var b strings.Builder
+	if err := o.Delete(&b, "nas"); err != nil || b.String() != "nas is deleted; it comes back if it is heard again.\n! nas still stands in cloud.yaml\n" {
+		t.Errorf("%v, it says %q", err, b.String())
+	}
+}
+
 // TestMaintain_Nobody says that a name is neither a node's nor a site's.
 func TestMaintain_Nobody(t *testing.T) {
 	o, asked := brain(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, house) })

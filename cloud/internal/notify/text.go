@@ -21,6 +21,7 @@ type Story struct {
 	Since   time.Time // in the site's time zone
 	Nodes   []string  // that are part of it
 	Others  int       // nodes at the site that are fine
+	Off     int       // others that are off, or about to be, as planned
 	PiHeard bool      // so its internet is up
 	OnMains bool      // as last heard; neither this nor OnBattery: not known
 	Cause   string    // what took them all, a sentence of the timeline; empty: not known
@@ -49,7 +50,7 @@ type PlanStory struct {
 	Nodes   int  // how many machines are shut down
 	StayOn  int  // how many of the plan are not, since no UPS that is out calls for them
 	Spared  bool // the UPS that is out calls for none of them
-	Late    int // how many were not down in time
+	Late    int  // how many were not down in time
 }
 
 // Text is what is said on the phone about a story.

@@ -42,6 +42,7 @@ var variants = map[string][]variant{
 	"node_failure": {
 		{"one of four", func(s *Story) { s.Others = 3 }},
 		{"one of two", func(s *Story) { s.Others = 1 }},
+		{"one of four, and one is off as planned", func(s *Story) { s.Others, s.Off = 2, 1 }},
 		{"two of four", func(s *Story) { s.Nodes, s.Others = []string{"pve1", "nas"}, 2 }},
 		{"three", func(s *Story) { s.Nodes, s.Others = many(3), 1 }},
 		{"five", func(s *Story) { s.Nodes, s.Others = many(5), 1 }},
@@ -60,7 +61,9 @@ var variants = map[string][]variant{
 		{"no guest runs", func(s *Story) { s.Plan = plan(func(p *PlanStory) { p.Begun, p.Guests = true, running(0) }) }},
 		{"guests not counted", func(s *Story) { s.Plan = plan(func(p *PlanStory) { p.Begun = true }) }},
 		{"many guests", func(s *Story) { s.Plan = plan(func(p *PlanStory) { p.Begun, p.Guests = true, running(42) }) }},
-		{"two of three", func(s *Story) { s.Plan = plan(func(p *PlanStory) { p.Begun, p.Guests, p.Nodes, p.StayOn = true, running(9), 2, 1 }) }},
+		{"two of three", func(s *Story) {
+			s.Plan = plan(func(p *PlanStory) { p.Begun, p.Guests, p.Nodes, p.StayOn = true, running(9), 2, 1 })
+		}},
 		{"one of three", func(s *Story) { s.Plan = plan(func(p *PlanStory) { p.Begun, p.Nodes, p.StayOn = true, 1, 2 }) }},
 		{"no longer any", func(s *Story) { s.Plan = plan(func(p *PlanStory) { p.Begun, p.Nodes, p.StayOn = true, 0, 3 }) }},
 		{"no machine hangs on this UPS alone", func(s *Story) { s.Plan = plan(func(p *PlanStory) { p.Spared = true }) }},

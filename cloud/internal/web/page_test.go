@@ -57,7 +57,7 @@ func full() *View {
 			},
 			{Name: "office", Armed: true, HasPlan: true, Unconfirmed: []string{"pi2"}, StoppedBy: "the operator", StopSays: "nas3 stays up", StopUnconfirmed: []string{"pi2"}, MaintenanceUntil: at("20:00:00"),
 				Runs: []Run{{ID: "q", Title: "Last run of the plan: 12:00", State: "ended", Reason: "it was tried", Past: true, Targets: []Target{{Name: "nas2", State: "down"}}}},
-				Off: []Off{{Name: "nas2", State: "off", Text: "nas2 was shut down at 12:01 and is off still; switch it on"}, {Name: "web", Node: "nas3", State: "off", Text: "web on nas3 was told to shut down at 12:00 and is off still; start it with `qm start 101` on nas3"}}},
+				Off:  []Off{{Name: "nas2", State: "off", Text: "nas2 was shut down at 12:01 and is off still; switch it on"}, {Name: "web", Node: "nas3", State: "off", Text: "web on nas3 was told to shut down at 12:00 and is off still; start it with `qm start 101` on nas3"}}},
 			{Name: "cabin", HasPlan: true, ArmingUnknown: true, Unconfirmed: []string{"pi3"}},
 		},
 		Incidents: []Incident{
