@@ -3,7 +3,10 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -115,7 +118,7 @@ func (x *exchange) says(w guardian.PeerWord) {
 	old := x.said
 	x.said = &w
 	x.mu.Unlock()
-	if old == nil || old.State != w.State || old.Epoch != w.Epoch || old.Known != w.Known || !slices.Equal(old.Took, w.Took) || !slices.Equal(old.Scope, w.Scope) {
+	if old == nil || old.State != w.State || old.Epoch != w.Epoch || old.Known != w.Known || !slices.Equal(old.Took, w.Took) || len(old.Stopped) != len(w.Stopped) || !slices.Equal(old.Scope, w.Scope) {
 		x.changed()
 	}
 }
@@ -130,6 +133,29 @@ func (x *exchange) brainSays(m wire.Mandate) {
 	if old == nil || !sameRun(old.run, word.run) {
 		x.changed()
 	}
+}
+
+// guestsSaid are guests as a word names them, heardTook the machines and guests of one.
+func guestsSaid(guests []shutdown.Target) (names []string) {
+	for _, g := range guests {
+		names = append(names, fmt.Sprintf("%s/%s/%d", g.Type, g.Node, g.VMID))
+	}
+	return names
+}
+
+func heardTook(names []string) (machines []string, guests []shutdown.Target) {
+	for _, name := range names {
+		kind, rest, _ := strings.Cut(name, "/")
+		node, number, _ := strings.Cut(rest, "/")
+		id, err := strconv.Atoi(number)
+		switch {
+		case kind != "qemu" && kind != "lxc":
+			machines = append(machines, name)
+		case err == nil && id > 0:
+			guests = append(guests, shutdown.Target{Kind: shutdown.Guest, Node: node, VMID: id, Type: kind})
+		}
+	}
+	return machines, guests
 }
 
 // few keeps a list as short as a word may be.
@@ -268,7 +294,7 @@ func (x *exchange) report(name string, o *peer) wire.PiReport {
 	m := wire.PiReport{Header: x.header(), To: name, ToBoot: o.boot, ToSeq: o.seq, Run: wire.PiRun{State: shutdown.None}}
 	if w := x.said; w != nil {
 		m.Run = wire.PiRun{State: w.State, ID: w.Run, Epoch: w.Epoch, AgeMS: min(max(w.Since, 0), saidAgeMost).Milliseconds(), Scope: few(w.Scope)}
-		m.Known, m.Took = w.Known, few(w.Took)
+		m.Known, m.Took = w.Known, few(append(slices.Clone(w.Took), guestsSaid(w.Stopped)...))
 	}
 	if b := x.brain; b != nil && daemon.BootTime()-b.at <= brainSaidFor {
 		m.Brain = &b.run
@@ -317,7 +343,8 @@ func (x *exchange) tried(name string, o *peer, err error) {
 func (x *exchange) take(ctx context.Context, m *wire.PiReport, lag time.Duration) {
 	x.word(m.Node, m.Header)
 	came := daemon.BootTime()
-	w := guardian.PeerWord{State: m.Run.State, Epoch: m.Run.Epoch, Run: m.Run.ID, Scope: m.Run.Scope, Since: time.Duration(m.Run.AgeMS) * time.Millisecond, Known: m.Known, Took: m.Took, UPSes: map[string]power.Reading{}}
+	w := guardian.PeerWord{State: m.Run.State, Epoch: m.Run.Epoch, Run: m.Run.ID, Scope: m.Run.Scope, Since: time.Duration(m.Run.AgeMS) * time.Millisecond, Known: m.Known, UPSes: map[string]power.Reading{}}
+	w.Took, w.Stopped = heardTook(m.Took)
 	for _, u := range m.UPSes {
 		w.UPSes[u.Name] = u.Reading
 	}

@@ -1,7 +1,10 @@
 package proxy_test
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,4 +52,33 @@ func TestS5_ThePiStartsAgainWhatItStopped(t *testing.T) {
 	if !r.NodeUp("pve1") {
 		t.Error("a healthy node went down")
 	}
+}
+
+// TestS5_ThePiThatTakesARunUpStartsWhatItStopped: the first Pi dies in its run, and knows nothing of it later.
+func TestS5_ThePiThatTakesARunUpStartsWhatItStopped(t *testing.T) {
+	t.Parallel()
+	r := newRack(t, pvesim.NodeConfig{Name: "pve1", Guests: []pvesim.Guest{
+		{VMID: 100, Name: "ct", Type: pvesim.LXC, Running: true, StopTakes: time.Second},
+		{VMID: 101, Name: "vm", Type: pvesim.QEMU, Running: true, Hangs: true},
+	}})
+	one, two := twoPis(t, r, shutdown.Stage{AllGuests: true, Deadline: 2 * time.Minute}, oneStage())
+	one.silence(true)
+	two.silence(true)
+	outage(one, two)
+	eventually(t, "a guest has stopped", func() bool { g, _ := r.Guest(100); return !g.Running })
+	r.awaitCommand("pve1 /nodes/pve1/qemu/101/status/shutdown", 5*time.Second)
+	<-time.After(3 * time.Second) // the other Pi hears of it within a second
+	one.stop()
+	for deadline := time.Now().Add(50 * time.Second); !strings.Contains(two.log.String(), "has made no headway"); {
+		if <-time.After(100 * time.Millisecond); time.Now().After(deadline) {
+			t.Fatal("never taken up")
+		}
+	}
+	if err := os.Remove(filepath.Join(one.cfg.StateDir, "run.jsonl")); err != nil {
+		t.Fatal(err)
+	}
+	one.ups.Plug(true)
+	two.ups.Plug(true)
+	one.start()
+	r.awaitCommand("pve1 /nodes/pve1/lxc/100/status/start", 20*time.Second)
 }

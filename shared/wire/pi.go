@@ -40,9 +40,11 @@ type PiReport struct {
 	ToBoot string `json:"to_boot,omitempty"`
 	ToSeq  int64  `json:"to_seq,omitempty"`
 
-	UPSes []PiUPS  `json:"upses,omitempty"`
-	Run   PiRun    `json:"run"`            // of the outage that goes on, as the sender knows
-	Took  []string `json:"took,omitempty"` // the machines that took that run's command, by a target's ID
+	UPSes []PiUPS `json:"upses,omitempty"`
+	Run   PiRun   `json:"run"` // of the outage that goes on, as the sender knows
+	// Took are the machines that took that run's command, by a target's ID, and behind them the guests that
+	// it has told, while it is under way: qemu/NODE/NUMBER or lxc/NODE/NUMBER.
+	Took []string `json:"took,omitempty"`
 	// Known is the highest epoch that the sender knows of.
 	Known shutdown.Epoch `json:"known"`
 	// Brain is what a brain said of its own run within the last seconds; nil: nothing.

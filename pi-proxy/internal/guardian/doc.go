@@ -53,7 +53,8 @@
 // again, as far as their nodes stay up; a new outage interrupts that, and the next run owes
 // them. What the brain's run stopped the brain starts, and each Pi what its own did, also one that
 // another Pi took up; but nothing while a UPS that another Pi reads is on battery, nor on nodes that
-// another's later run told.
+// another's later run told. A Pi that takes up the run of another, which may be dead, owes what that
+// stopped too: a word of a run under way names those guests.
 //
 // Where the plan is to begin for an internet outage too, the Pi begins it once neither a brain nor an
 // anchor has answered for the delay, and nothing is on battery (Outside). Such a run tells machines to

@@ -343,7 +343,7 @@ func (g *Guardian) begin(now time.Time, v power.Verdict) []Event {
 func (g *Guardian) start(now time.Time, h shutdown.Header) []Event {
 	epoch, ran := shutdown.Epoch{Counter: g.known().Counter + 1, Holder: g.self}, g.net.ran
 	h.ID, h.Plan = fmt.Sprintf("%s-%s-%d", g.orders.Plan.Site, g.self, epoch.Counter), g.orders.Plan
-	h.Owed, h.Starting = g.owed(), g.Run.StartsUnderWay(now)
+	h.Owed, h.Starting = append(g.owed(), g.takesUp(h)...), g.Run.StartsUnderWay(now)
 	es := g.note(epoch, shutdown.Event{Type: shutdown.Began, At: now, Run: &h})
 	// A run's record begins anew, and must hold what else is known.
 	if g.seen != (shutdown.Epoch{}) {

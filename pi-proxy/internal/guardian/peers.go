@@ -41,19 +41,22 @@ type PeerWord struct {
 	Scope []string       // the machines that it is for; nil: all of the plan
 	Known shutdown.Epoch // the highest that it knows of
 	Took  []string       // the machines that took that run's command, by a target's ID
+	// Stopped are the guests that the run has told, while it is under way. Whoever takes it up owes them.
+	Stopped []shutdown.Target
 }
 
 // peers is what the guardian knows of the site's other Pis. The zero value is ready.
 type peers struct {
 	upses map[string]heard
-	known shutdown.Epoch // the highest that one of them has named
-	fresh uint64         // the lowest counter of a run that was not known when the last outage was over
-	acts  time.Time      // when one last said that its run advances; good if not earlier than Guardian.holds
-	actor string         // which
-	took  []string       // the machines that took the command of another's run
-	later []string       // those that took that of a run which was begun after the Pi's own last, by name
-	under shutdown.Epoch // of what this outage was done with, if not by the Pi's own run
-	since time.Time      // when the run of this outage began or was first known to be over; zero: not known
+	known shutdown.Epoch    // the highest that one of them has named
+	fresh uint64            // the lowest counter of a run that was not known when the last outage was over
+	acts  time.Time         // when one last said that its run advances; good if not earlier than Guardian.holds
+	actor string            // which
+	took  []string          // the machines that took the command of another's run
+	owed  []shutdown.Target // the guests that another's run has told which is under way, or is taken up
+	later []string          // those that took that of a run which was begun after the Pi's own last, by name
+	under shutdown.Epoch    // of what this outage was done with, if not by the Pi's own run
+	since time.Time         // when the run of this outage began or was first known to be over; zero: not known
 }
 
 // sameStart is how much earlier than the outage here a run may have begun that is of it.
@@ -70,6 +73,9 @@ func (g *Guardian) PeerSaid(now time.Time, pi string, w PeerWord) (es []Event) {
 		}
 	}
 	es = append(es, g.heardLater(now, w)...)
+	if pi == g.peers.actor && !w.State.Open() { // it lives, and sees to them by itself, or a person stopped it
+		g.peers.owed = nil
+	}
 	switch w.State {
 	case shutdown.Advancing:
 		es = append(es, g.peerOffline(now, pi)...)
@@ -101,7 +107,7 @@ func (g *Guardian) peerActs(now, at time.Time, pi string, w PeerWord) []Event {
 	if g.open() && w.Epoch.Compare(g.Epoch) < 0 {
 		return nil // it will yield
 	}
-	g.peers.took = w.Took
+	g.peers.took, g.peers.owed = w.Took, w.Stopped
 	if at.After(g.peers.acts) {
 		g.peers.acts, g.peers.actor = at, pi
 	}
@@ -174,6 +180,9 @@ func (g *Guardian) Says(now time.Time) PeerWord {
 			if p.Took && p.Target.Kind.Machine() {
 				w.Took = append(w.Took, p.Target.ID())
 			}
+		}
+		for _, e := range g.Run.HandOver(now, "") { // as if it were taken up
+			w.Stopped = e.Targets
 		}
 	}
 	return w

@@ -42,6 +42,21 @@ func (g *Guardian) owed() (ts []shutdown.Target) {
 	return slices.DeleteFunc(ts, func(t shutdown.Target) bool { return g.toldLater(t.Node) })
 }
 
+// takesUp are the guests that another Pi's run has told which the Pi takes up with one of its own, but for
+// those on nodes that took the command.
+func (g *Guardian) takesUp(h shutdown.Header) (ts []shutdown.Target) {
+	if h.On != shutdown.ForPower || g.peers.acts.Before(g.holds) {
+		return nil
+	}
+	for _, t := range g.peers.owed {
+		known := slices.ContainsFunc(h.Plan.Nodes, func(n shutdown.Node) bool { return n.Name == t.Node })
+		if node := (shutdown.Target{Kind: shutdown.ProxmoxNode, Node: t.Node}); known && !slices.Contains(g.peers.took, node.ID()) {
+			ts = append(ts, t)
+		}
+	}
+	return ts
+}
+
 // toldLater reports whether a run of another Pi, begun after the Pi's own last, told a node.
 func (g *Guardian) toldLater(node string) bool { return slices.Contains(g.peers.later, node) }
 

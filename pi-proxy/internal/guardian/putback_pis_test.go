@@ -220,3 +220,54 @@ func TestS5_WhatWasHandedOverOfflineIsPutBackToo(t *testing.T) {
 		}
 	}
 }
+
+// TestS5_WhoTakesARunUpOwesWhatThatStopped: the Pi that began it is dead, and may stay so.
+func TestS5_WhoTakesARunUpOwesWhatThatStopped(t *testing.T) {
+	guest := func(id int, node string) shutdown.Target {
+		return shutdown.Target{Kind: shutdown.Guest, Node: node, VMID: id, Type: "qemu"}
+	}
+	w := ofTwoPis(t, nil).g.Says(start)
+	if len(w.Stopped) != 2 || w.Stopped[0].Node != "pve1" || w.Stopped[1].VMID != 101 {
+		t.Errorf("a run tells of %v", w.Stopped)
+	}
+	theirs := advancing(7, "pi1")
+	theirs.Took, theirs.Stopped = []string{"node/pve2"}, []shutdown.Target{guest(100, "pve1"), guest(101, "pve2"), guest(102, "elsewhere")}
+	for name, c := range map[string]struct {
+		last guardian.PeerWord
+		owed int
+	}{
+		"it dies":                {theirs, 1},
+		"it lives, on mains":     {guardian.PeerWord{State: shutdown.None}, 0},
+		"a person stopped it":    {wordOf(shutdown.Stopped, 8, "brain"), 0},
+		"it lives and is behind": {wordOf(shutdown.Begun, 7, "pi1"), 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, among("pi1", "pi"))
+			h.report(mains())
+			h.cut()
+			h.pass(11)
+			h.said("pi1", theirs)
+			h.said("pi1", c.last)
+			h.pass(60)
+			if c.last.State == shutdown.Stopped {
+				h.beganAt()
+				return
+			}
+			if owed := h.g.Run.Owed; len(owed) != c.owed {
+				t.Fatalf("it owes %v", owed)
+			}
+			h.report(mains())
+			if n := len(h.all(shutdown.PutBackBegan)); n != c.owed {
+				t.Errorf("the putting back began %d times", n)
+			}
+		})
+	}
+	h := newHouse(t, among("pi1", "pi"))
+	h.report(mains())
+	h.said("pi1", theirs)
+	h.cut() // in another outage
+	h.pass(60)
+	if owed := h.g.Run.Owed; len(owed) > 0 {
+		t.Errorf("of an outage before it owes %v", owed)
+	}
+}
