@@ -224,6 +224,54 @@ func TestG7_ThePisEndIsOfOneOutage(t *testing.T) {
 	}
 }
 
+// TestG7_ABootEndsApcupsdsWord, which a restart of the process does not.
+func TestG7_ABootEndsApcupsdsWord(t *testing.T) {
+	for _, c := range []struct {
+		lived time.Duration
+		want  int
+	}{{0, 1}, {time.Second, 0}} {
+		l := newLastHours(t, hangs, orders())
+		if err := l.trip(); err != nil {
+			t.Fatal(err)
+		}
+		l.now = l.now.Add(2 * time.Second)
+		lived := time.Time{}
+		if c.lived > 0 {
+			lived = l.now.Add(-c.lived)
+		}
+		l.boot(lived)
+		n := 0
+		for _, e := range l.disk {
+			if e.Event.Type == guardian.Rebooted {
+				n++
+			}
+		}
+		if n != c.want {
+			t.Errorf("last alive at %v: %d boots noted, want %d", lived, n, c.want)
+		}
+	}
+}
+
+// TestS2_AContactThatIsLostTellsOfNoOutageAnew: the Pi has powered itself off and is back, and what its UPS
+// says is of before.
+func TestS2_AContactThatIsLostTellsOfNoOutageAnew(t *testing.T) {
+	l := newLastHours(t, guardian.Own{UPS: "ups", Halt: true}, orders())
+	l.supply(battery(0))
+	_ = l.trip()
+	l.through()
+	l.wants(guardian.Halting)
+	l.now = l.now.Add(time.Hour)
+	l.boot(time.Time{})
+	before := len(l.disk)
+	l.supply(battery(0).Lost(10 * time.Second))
+	l.pass(1)
+	for _, e := range l.disk[before:] {
+		if e.Event.Type == guardian.OnMains {
+			t.Errorf("the power was back: %+v", e)
+		}
+	}
+}
+
 // TestG7_ApcupsdsWordHoldsForAWhile: on battery again while it still wants to go down is at once a
 // reason, but not half an hour after its word.
 func TestG7_ApcupsdsWordHoldsForAWhile(t *testing.T) {
