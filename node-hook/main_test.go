@@ -100,6 +100,7 @@ func TestCommandLine(t *testing.T) {
 		{"announce sleep --config GOOD", 2, "", `"sleep" is no kind of shutdown`},
 		{"announce reboot now --config GOOD", 2, "", `"now" is too much`},
 		{"check-config --config GOOD", 0, ": fine\n", ""},
+		{"check-config", 0, "/etc/sentinel/node.yaml: there is none, so all is as by default: fine\n", ""},
 		{"check-config --config WRONG", 1, "", `wrong.yaml:1:1: interval: 1 has no unit`},
 		{"--config WRONG", 1, "", `wrong.yaml:1:1: interval: 1 has no unit`},
 		{"announce halt --config WRONG", 1, "", "wrong.yaml:1:1"},

@@ -5,7 +5,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 
@@ -68,6 +70,10 @@ func run() int {
 		return 1
 	}
 	if ctx.Command() == "check-config" {
+		if _, err := os.Stat(c.Config); errors.Is(err, fs.ErrNotExist) {
+			fmt.Println(c.Config + ": there is none, so all is as by default: fine")
+			return 0
+		}
 		fmt.Println(c.Config + ": fine")
 		return 0
 	}

@@ -109,6 +109,12 @@ func TestCommands(t *testing.T) {
 	t.Run("no configuration", func(t *testing.T) {
 		said(t, 1, "", "no such file", "check-config", "--config", good+".none")
 	})
+	t.Run("not even the default one", func(t *testing.T) {
+		if _, err := os.Stat(defaultConfig); err == nil {
+			t.Skip("this machine has a configuration: what is said without one is NOT TESTED")
+		}
+		said(t, 0, defaultConfig+": there is none, so all is as by default: fine", "", "check-config")
+	})
 	t.Run("no command", func(t *testing.T) { said(t, 2, "check-config", `expected one of "run"`) })
 	t.Run("an unknown command", func(t *testing.T) { said(t, 2, "", "unexpected argument", "explode") })
 	t.Run("an unknown flag", func(t *testing.T) { said(t, 2, "", "unknown flag", "--explode") })

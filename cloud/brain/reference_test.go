@@ -179,6 +179,39 @@ func TestR5_EveryDurationHasBounds(t *testing.T) {
 	}
 }
 
+// severalUPSes has its backquotes written as two underscores.
+const severalUPSes = `## Several UPSes
+
+Each UPS has an apcupsd of its own, also where one Pi watches several: on the Pi that is one process for each, started with a
+configuration of its own (__apcupsd -f FILE -P PIDFILE__) in which __NISPORT__, __DEVICE__, __LOCKFILE__, __PWRFAILDIR__,
+__NOLOGINDIR__ and __EVENTSFILE__ differ; with USB, write a __DEVICE__ that stays the same over reboots. The Pi's
+configuration, __/etc/sentinel/pi.yaml__, gives each a name:
+
+__ __ __yaml
+ups:
+  - {name: rack, nis: "127.0.0.1:3551"}
+  - {name: desk, nis: "127.0.0.1:3552"}
+__ __ __
+
+By these names __cloud.yaml__ says what hangs on which. Two Pis of one site may watch one UPS each in the same way; names are of
+the site, so no two may be alike:
+
+__ __ __yaml
+sites:
+  - name: home
+    pi_proxies: [pi]
+    ups:
+      - {name: rack, feeds: [pve1, pve2]}
+      - {name: desk, feeds: [pve2, pve3]}
+    any_ups: [pve2]
+__ __ __
+
+Then __pve1__ and its guests go down when rack's battery calls for it, and __pve3__ when desk's does; __pve2__ with either, and without the
+line __any_ups__ only when both do. What stands under none goes down with any, and a UPS of a Pi's that no entry here names may feed everything,
+so the two files must agree. __sentinel-cloud plan show__ says what stays on if one is out
+alone, and __plan simulate --ups desk__ what goes down. On the Pi that halts itself __cut_output__ may stand at one UPS, the one that feeds the Pi.
+`
+
 // TestR5_Documentation: docs/configuration.md is made of the reference, the defaults and
 // the limits.
 func TestR5_Documentation(t *testing.T) {
@@ -206,7 +239,9 @@ is read anew only with a restart of the unit, one named by its path with each re
 	b.WriteString(`
 A time carries its unit (` + "`500ms`, `20s`, `1h30m`, `14d`" + `), a share its sign (` + "`20%`" + `). A file is named
 by an absolute path, or by the bare name of a systemd credential.
+
 `)
+	b.WriteString(strings.NewReplacer("__ __ __", "```", "__", "`").Replace(severalUPSes))
 	golden(t, filepath.Join("..", "..", "docs", "configuration.md"), b.String())
 }
 

@@ -2,9 +2,12 @@ package hook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -65,6 +68,10 @@ func (b Build) Check(path string, out io.Writer) error {
 	if _, err := b.Load(path); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(out, "%s: fine\n", path)
+	text := "fine"
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		text = "there is none, so all is as by default: fine"
+	}
+	_, err := fmt.Fprintf(out, "%s: %s\n", path, text)
 	return err
 }
