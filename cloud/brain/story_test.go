@@ -46,7 +46,7 @@ func TestH2_NodeFailure(t *testing.T) {
 // TestC1_WhoIsOffIsNotFine: a node that was shut down is no other that is fine, nor one that is silent.
 func TestC1_WhoIsOffIsNotFine(t *testing.T) {
 	for said, story := range map[string]func(n *source){
-		"Of the others there one server is fine, and one server is off, or about to be, as planned.": func(n *source) { n.announce(wire.Poweroff) },
+		"Of the others there one server is fine, and one server is off, or about to be, as planned.": func(n *source) { n.announce(wire.Poweroff); rest(3 * time.Second) },
 		"The other server there is fine.": func(*source) { rest(8 * time.Second) },
 	} {
 		in(t, nil, func(h *home) {
