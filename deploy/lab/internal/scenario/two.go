@@ -258,8 +258,10 @@ func judgeInternetPlan(s *stage) {
 	}
 	s.demand(allDown(s.home), "not all servers are down")
 	s.entries = whole
-	for _, c := range calls(s.entries) {
-		s.report("call: " + spoken(c))
+	cs := calls(s.entries)
+	s.demand(len(cs) == 1, "%d calls instead of one", len(cs))
+	for _, c := range cs {
+		s.says(c, "I have not been able to reach anything at home since", "If it is out for one minute, the Pi there shuts the machines down, as you asked for.")
 	}
 }
 
