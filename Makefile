@@ -9,7 +9,7 @@ MODULE      = sentinel.home.arpa
 PURE        = shared/power shared/shutdown cloud/internal/cause shared/escalation cloud/internal/sentinel pi-proxy/internal/guardian pi-proxy/internal/brainwatch
 SHRUNK      = -trimpath -ldflags "-s -w"
 
-.PHONY: check test race scenarios pauses controls stages stages-short test-apcupsd torture torture-short abuse e2e cross footprint fuzz vulnerabilities bench bench-smoke mutants
+.PHONY: check test race scenarios pauses controls controls-short stages stages-short test-apcupsd torture torture-short abuse e2e cross footprint fuzz vulnerabilities bench bench-smoke mutants
 
 ## check: form, vet, staticcheck and the walls between the rooms
 check:
@@ -30,7 +30,7 @@ race:
 
 ## scenarios: the real programs play the lab's stories, judged by the edges
 scenarios:
-	go test -tags lab -count=1 -v -timeout 20m -parallel 3 -run "Scenario|NothingOutlives" ./deploy/lab
+	go test -tags lab -count=1 -v -timeout 20m -parallel 4 -run "Scenario|NothingOutlives" ./deploy/lab
 
 ## pauses: the real programs are stopped for a minute each, judged by the edges
 pauses:
@@ -38,7 +38,7 @@ pauses:
 
 ## controls: each story with one thing broken on purpose, which it must notice
 controls:
-	go test -tags controls -count=1 -v -timeout 20m -parallel 3 -run Control ./deploy/lab
+	go test -tags controls -count=1 -v -timeout 20m -parallel 5 -run Control ./deploy/lab
 
 ## stages: power back, kills, a revoked token and a dead internet at every stage of a plan, and the long stories, with tables (some 10 min)
 stages:
@@ -47,6 +47,10 @@ stages:
 ## stages-short: the power comes back while the guests go down
 stages-short:
 	go test -tags stages -count=1 -v -timeout 10m -run "Stages/power_back/guests" ./deploy/lab
+
+## controls-short: the same for the stories that scenarios plays
+controls-short:
+	go test -tags controls -short -count=1 -v -timeout 20m -parallel 5 -run Control ./deploy/lab
 
 ## test-apcupsd: against the real apcupsd (Debian: apt-get install apcupsd) on a simulated UPS
 test-apcupsd:

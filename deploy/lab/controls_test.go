@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sentinel.home.arpa/deploy/lab/internal/home"
+	"sentinel.home.arpa/deploy/lab/internal/scenario"
 )
 
 // sabotage is a deliberate break of the code, and how its story must notice it.
@@ -70,6 +71,9 @@ func TestControls(t *testing.T) {
 	bin := buildLab(t)
 	for _, c := range sabotages() {
 		t.Run(c.scenario, func(t *testing.T) {
+			if testing.Short() && scenario.Long(c.scenario) {
+				t.Skip("its story is too long for every day: without -short it is played")
+			}
 			programs := t.TempDir()
 			if err := home.Build(t.Context(), programs, "-overlay="+breakIt(t, root, c)); err != nil {
 				t.Fatal(err)
