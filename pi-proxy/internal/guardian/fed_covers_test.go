@@ -165,3 +165,23 @@ func TestG2_WhatIsBackIsNotNotedAgain(t *testing.T) {
 	s.takes("pve2", "pve3")
 	s.wants("pve2 pve3")
 }
+
+// TestG6_APiNamesWhomTheRunOfThisOutageWasFor, not whom its own of the outage before was.
+func TestG6_APiNamesWhomTheRunOfThisOutageWasFor(t *testing.T) {
+	s := newStreet(t, wired())
+	s.wait(15)
+	s.fails("a")
+	s.wait(21)
+	s.takes("pve1")
+	if w := s.g.Says(s.now); len(w.Scope) != 1 || w.Scope[0] != "pve1" {
+		t.Errorf("in its own it names %v", w.Scope)
+	}
+	s.isBack("a")
+	s.wait(300)
+	s.fails("b")
+	s.wait(12)
+	s.saysThrice(shutdown.HasEnded, "pve2", "pve3")
+	if w := s.g.Says(s.now); len(w.Scope) != 1 || w.Scope[0] != "pve2" { // pve3 has mains by a
+		t.Errorf("of the brain's it names %v", w.Scope)
+	}
+}
