@@ -248,6 +248,8 @@ func (s *story) mains() {
 // powerCut is a node that falls silent without a word: rules H2, H3.
 func (s *story) powerCut() (i incident) {
 	s.timed("node2 loses its power (H2, H3)", func() string {
+		since := time.Now() // a last word within the outage before would make it part of that
+		s.await("a word of node2 since", patience, func(v *status) bool { return v.At.Add(-v.source("node2").Age).After(since) })
 		at := time.Now()
 		if err := s.node2.PowerCut(s.ctx); err != nil {
 			s.t.Fatal(err)
