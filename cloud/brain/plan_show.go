@@ -119,7 +119,9 @@ func (b *Brain) planShow(_ context.Context, r *http.Request) (any, error) {
 	}
 	var site web.Site
 	if v := b.page(); v != nil {
-		site = v.Sites[max(slices.IndexFunc(v.Sites, func(s web.Site) bool { return s.Name == sc.Name }), 0)]
+		if i := slices.IndexFunc(v.Sites, func(s web.Site) bool { return s.Name == sc.Name }); i >= 0 {
+			site = v.Sites[i]
+		}
 	}
 	f := forecast{Stages: stagesOf(*sc.Plan, sc.Policy.RideThrough, nil, nil)}
 	if !slices.ContainsFunc(site.Runs, func(r web.Run) bool { return !r.Past }) {
