@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -19,6 +20,19 @@ var (
 	ErrWillNot = errors.New("the call cannot be placed")
 )
 
+// Refusal is an ErrWillNot with what is to be mended.
+type Refusal struct {
+	Advice   string
+	OfNumber bool // it is about the number alone: a call to another may be placed
+	Cause    error
+}
+
+// Error implements error.
+func (r *Refusal) Error() string { return ErrWillNot.Error() + ": " + r.Cause.Error() }
+
+// Unwrap lets errors.Is find ErrWillNot.
+func (r *Refusal) Unwrap() []error { return []error{ErrWillNot, r.Cause} }
+
 // Status is a call as the phone's provider sees it.
 type Status struct {
 	SID      string
@@ -26,16 +40,27 @@ type Status struct {
 	Age      time.Duration // since it was created, by the provider's own clock; in Recent only
 	Queued   bool          // not yet ringing
 	Person   bool          // a person took it
+	Detected bool          // who took it was looked for, so that it asks for no keys
 	Final    bool
 	Outbound bool
 }
 
 // Phone places calls and tells what became of them.
 type Phone interface {
-	Place(ctx context.Context, number, text string) (Status, error)
+	Place(ctx context.Context, number string, s Speech) (Status, error)
 	// Recent lists the newest calls to a number, to find one whose answer was lost.
 	Recent(ctx context.Context, number string) ([]Status, error)
 	Line
+}
+
+// Speech is what a call says, and how.
+type Speech struct {
+	Text     string
+	Language string // a code such as de-DE; empty: en-US
+	Voice    string // empty: the provider's choice
+	// Keys, where they work: the address that one goes to, which keys there are, and what is said
+	// where none was pressed. Then a key is what counts, and who took the call tells nothing.
+	Keys, Prompt, Bye string
 }
 
 // Line is a call that was placed.
@@ -48,12 +73,18 @@ type Line interface {
 type Order struct {
 	ID     string
 	Number string
-	Text   string
+	Speech Speech
 	// Age is how long ago it was decided, whatever the wall clock says.
 	Age func() time.Duration
 	SID string // if it is known to have been placed
 	// Doubtful: an earlier process may have placed it, so the provider is asked first.
 	Doubtful bool
+	// Urgent: at this number what rings and is not urgent is taken back for it, and what waits goes on waiting.
+	Urgent bool
+	// MayAsk: it may have been placed with keys, whether or not Speech has any now.
+	MayAsk bool
+	// Late is what is said first as of now, since the text may tell how it was; nil: nothing.
+	Late func() string
 
 	phone Phone
 }
@@ -61,7 +92,20 @@ type Order struct {
 // Report tells how an order fares.
 type Report struct {
 	Placed func(id, sid string)
-	Ended  func(id string, delivered bool, outcome string)
+	// Late: it has been tried in vain for a while, and goes on to be; each time anew. Nil: nobody
+	// wants to know.
+	Late  func(id, why, advice string)
+	Ended func(id string, e End)
+}
+
+// End is what became of an order.
+type End struct {
+	Delivered bool
+	Outcome   string
+	// Refused: nor will the next call be placed before somebody mends what Advice says; OfNumber:
+	// the next to this number.
+	Refused, OfNumber bool
+	Advice            string
 }
 
 // Times of a call.
@@ -81,9 +125,14 @@ const (
 	// followAtMost is longer than any call waits, rings and lasts. One that is not seen to
 	// end by then must not hold up the next to its number.
 	followAtMost = 6 * time.Minute
-	retryFirst   = 2 * time.Second
-	retryMost    = 30 * time.Second
+	// lateAfter is how long an order is tried before anybody need know that it comes to nothing.
+	lateAfter  = 30 * time.Second
+	retryFirst = 2 * time.Second
+	retryMost  = 30 * time.Second
 )
+
+// takenBack is the outcome of an order that was dropped in time.
+const takenBack = "taken back before it was placed"
 
 // Caller carries orders out: one at a time to a number, each exactly once as far as can
 // be known, and rather twice than never.
@@ -94,14 +143,14 @@ type Caller struct {
 	wg      sync.WaitGroup
 	mu      sync.Mutex
 	phone   Phone
-	dropped map[string]chan struct{} // closed when the order is taken back
+	orders  map[string]*underway // by id; those that were taken back are not in it
 	numbers map[string]chan struct{}
 	sids    []string // that belong to other orders
 }
 
 // NewCaller makes a caller.
 func NewCaller(phone Phone, report Report, log *slog.Logger) *Caller {
-	return &Caller{phone: phone, report: report, log: log, dropped: map[string]chan struct{}{}, numbers: map[string]chan struct{}{}}
+	return &Caller{phone: phone, report: report, log: log, orders: map[string]*underway{}, numbers: map[string]chan struct{}{}}
 }
 
 // Use has another phone for the orders from now on. Those under way go on with theirs,
@@ -125,8 +174,12 @@ func (c *Caller) Known(sid string) {
 // Call carries an order out, without waiting for it.
 func (c *Caller) Call(ctx context.Context, o Order) {
 	c.mu.Lock()
-	drop := make(chan struct{})
-	c.dropped[o.ID], o.phone = drop, c.phone
+	first := make(chan struct{})
+	if o.Urgent {
+		c.overtake(o, first)
+	}
+	u := &underway{number: o.Number, urgent: o.Urgent, drop: make(chan struct{}), behind: make(chan (<-chan struct{}), 1)}
+	c.orders[o.ID], o.phone = u, c.phone
 	line := c.numbers[o.Number]
 	if line == nil {
 		line = make(chan struct{}, 1)
@@ -135,41 +188,46 @@ func (c *Caller) Call(ctx context.Context, o Order) {
 	c.mu.Unlock()
 	c.wg.Go(func() {
 		defer c.forget(o.ID)
-		select {
-		case line <- struct{}{}:
-		case <-drop:
-			c.report.Ended(o.ID, false, "taken back before it was placed")
-			return
-		case <-ctx.Done():
+		got, dropped := c.wait(ctx, u, line)
+		close(first)
+		if !got {
+			if dropped {
+				c.report.Ended(o.ID, End{Outcome: takenBack})
+			}
 			return
 		}
 		defer func() { <-line }()
-		c.carryOut(ctx, o, drop)
+		c.carryOut(ctx, o, u.drop)
 	})
 }
 
 func (c *Caller) forget(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.dropped, id)
+	delete(c.orders, id)
 }
 
 // Drop takes an order back: a call that still waits or rings is cancelled.
 func (c *Caller) Drop(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if drop := c.dropped[id]; drop != nil {
-		close(drop)
-		delete(c.dropped, id)
+	c.drop(id)
+}
+
+// drop is Drop, with the lock held.
+func (c *Caller) drop(id string) {
+	if u, ok := c.orders[id]; ok {
+		close(u.drop)
+		delete(c.orders, id)
 	}
 }
 
 func (c *Caller) carryOut(ctx context.Context, o Order, drop <-chan struct{}) {
 	if o.SID == "" {
-		sid, outcome := c.place(ctx, o, drop)
+		sid, end := c.place(ctx, o, drop)
 		if sid == "" {
-			if outcome != "" {
-				c.report.Ended(o.ID, false, outcome)
+			if end.Outcome != "" {
+				c.report.Ended(o.ID, end)
 			}
 			return
 		}
@@ -181,48 +239,72 @@ func (c *Caller) carryOut(ctx context.Context, o Order, drop <-chan struct{}) {
 }
 
 // place returns the call's SID, or why there is none; neither if the context ended.
-func (c *Caller) place(ctx context.Context, o Order, drop <-chan struct{}) (sid, outcome string) {
-	wait := retryFirst
+func (c *Caller) place(ctx context.Context, o Order, drop <-chan struct{}) (sid string, end End) {
+	wait, begun := retryFirst, time.Now()
 	doubtful, since := o.Doubtful, time.Now()
 	for {
 		if doubtful {
 			found, err := c.adopt(ctx, o)
 			if err == nil && found != "" {
-				return found, ""
+				return found, End{}
 			}
 			if err != nil {
 				c.log.Warn("recent calls not listed", "call", o.ID, "err", err)
+				c.late(o, begun, err)
 			}
 			doubtful = err != nil && time.Since(since) < doubtAtMost
 		}
 		if isClosed(drop) && !doubtful {
-			return "", "taken back before it was placed"
+			return "", End{Outcome: takenBack}
 		}
 		if !doubtful {
 			s, err := c.try(ctx, o)
 			if err == nil {
-				return s.SID, ""
+				return s.SID, End{}
 			}
 			if ctx.Err() != nil {
-				return "", ""
+				return "", End{}
 			}
 			c.log.Warn("call not placed", "call", o.ID, "err", err)
 			if errors.Is(err, ErrWillNot) {
-				return "", err.Error()
+				return "", refused(err)
 			}
+			c.late(o, begun, err)
 			doubtful, since = !errors.Is(err, ErrNotPlaced), time.Now()
 		}
 		if !sleep(ctx, wait) {
-			return "", ""
+			return "", End{}
 		}
 		wait = min(2*wait, retryMost)
+	}
+}
+
+func refused(err error) End {
+	end := End{Refused: true}
+	end.Outcome, end.Advice = said(err)
+	var r *Refusal
+	if errors.As(err, &r) {
+		end.Advice, end.OfNumber = r.Advice, r.OfNumber
+	}
+	return end
+}
+
+// late tells that an order comes to nothing, once that lasts.
+func (c *Caller) late(o Order, begun time.Time, err error) {
+	if c.report.Late != nil && time.Since(begun) >= lateAfter {
+		why, advice := said(err)
+		c.report.Late(o.ID, why, advice)
 	}
 }
 
 func (c *Caller) try(ctx context.Context, o Order) (Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestWithin)
 	defer cancel()
-	return o.phone.Place(ctx, o.Number, o.Text)
+	said := o.Speech
+	if o.Late != nil {
+		said.Text = strings.TrimSpace(o.Late() + " " + said.Text)
+	}
+	return o.phone.Place(ctx, o.Number, said)
 }
 
 // adopt looks twice for a call that may have been placed for this order.
@@ -262,12 +344,15 @@ func (c *Caller) follow(ctx context.Context, o Order, drop <-chan struct{}) {
 	for cancelled := false; sleep(ctx, pollEach); {
 		late := time.Since(begin) > followAtMost // before it is asked: the process may have stood still
 		s, err := c.fetch(ctx, o)
-		if err == nil && (s.Person || s.Final) {
-			c.report.Ended(o.ID, s.Person, s.State)
+		asks := !s.Detected && (o.MayAsk || o.Speech.Keys != "")
+		person := s.Person && !asks // a key is reported by itself (rule C2)
+		if err == nil && (person || s.Final) {
+			c.report.Ended(o.ID, End{Delivered: person, Outcome: s.State})
 			return
 		}
 		if late {
-			c.report.Ended(o.ID, false, "nothing was heard of its end")
+			c.hangup(ctx, o) // it may ring yet, and the next is not to ring beside it
+			c.report.Ended(o.ID, End{Outcome: "nothing was heard of its end"})
 			return
 		}
 		if err != nil {

@@ -21,45 +21,49 @@ const (
 
 // Twilio is the phone that one account of Twilio's is.
 type Twilio struct {
-	line atomic.Pointer[line]
+	line atomic.Pointer[twilio.Client]
 }
 
-// line is how the account is used, until Use says otherwise.
-type line struct {
-	*twilio.Client
-	voice, language string
-}
-
-// NewTwilio makes a phone; an empty voice is Twilio's own, an empty language English.
-func NewTwilio(client *twilio.Client, voice, language string) *Twilio {
+// NewTwilio makes a phone.
+func NewTwilio(client *twilio.Client) *Twilio {
 	t := &Twilio{}
-	t.Use(client, voice, language)
+	t.Use(client)
 	return t
 }
 
-// Use has the account used otherwise from now on, also by calls under way.
-func (p *Twilio) Use(client *twilio.Client, voice, language string) {
-	p.line.Store(&line{client, voice, cmp.Or(language, "en-US")})
-}
+// Use has the account used through another client from now on, also by calls under way.
+func (p *Twilio) Use(client *twilio.Client) { p.line.Store(client) }
 
 // Place implements [Phone].
-func (p *Twilio) Place(ctx context.Context, number, text string) (Status, error) {
-	l := p.line.Load()
-	twiml, err := twilio.SayTwice(text, l.voice, l.language)
-	if err != nil {
-		return Status{}, fmt.Errorf("%w: %w", ErrWillNot, err)
+func (p *Twilio) Place(ctx context.Context, number string, s Speech) (Status, error) {
+	language := cmp.Or(s.Language, "en-US")
+	twiml, err := twilio.SayTwice(s.Text, s.Voice, language)
+	if s.Keys != "" {
+		twiml, err = twilio.AskTwice(s.Text, s.Voice, language, twilio.Keys{Action: s.Keys, Prompt: s.Prompt, Bye: s.Bye})
 	}
-	c, err := l.Place(ctx, twilio.CallRequest{To: number, TwiML: twiml, Ring: ring, TimeLimit: talkMost, DetectMachine: true})
+	if err != nil {
+		return Status{}, &Refusal{Advice: "Shorten what is said: the text of the call is too long", Cause: err}
+	}
+	c, err := p.line.Load().Place(ctx, twilio.CallRequest{To: number, TwiML: twiml, Ring: ring, TimeLimit: talkMost, DetectMachine: s.Keys == ""})
 	var e *twilio.Error
 	if errors.As(err, &e) {
 		switch e.Class {
 		case twilio.Configuration, twilio.Target:
-			err = fmt.Errorf("%w: %w", ErrWillNot, err)
+			err = &Refusal{Advice: e.Advice, OfNumber: e.OfNumber(), Cause: err}
 		case twilio.Throttled, twilio.NotSent:
 			err = fmt.Errorf("%w: %w", ErrNotPlaced, err)
 		}
 	}
 	return status(c), err
+}
+
+// said is an error for people, with what they may do.
+func said(err error) (why, advice string) {
+	var e *twilio.Error
+	if errors.As(err, &e) {
+		return e.Said(), e.Advice
+	}
+	return err.Error(), ""
 }
 
 // Recent implements [Phone].
@@ -84,7 +88,7 @@ func (p *Twilio) Hangup(ctx context.Context, sid string) error { return p.line.L
 
 func status(c twilio.Call) Status {
 	s := Status{SID: c.SID, State: string(c.Status), Age: c.Age, Final: c.Status.Final(),
-		Queued: c.Status == twilio.StatusQueued || c.Status == twilio.StatusInitiated, Outbound: c.Direction != "inbound"}
+		Queued: c.Status == twilio.StatusQueued || c.Status == twilio.StatusInitiated, Outbound: c.Direction != "inbound", Detected: c.AnsweredBy != ""}
 	if c.AnsweredBy != "" {
 		s.State += ", taken by " + c.AnsweredBy
 	}

@@ -53,8 +53,9 @@ func (d *differ) value(key string, a, b reflect.Value) {
 	}
 	_, text := b.Interface().(encoding.TextMarshaler)
 	_, secret := b.Interface().(Secret)
+	_, private := b.Interface().(Private)
 	switch {
-	case secret:
+	case secret, private:
 		d.how(key, "changed")
 	case text:
 		d.plain(key, a, b)

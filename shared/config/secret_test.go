@@ -1,6 +1,11 @@
 package config
 
-import "testing"
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
 
 // TestR4_ASecretIsNoName: what has a secret's form is refused, a long name that people give to a file is not.
 func TestR4_ASecretIsNoName(t *testing.T) {
@@ -34,5 +39,49 @@ func TestR4_ASecretIsNoName(t *testing.T) {
 		if (err != nil) != secret {
 			t.Errorf("%s is taken for a secret: %t (%v)", name, err != nil, err)
 		}
+	}
+}
+
+// TestR4_AnothersPathOpensNoFileHere: a brain that somebody has taken over, or a forged bundle, must not have
+// the Pi read its own key and send it away as a password.
+func TestR4_AnothersPathOpensNoFileHere(t *testing.T) {
+	own, given := t.TempDir(), t.TempDir()
+	for path, text := range map[string]string{filepath.Join(own, "key"): "private", filepath.Join(given, "proxmox-secret"): "given"} {
+		if err := os.WriteFile(path, []byte(text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", given)
+	read := func(name string) (string, error) {
+		t.Helper()
+		s, err := NewCredential(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Read()
+	}
+	if text, err := read(filepath.Join(own, "key")); err == nil {
+		t.Errorf("it read %q", text)
+	}
+	for _, name := range []string{"proxmox-secret", "/etc/sentinel/proxmox-secret", own + "/../proxmox-secret"} {
+		if text, err := read(name); err != nil || text != "given" {
+			t.Errorf("%s: %q, %v", name, text, err)
+		}
+	}
+	if s, err := NewCredential("../key"); err == nil {
+		t.Errorf("took %v", s)
+	}
+	if s, err := NewCredential("/.."); err == nil {
+		if text, err := s.Read(); err == nil {
+			t.Errorf("read %q", text)
+		}
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", "")
+	if text, err := read(filepath.Join(own, "key")); err != nil || text != "private" {
+		t.Errorf("without credentials, as in the lab: %q, %v", text, err)
+	}
+	t.Setenv("SENTINEL_BOOT_ID", "0123") // a unit that is given no credential
+	if text, err := read(filepath.Join(own, "key")); !errors.Is(err, errNoCredentials) {
+		t.Errorf("under a unit without credentials it read %q, %v", text, err)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -52,11 +51,32 @@ type entry struct {
 // expanded reports whether a variable was replaced: only then may text stand for a number or a truth value.
 func (n *node) expanded() bool { return n.written != n.value }
 
-var (
-	variable     = regexp.MustCompile(`\$\{[^}]*\}?`)
-	variableName = regexp.MustCompile(`^\$\{[A-Za-z_][A-Za-z0-9_]*\}$`)
-	tabIndent    = regexp.MustCompile(`^ *\t`)
-)
+// replaceVariables replaces each ${...}, also one that nothing closes.
+func replaceVariables(s string, by func(ref string) string) string {
+	var b strings.Builder
+	for {
+		i := strings.Index(s, "${")
+		if i < 0 {
+			return b.String() + s
+		}
+		b.WriteString(s[:i])
+		s = s[i:]
+		end := strings.IndexByte(s, '}') + 1
+		if end == 0 {
+			end = len(s)
+		}
+		b.WriteString(by(s[:end]))
+		s = s[end:]
+	}
+}
+
+// isVariable reports whether a reference is closed, and names what can be a variable.
+func isVariable(ref string) bool {
+	name, closed := strings.CutSuffix(strings.TrimPrefix(ref, "${"), "}")
+	return closed && name != "" && only(name[:1], letters+capitals+"_") && only(name, letters+capitals+digits+"_")
+}
+
+func tabIndent(line []byte) bool { return bytes.HasPrefix(bytes.TrimLeft(line, " "), []byte("\t")) }
 
 // builder turns the library's syntax tree into nodes and collects what it must refuse.
 type builder struct {
@@ -149,7 +169,7 @@ func (b *builder) syntaxError(err error, data []byte) {
 		}
 	}
 	lines := bytes.Split(data, []byte("\n"))
-	if at.line >= 1 && at.line <= len(lines) && tabIndent.Match(lines[at.line-1]) {
+	if at.line >= 1 && at.line <= len(lines) && tabIndent(lines[at.line-1]) {
 		msg = "not YAML: indent with spaces, not with tabs"
 	}
 	b.fail(at, "", "%s", msg)
@@ -279,8 +299,8 @@ func keyText(k ast.MapKeyNode) (string, bool) {
 
 func (b *builder) text(out *node, written, path string) {
 	out.written = written
-	out.value = variable.ReplaceAllStringFunc(written, func(ref string) string {
-		if !variableName.MatchString(ref) {
+	out.value = replaceVariables(written, func(ref string) string {
+		if !isVariable(ref) {
 			b.fail(out.at, path, "%s is no variable; write ${NAME}", ref)
 			return ref
 		}

@@ -73,6 +73,8 @@ func connect(ctx context.Context, conn net.Conn, addr string, purpose Purpose, a
 	if err := conn.SetDeadline(deadline); err != nil {
 		return err
 	}
+	wanted := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // nobody waits any more
+	defer wanted()
 	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: addr}, Host: addr, Header: http.Header{HeaderPurpose: {string(purpose)}}}
 	if authorise != nil {
 		auth, err := authorise(addr)
@@ -91,6 +93,8 @@ func connect(ctx context.Context, conn net.Conn, addr string, purpose Purpose, a
 		return fmt.Errorf("ask the relay for %s: %w", addr, sourceless(err))
 	}
 	switch {
+	case resp.StatusCode == http.StatusOK && !wanted():
+		return ctx.Err()
 	case resp.StatusCode == http.StatusOK:
 		return conn.SetDeadline(time.Time{})
 	case resp.StatusCode == relayRefused && resp.Header.Get(headerTarget) == "closed":

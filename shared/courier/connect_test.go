@@ -107,6 +107,42 @@ func TestARelayThatHangsIsGivenUp(t *testing.T) {
 	})
 }
 
+// TestARelayIsNotWaitedForByWhoHasGivenUp: another was the way meanwhile. What it answers in the same moment
+// is no way either.
+func TestARelayIsNotWaitedForByWhoHasGivenUp(t *testing.T) {
+	for name, answers := range map[string]time.Duration{"silent": time.Minute, "answers just then": time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Hour)
+				defer cancel()
+				time.AfterFunc(time.Second, cancel)
+				client, server := net.Pipe()
+				over := make(chan struct{})
+				go func() {
+					defer close(over)
+					_, _ = http.ReadRequest(bufio.NewReader(server))
+					time.AfterFunc(answers, func() { _, _ = io.WriteString(server, "HTTP/1.1 200 OK\r\n\r\n") })
+					_, _ = io.Copy(io.Discard, server)
+				}()
+				begun := time.Now()
+				dial := func(context.Context, string, string) (net.Conn, error) { return client, nil }
+				conn, err := courier.Through(dial, "pi1:7777", courier.ToAsk, nil)(ctx, "tcp", "192.0.2.1:8006")
+				if took := time.Since(begun); took != time.Second {
+					t.Errorf("it took %s: %v", took, err)
+				}
+				if err == nil { // it came first, and is good
+					if _, err := conn.Write([]byte("x")); err != nil {
+						t.Error(err)
+					}
+					_ = conn.Close()
+				}
+				<-over // the connection is closed
+				_ = server.Close()
+			})
+		})
+	}
+}
+
 func TestNoWayToAuthorise(t *testing.T) {
 	no := errors.New("no key")
 	if _, err := through(t, func(string) (string, error) { return "", no }, answer("HTTP/1.1 200 OK\r\n\r\n")); !errors.Is(err, no) {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"strings"
 	"time"
 
@@ -19,10 +18,19 @@ const bootIDFile = "/proc/sys/kernel/random/boot_id"
 // container would be none.
 const bootIDVariable = "SENTINEL_BOOT_ID"
 
-var (
-	uuid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
-	bare = regexp.MustCompile(`^([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})$`)
-)
+// isUUID reports whether a text is a UUID in lower case.
+func isUUID(s string) bool {
+	bare := strings.ReplaceAll(s, "-", "")
+	return len(bare) == 32 && strings.Trim(bare, "0123456789abcdef") == "" && dashed(bare) == s
+}
+
+// dashed gives 32 digits the dashes of a UUID; systemd writes it without.
+func dashed(s string) string {
+	if len(s) != 32 {
+		return s
+	}
+	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
+}
 
 // BootID reads the identity of this boot, a UUID in lower case, from path. "" and the kernel's file stand for the
 // machine's own, which is what the unit says, or else what the kernel does.
@@ -30,8 +38,8 @@ func BootID(path string) (string, error) {
 	if path == "" || path == bootIDFile {
 		path = bootIDFile
 		if id := os.Getenv(bootIDVariable); id != "" {
-			id = bare.ReplaceAllString(strings.ToLower(id), "$1-$2-$3-$4-$5")
-			if !uuid.MatchString(id) {
+			id = dashed(strings.ToLower(id))
+			if !isUUID(id) {
 				return "", fmt.Errorf("read the boot id: $%s holds no UUID", bootIDVariable)
 			}
 			return id, nil
@@ -47,11 +55,14 @@ func BootID(path string) (string, error) {
 		return "", fmt.Errorf("read the boot id: %w", err)
 	}
 	id := strings.ToLower(strings.TrimSpace(string(data)))
-	if !uuid.MatchString(id) {
+	if !isUUID(id) {
 		return "", fmt.Errorf("read the boot id: %s holds no UUID", path)
 	}
 	return id, nil
 }
+
+// Monotonic is by which systemd tells when something happened (CLOCK_MONOTONIC).
+func Monotonic() time.Duration { return clock(unix.CLOCK_MONOTONIC) }
 
 // BootTime is the time since the machine booted, sleep included (CLOCK_BOOTTIME). It never goes back and is the
 // same for all processes.

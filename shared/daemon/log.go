@@ -25,9 +25,15 @@ func Logger(w io.Writer, level slog.Leveler, format string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// Version is what the Go toolchain recorded about this build: the module's version, else the revision (with
-// "+dirty" if files were changed), else "devel".
+// given is the version that whoever built the program gave to it, as packages are: the linker sets it.
+var given string
+
+// Version is the one that was given to this build, else what the Go toolchain recorded about it: the module's
+// version, else the revision (with "+dirty" if files were changed), else "devel".
 func Version() string {
+	if given != "" {
+		return given
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "devel"

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
-	"golang.org/x/sys/unix"
 )
 
 // Notifier tells systemd how the program is (sd_notify(3)). Outside systemd it does nothing. Its methods may
@@ -54,7 +53,7 @@ func (n *Notifier) Reloading() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	// Type=notify-reload wants the time at which the reload began.
-	n.tell(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", systemd.SdNotifyReloading, clock(unix.CLOCK_MONOTONIC).Microseconds()))
+	n.tell(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", systemd.SdNotifyReloading, Monotonic().Microseconds()))
 }
 
 // Reloaded says that the program works again, with the new configuration or the old one.

@@ -25,6 +25,7 @@ func DefaultPolicy() Policy {
 type Call struct {
 	Contact   string
 	Delivered bool // a person took it
+	Refused   bool // because of the contact's number: the next try would be as well
 	Requested time.Time
 	Ended     bool
 	EndedAt   time.Time
@@ -55,12 +56,12 @@ func Due(p Policy, contacts []string, calls []Call, begin time.Time) (Next, bool
 		return Next{contacts[0], begin}, true
 	}
 	last := calls[len(calls)-1]
-	round := p.TriesEach * len(contacts)
-	n := Next{Contact: contacts[len(calls)%round/p.TriesEach]}
+	round, tried := p.TriesEach*len(contacts), p.tried(calls)
+	n := Next{Contact: contacts[tried%round/p.TriesEach]}
 	switch {
-	case len(calls)%round == 0:
+	case tried%round == 0:
 		n.At = last.EndedAt.Add(p.RoundAfter)
-	case len(calls)%p.TriesEach == 0: // the next contact need not wait
+	case tried%p.TriesEach == 0: // the next contact need not wait
 		n.At = last.EndedAt
 	default:
 		n.At = last.EndedAt.Add(p.RetryAfter)
@@ -81,7 +82,18 @@ func sinceOthers(contacts []string, calls []Call) []Call {
 
 // through reports whether all rounds are made.
 func (p Policy) through(contacts []string, calls []Call) bool {
-	return len(calls) >= p.TriesEach*p.Rounds*len(contacts)
+	return p.tried(calls) >= p.TriesEach*p.Rounds*len(contacts)
+}
+
+// tried is how many tries are behind: a refused one stands for all that its contact had left.
+func (p Policy) tried(calls []Call) int {
+	n := 0
+	for _, c := range calls {
+		if n++; c.Refused {
+			n += (p.TriesEach - n%p.TriesEach) % p.TriesEach
+		}
+	}
+	return n
 }
 
 // Again tells when everybody is called anew because nobody took any call of the rounds so

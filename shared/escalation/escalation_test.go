@@ -14,6 +14,12 @@ func ended(contact string, seconds int) escalation.Call {
 	return escalation.Call{Contact: contact, Ended: true, EndedAt: begin.Add(time.Duration(seconds) * time.Second)}
 }
 
+func refused(contact string, seconds int) escalation.Call {
+	c := ended(contact, seconds)
+	c.Refused = true
+	return c
+}
+
 func TestC2_Due(t *testing.T) {
 	both := []string{"alice", "bob"}
 	round := []escalation.Call{ended("alice", 20), ended("alice", 100), ended("bob", 120), ended("bob", 200)}
@@ -40,6 +46,11 @@ func TestC2_Due(t *testing.T) {
 		{"and the round goes on", both[:1], append(append([]escalation.Call{}, round...), ended("alice", 520)), "alice 580"},
 		{"one who is no contact any more is being called", both[:1], []escalation.Call{ended("alice", 20), {Contact: "bob"}}, ""},
 		{"one who is no contact any more took it", []string{"carol"}, []escalation.Call{answered}, ""},
+		{"refused: the next contact at once", both, []escalation.Call{refused("alice", 1)}, "bob 1"},
+		{"the second try is refused", both, []escalation.Call{ended("alice", 20), refused("alice", 81)}, "bob 81"},
+		{"all are refused: a second round all the same", both, []escalation.Call{refused("alice", 1), refused("bob", 2)}, "alice 302"},
+		{"and the round goes on after one that is not", both, []escalation.Call{refused("alice", 1), ended("bob", 30)}, "bob 90"},
+		{"all are refused twice", both, []escalation.Call{refused("alice", 1), refused("bob", 2), refused("alice", 302), refused("bob", 303)}, ""},
 		{"all were tried twice", both, append(append([]escalation.Call{}, round...), round...), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

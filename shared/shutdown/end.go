@@ -38,3 +38,16 @@ func (r *Run) missed() (ts []Target) {
 	}
 	return ts
 }
+
+// LeaveOff ends the putting back of guests that people call so: a person wants them off.
+func (r *Run) LeaveOff(now time.Time, name, why string) (es []Event) {
+	if !r.PutsBack() {
+		return nil
+	}
+	for _, g := range r.Back.Guests {
+		if !g.Done() && g.Target.Said() == name {
+			es = append(es, g.event(PutBackFailed, now, why))
+		}
+	}
+	return es
+}

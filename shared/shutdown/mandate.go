@@ -57,6 +57,9 @@ type Status struct {
 	On      Cause     `json:"on,omitempty"` // what it is for, while the power is no reason
 	Stage   int       `json:"stage"`
 	Targets []Outcome `json:"targets,omitempty"`
+	// Owed are the guests that it has stopped and that its holder is to start again once the power is
+	// back, as Target.Ref writes them, with their names behind that as far as there is room.
+	Owed []string `json:"owed,omitempty"`
 }
 
 // Outcome is how far one target has come.
@@ -74,11 +77,15 @@ const (
 	NotBack = "not back"
 )
 
-// Status summarises the run.
+// Status summarises the run. What it came to more than once is said as it stands now.
 func (r *Run) Status(now time.Time, epoch Epoch) *Status {
 	s := &Status{ID: r.ID, Epoch: epoch, State: r.State(now), Reason: r.Reason, DryRun: r.DryRun, On: r.alone(), Stage: r.Stage}
+	last := map[string]*Progress{}
 	for _, p := range r.Targets {
-		if p.Target.Kind != Listing {
+		last[p.Target.ID()] = p
+	}
+	for _, p := range r.Targets {
+		if p.Target.Kind != Listing && last[p.Target.ID()] == p {
 			s.Targets = append(s.Targets, r.outcome(p))
 		}
 	}

@@ -2,6 +2,8 @@ package shutdown
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"sentinel.home.arpa/shared/power"
@@ -92,6 +94,21 @@ func (t Target) ID() string {
 		return fmt.Sprintf("guest/%d", t.VMID)
 	}
 	return string(t.Kind) + "/" + t.Node
+}
+
+// Ref names a guest to other programs: its type, its node and its number.
+func (t Target) Ref() string { return fmt.Sprintf("%s/%s/%d", t.Type, t.Node, t.VMID) }
+
+// ParseRef reads what Ref wrote, with or without a name behind it. False: it is no guest.
+func ParseRef(s string) (Target, bool) {
+	kind, rest, _ := strings.Cut(s, "/")
+	node, rest, _ := strings.Cut(rest, "/")
+	number, name, _ := strings.Cut(rest, "/")
+	id, err := strconv.Atoi(number)
+	if kind != "qemu" && kind != "lxc" || node == "" || err != nil || id <= 0 {
+		return Target{}, false
+	}
+	return Target{Kind: Guest, Node: node, VMID: id, Type: kind, Name: name}, true
 }
 
 // Said is how a person calls the target.

@@ -1,6 +1,7 @@
 package shutdown_test
 
 import (
+	"reflect"
 	"testing"
 
 	"sentinel.home.arpa/shared/shutdown"
@@ -29,6 +30,21 @@ func TestWhatATargetIsCalled(t *testing.T) {
 	} {
 		if c.target.ID() != c.id || c.target.Said() != c.said {
 			t.Errorf("%+v is %q, called %q; want %q and %q", c.target, c.target.ID(), c.target.Said(), c.id, c.said)
+		}
+	}
+}
+
+func TestARefNamesAGuest(t *testing.T) {
+	g := shutdown.Target{Kind: shutdown.Guest, Node: "pve1", VMID: 101, Type: "lxc", Name: "mail/in"}
+	if ref := g.Ref(); ref != "lxc/pve1/101" {
+		t.Errorf("it is %q", ref)
+	}
+	if got, ok := shutdown.ParseRef(g.Ref() + "/" + g.Name); !ok || !reflect.DeepEqual(got, g) {
+		t.Errorf("it is read as %+v", got)
+	}
+	for _, ref := range []string{"", "node/pve1", "qemu/pve1", "qemu//101", "qemu/pve1/0", "qemu/pve1/-3", "lxc/pve1/x", "vz/pve1/101"} {
+		if got, ok := shutdown.ParseRef(ref); ok {
+			t.Errorf("%q is read as %+v", ref, got)
 		}
 	}
 }

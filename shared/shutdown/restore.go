@@ -132,29 +132,40 @@ func (b *PuttingBack) left() (ts []Target) {
 }
 
 // PowerBack ends a run because the mains are back, and begins to put back the guests that it
-// told to shut down: all that a listing had found to run, but not on nodes that go down, by
-// this run or, as told says, by another. A run that is over is left alone, but for one that came to its end, whose
-// plan may leave nodes up, and for one whose putting back the power interrupted: the caller
-// asks only about a run of the outage that ends.
-func (r *Run) PowerBack(now time.Time, why string, told func(node string) bool) []Event {
+// told to shut down: all that a listing had found to run, but not on nodes that go down by this
+// run, nor those of which leaves says that they are none of its. A run that is over is left alone,
+// but for one that came to its end, whose plan may leave nodes up, and for one whose putting back
+// the power interrupted: the caller asks only about a run of the outage that ends.
+func (r *Run) PowerBack(now time.Time, why string, leaves func(guest Target) bool) []Event {
 	es := r.Abort(now, why)
 	if r.Stopped != "" && r.Back == nil && !r.Taken {
 		return es
 	}
-	return append(es, r.BeginPutBack(now, why, told)...)
+	return append(es, r.BeginPutBack(now, why, leaves)...)
 }
 
 // BeginPutBack is what PowerBack begins once the run has ended, also for whom only its end came to
 // disk.
-func (r *Run) BeginPutBack(now time.Time, why string, told func(node string) bool) []Event {
+func (r *Run) BeginPutBack(now time.Time, why string, leaves func(guest Target) bool) []Event {
 	if r.DryRun || r.Back != nil && !r.Back.Held {
 		return nil
 	}
-	owed := slices.DeleteFunc(r.owed(), func(t Target) bool { return told != nil && told(t.Node) })
+	owed := slices.DeleteFunc(r.owed(), func(t Target) bool { return leaves != nil && leaves(t) })
 	if len(owed) == 0 {
 		return nil
 	}
 	return []Event{{Type: PutBackBegan, At: now, Why: why, Targets: owed}}
+}
+
+// ToReturn are the guests that are put back, or are to be once the power is back.
+func (r *Run) ToReturn() []Target {
+	switch {
+	case r == nil, r.DryRun, r.Back == nil && r.Stopped != "" && !r.Taken:
+		return nil
+	case r.Back != nil && r.Back.Over && !r.Back.Held:
+		return nil
+	}
+	return r.owed()
 }
 
 // owed are the guests that are to be put back, but for those on nodes that go down by the run.

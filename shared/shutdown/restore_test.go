@@ -127,7 +127,7 @@ func TestS5_WhoseNodeWasToldIsNotPutBack(t *testing.T) {
 	g.want(g.powerBack(20), "aborted, put_back_began")
 	g.want(ids(g.run.Looks()), "guest/102") // nas stays up
 	elsewhere := midway(t)
-	elsewhere.take(elsewhere.run.PowerBack(at(20), "the power is back", func(node string) bool { return node == "pve1" }))
+	elsewhere.take(elsewhere.run.PowerBack(at(20), "the power is back", func(t shutdown.Target) bool { return t.Node == "pve1" }))
 	elsewhere.want(ids(elsewhere.run.Looks()), "guest/102, guest/103") // the other told pve1
 }
 

@@ -65,6 +65,20 @@ func TestU7_AnyScopedRun(t *testing.T) {
 				}
 			}
 			g.checkReplay(now)
+			once, said := map[string]map[string]bool{}, map[string]int{}
+			for _, p := range g.run.Targets {
+				name := string(p.Target.Kind) + p.Target.Said()
+				if once[name] == nil {
+					once[name] = map[string]bool{}
+				}
+				once[name][p.Target.ID()] = true // two guests may have one number
+			}
+			for _, o := range g.run.Status(now, shutdown.Epoch{}).Targets {
+				name := string(o.Kind) + o.Name
+				if said[name]++; said[name] > max(len(once[name]), 1) {
+					rt.Fatalf("the status says twice how %s is: %+v", o.Name, g.run.Status(now, shutdown.Epoch{}).Targets)
+				}
+			}
 		}
 		out[rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "first")] = true
 		heed()
@@ -244,4 +258,45 @@ func TestS5_ANodeThatTookTheCommandTheSecondTimeGoesDown(t *testing.T) {
 	g.nextAt(now)
 	g.answerAt(now, "node/pve1", nil)
 	g.want(g.take(g.run.PowerBack(now, "the power is back", nil)), "aborted")
+}
+
+// TestU7_AStatusNamesEachMachineOnce though the run came to it twice: it was down, came up with its UPS's
+// mains, was called for again and is left on by now.
+func TestU7_AStatusNamesEachMachineOnce(t *testing.T) {
+	g, now := start(t, wired(), false), begin
+	heed := func(a bool) {
+		es, _ := g.run.Heed(now, power.DefaultPolicy(), feeds(map[string]bool{"a": a}), true)
+		g.take(es)
+		g.nextAt(now)
+	}
+	is := func() (states []string) {
+		for _, o := range g.run.Status(now, shutdown.Epoch{}).Targets {
+			if o.Name == "pve1" {
+				states = append(states, o.State)
+			}
+		}
+		return states
+	}
+	through := func() {
+		heed(true)
+		g.answerAt(now, "listing/pve1", nil)
+		g.nextAt(now)
+	}
+	through()
+	g.answerAt(now, "node/pve1", nil)
+	g.take(g.run.Seen(now, "node/pve1", shutdown.Sight{Closed: true, SilentFor: new(time.Minute)}))
+	g.nextAt(now)
+	if got := is(); !slices.Equal(got, []string{"down"}) || !g.run.Finished {
+		t.Fatalf("pve1 is %q, through %v", got, g.run.Finished)
+	}
+	heed(false)
+	through()
+	if got := is(); !slices.Equal(got, []string{"pending"}) {
+		t.Errorf("called for again it is %q", got)
+	}
+	g.answerAt(now, "node/pve1", errors.New("not now"))
+	heed(false)
+	if got := is(); len(got) != 1 {
+		t.Errorf("with mains again it is %q", got)
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"tailscale.com/client/local"
 	"tailscale.com/ipn/ipnstate"
 	"tailscale.com/net/tsaddr"
+	"tailscale.com/tsnet"
 )
 
 // dialDeadline bounds a dial whose context has no earlier deadline: a peer that is off answers nothing.
@@ -58,6 +59,28 @@ func (n *Node) Listen(ctx context.Context, addr string) (net.Listener, error) {
 		return nil, fmt.Errorf("listen on the tailnet at %s: %w", addr, err)
 	}
 	return listener{ln}, nil
+}
+
+// Funnel accepts connections from the internet at a port, one of 443, 8443 and 10000, and gives the address by
+// which it is reached; it waits until the machine is up. The tailnet must allow it: HTTPS certificates on its
+// DNS page, and the node attribute funnel in its policy.
+func (n *Node) Funnel(ctx context.Context, port uint16) (ln net.Listener, address string, err error) {
+	server, _, err := n.up(ctx)
+	if err != nil {
+		return nil, "", fmt.Errorf("open a funnel: %w", err)
+	}
+	names := server.CertDomains()
+	if len(names) == 0 {
+		return nil, "", errors.New("open a funnel: the tailnet gives no HTTPS certificates; enable them on its DNS page")
+	}
+	if ln, err = server.ListenFunnel("tcp", fmt.Sprintf(":%d", port), tsnet.FunnelOnly()); err != nil {
+		return nil, "", fmt.Errorf("open a funnel: %w", err)
+	}
+	address = "https://" + names[0]
+	if port != 443 {
+		address += fmt.Sprintf(":%d", port)
+	}
+	return listener{ln}, address, nil
 }
 
 // listener may be closed after the machine's end, which closed it before.

@@ -21,6 +21,15 @@ func meaning(code int) (Class, string) {
 	return Configuration, configurationAdvice(code)
 }
 
+// OfNumber reports whether a call to another number may be placed all the same.
+func (e *Error) OfNumber() bool {
+	switch e.Code {
+	case 21215, 32205, 13227, 21219, 21608: // this country, or this number
+		return true
+	}
+	return e.Class == Target
+}
+
 // targetAdvice is empty for a code that is not about the number called.
 func targetAdvice(code int) string {
 	switch code {

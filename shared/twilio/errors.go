@@ -72,6 +72,17 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
+// Said is Twilio's no, or that there was no answer, for people.
+func (e *Error) Said() string {
+	switch {
+	case e.Code != 0:
+		return fmt.Sprintf("Twilio answers %.200q (code %d)", e.Message, e.Code)
+	case e.HTTPStatus != 0:
+		return fmt.Sprintf("Twilio gives an %s (HTTP %d)", e.Message, e.HTTPStatus)
+	}
+	return fmt.Sprintf("Twilio does not answer: %.200s", e.Message)
+}
+
 // Unwrap returns the network's error where there was one.
 func (e *Error) Unwrap() error { return e.cause }
 

@@ -23,6 +23,8 @@ func TestC4_RecentTellsWhetherALostCallExists(t *testing.T) {
 		{Kind: twiliosim.Hang}, {Kind: twiliosim.Hang, Done: true},
 		{Kind: twiliosim.Unavailable}, {Kind: twiliosim.Unavailable, Done: true},
 		{Kind: twiliosim.BadGateway}, {Kind: twiliosim.BadGateway, Done: true},
+		{Kind: twiliosim.Internal}, {Kind: twiliosim.Internal, Done: true},
+		{Kind: twiliosim.Portal}, {Kind: twiliosim.Portal, Done: true},
 		{Kind: twiliosim.HalfAnswer, Done: true},
 	}
 	check := func(t *testing.T, r rig, f twiliosim.Fault) {

@@ -23,10 +23,12 @@ func TestRequestsAndAnswersMatchTheOfficialDocument(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := simConfig()
 		cfg.Edge = func(e twiliosim.Exchange) { all = append(all, e) }
+		cfg.Verified = []string{"+15005550007"}
 		r := newRig(t, cfg)
 		script := []twiliosim.Behaviour{
-			twiliosim.Answer{By: "human"}, twiliosim.Answer{By: "unknown"}, twiliosim.NoAnswer{}, twiliosim.Busy{},
-			twiliosim.Fail{}, twiliosim.QueuedForever{}, twiliosim.Refuse{Code: 21214},
+			twiliosim.Answer{By: "human"}, twiliosim.Answer{By: "unknown"}, twiliosim.Answer{By: "fax"}, twiliosim.Answer{By: "machine_start"},
+			twiliosim.Answer{By: "machine_end_beep"}, twiliosim.Answer{By: "machine_end_silence"}, twiliosim.Answer{By: "machine_end_other"}, twiliosim.NoAnswer{}, twiliosim.Busy{},
+			twiliosim.Fail{}, twiliosim.QueuedForever{}, twiliosim.RingsForever{}, twiliosim.Canceled{}, twiliosim.Refuse{Code: 21214},
 		}
 		for _, b := range script {
 			r.sim.Behave(alice, b)
@@ -59,9 +61,16 @@ func TestRequestsAndAnswersMatchTheOfficialDocument(t *testing.T) {
 		if _, err := r.c.SendSMS(t.Context(), alice, "Power lost"); err != nil {
 			t.Error(err)
 		}
+		verified := clientConfig()
+		verified.From, verified.Transport = "+15005550007", r.sim.Transport()
+		for _, c := range []*twilio.Client{r.c, newClient(t, verified)} {
+			if a, err := c.Account(t.Context()); err != nil || a.Foreign {
+				t.Error(a, err)
+			}
+		}
 		time.Sleep(time.Second)
 		for _, path := range []string{
-			".json", "/Balance.json", "/IncomingPhoneNumbers.json?PhoneNumber=%2B15005550006",
+			".json", "/Balance.json", "/IncomingPhoneNumbers.json?PhoneNumber=%2B15005550006", "/OutgoingCallerIds.json?PageSize=20",
 			"/Messages.json?PageSize=1", "/Messages/" + r.sim.Messages()[0].SID + ".json",
 			"/Calls.json?PageSize=2&Page=1", "/Calls.json?StartTime%3E=2000-01-01T00:00:00Z", "/Nothing.json",
 		} {

@@ -19,19 +19,39 @@ func SayTwice(text, voice, language string) (string, error) {
 	if strings.TrimSpace(carry(text)) == "" {
 		return "", errors.New("twiml: nothing to say")
 	}
-	var say strings.Builder
-	say.WriteString("<Say")
-	attribute(&say, "voice", voice)
-	attribute(&say, "language", language)
-	say.WriteByte('>')
-	escape(&say, text)
-	say.WriteString("</Say>")
-
-	out := "<Response>" + say.String() + `<Pause length="1"/>` + say.String() + "</Response>"
+	said := say(text, voice, language)
+	out := "<Response>" + said + `<Pause length="1"/>` + said + "</Response>"
 	if err := checkTwiML(out); err != nil {
 		return "", err
 	}
 	return out, nil
+}
+
+// Say is TwiML that speaks a text once, and hangs up.
+func Say(text, voice, language string) (string, error) {
+	if strings.TrimSpace(carry(text)) == "" {
+		return "", errors.New("twiml: nothing to say")
+	}
+	out := "<Response>" + say(text, voice, language) + "<Hangup/></Response>"
+	if err := checkTwiML(out); err != nil {
+		return "", err
+	}
+	return out, nil
+}
+
+// say is a text as TwiML has it spoken; nothing to say is nothing.
+func say(text, voice, language string) string {
+	if strings.TrimSpace(carry(text)) == "" {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("<Say")
+	attribute(&b, "voice", voice)
+	attribute(&b, "language", language)
+	b.WriteByte('>')
+	escape(&b, text)
+	b.WriteString("</Say>")
+	return b.String()
 }
 
 func checkTwiML(twiml string) error {
@@ -69,4 +89,32 @@ func carry(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// Keys is where a key that is pressed during a call goes.
+type Keys struct {
+	Action string // the address that Twilio posts it to
+	Prompt string // which keys there are, in the language of the text
+	Bye    string // said when none was pressed; empty: nothing
+}
+
+// AskTwice is [SayTwice] of a text during which one key can be pressed at any time, and for some
+// seconds after. With an empty text only the prompt is said, once.
+func AskTwice(text, voice, language string, keys Keys) (string, error) {
+	if strings.TrimSpace(carry(keys.Prompt)) == "" || keys.Action == "" {
+		return "", errors.New("twiml: no key can be asked for without a prompt and an address")
+	}
+	var out strings.Builder
+	prompt := say(keys.Prompt, voice, language)
+	out.WriteString("<Response><Gather")
+	attribute(&out, "action", keys.Action)
+	out.WriteString(` method="POST" input="dtmf" numDigits="1" timeout="6">`)
+	if said := say(text, voice, language); said != "" {
+		out.WriteString(said + prompt + `<Pause length="1"/>` + said)
+	}
+	out.WriteString(prompt + "</Gather>" + say(keys.Bye, voice, language) + "</Response>")
+	if err := checkTwiML(out.String()); err != nil {
+		return "", err
+	}
+	return out.String(), nil
 }

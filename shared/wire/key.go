@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -126,11 +127,18 @@ const KeyFile = "key"
 // holds the 32-byte seed in base64, mode 0600; one that others can read is taken, with a
 // warning to the default logger.
 func LoadKey(dir string) (Key, error) {
+	k, err := ReadKey(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return makeKey(filepath.Join(dir, KeyFile))
+	}
+	return k, err
+}
+
+// ReadKey is LoadKey for who only looks: where there is no key yet it makes none, which
+// would not be the program's own, and the error is fs.ErrNotExist.
+func ReadKey(dir string) (Key, error) {
 	path := filepath.Join(dir, KeyFile)
 	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return makeKey(path)
-	}
 	if err == nil && info.IsDir() {
 		return Key{}, fmt.Errorf("read the signing key: %s is a directory: remove it and a new key is made, which must then be written into cloud.yaml", path)
 	}
@@ -149,6 +157,22 @@ func LoadKey(dir string) (Key, error) {
 		return Key{}, fmt.Errorf("read the signing key: %s is no key: remove it and a new one is made, which must then be written into cloud.yaml", path)
 	}
 	return keyOf(ed25519.NewKeyFromSeed(seed)), nil
+}
+
+// PrintKey writes down the public key of a program that keeps its key in a directory, for a
+// person or an installer to give to others.
+func PrintKey(out io.Writer, dir string) error {
+	k, err := ReadKey(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no key in %s yet: it is made at the first start", dir)
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: only root may ask for the key", err)
+	}
+	if err == nil {
+		_, err = fmt.Fprintln(out, k.PublicKey())
+	}
+	return err
 }
 
 // exposed reports whether others may read or write a key. A credential's mode is systemd's,

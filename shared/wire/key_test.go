@@ -3,7 +3,9 @@ package wire_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -45,6 +47,25 @@ func TestKeyFileIsMadeOnce(t *testing.T) {
 	}
 	if loadKey(t, t.TempDir()).PublicKey() == k.PublicKey() {
 		t.Error("two machines have one key")
+	}
+}
+
+// TestWhoOnlyLooksMakesNoKey: a key that root made would not be the program's own.
+func TestWhoOnlyLooksMakesNoKey(t *testing.T) {
+	dir := t.TempDir()
+	var out strings.Builder
+	if err := wire.PrintKey(&out, dir); err == nil || out.Len() > 0 {
+		t.Errorf("before the first start: %v, %q", err, out.String())
+	}
+	if _, err := os.Stat(filepath.Join(dir, wire.KeyFile)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a key was made: %v", err)
+	}
+	k, err := wire.LoadKey(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := wire.PrintKey(&out, dir); err != nil || out.String() != string(k.PublicKey())+"\n" {
+		t.Errorf("after it: %v, %q, want %q", err, out.String(), k.PublicKey())
 	}
 }
 

@@ -92,6 +92,29 @@ type PiStatus struct {
 	Heeds shutdown.Epoch `json:"heeds,omitzero"`
 	// Calls is the hash of the list of calls that is on its disk, or NoCalls; empty: it knows of none.
 	Calls string `json:"calls,omitempty"`
+	// Tells: it sends notices too, so that list may name channels.
+	Tells bool `json:"tells,omitempty"`
+}
+
+const (
+	// MaxOwed is how many guests a run may owe in a message, MaxOwedRef how long each of them may be.
+	MaxOwed    = 200
+	MaxOwedRef = 120
+)
+
+func validOwed(run *shutdown.Status) error {
+	if run == nil {
+		return nil
+	}
+	if len(run.Owed) > MaxOwed {
+		return errors.New("run.owed: too many")
+	}
+	for _, ref := range run.Owed {
+		if len(ref) > MaxOwedRef {
+			return fmt.Errorf("run.owed: %.80q is too long", ref)
+		}
+	}
+	return nil
 }
 
 // Heard is a node that a Pi hears on its LAN.
@@ -119,6 +142,9 @@ func (h *Heartbeat) Validate() error {
 	}
 	if len(h.Pi.Calls) > 64 {
 		return errors.New("pi.calls: too long")
+	}
+	if err := validOwed(h.Pi.Run); err != nil {
+		return fmt.Errorf("pi.%w", err)
 	}
 	for _, n := range h.Pi.Heard {
 		if err := (Header{V: Version, Node: n.Node, Boot: n.Boot, Seq: n.Seq}).validate(); err != nil {
@@ -198,6 +224,9 @@ func (r *UPSReport) Validate() error {
 	}
 	if err := ValidName(r.UPS); err != nil {
 		return fmt.Errorf("ups: %w", err)
+	}
+	if err := validOwed(r.Run); err != nil {
+		return err
 	}
 	return r.Reading.Validate()
 }

@@ -3,13 +3,17 @@ package logindsim
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/binary"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 )
@@ -121,6 +125,10 @@ func (m *Machine) answer(call *dbus.Message) ([]any, error) {
 		return nil, nil
 	case "Inhibit":
 		return m.inhibit()
+	case "LoadUnit":
+		return []any{unitPath(call.Body)}, nil
+	case "ListInhibitors":
+		return []any{m.inhibitors()}, nil
 	case "PowerOff":
 		if m.cfg.Asked != nil {
 			m.cfg.Asked()
@@ -134,6 +142,9 @@ func (m *Machine) answer(call *dbus.Message) ([]any, error) {
 		return []any{[]job{{1, m.going + ".target", "start", "waiting", jobPath, systemdPath + "/unit/x"}}}, nil
 	case member == "ListJobs":
 		return []any{[]job{}}, nil
+	case member == "Get" && len(call.Body) == 2 && call.Body[0] == any(systemdName+".Unit"):
+		v, err := m.ofUnit(call)
+		return []any{v}, err
 	case member == "Get" && len(call.Body) == 2:
 		v, err := m.property(call.Body[1])
 		return []any{v}, err
@@ -150,6 +161,8 @@ func (m *Machine) property(name any) (dbus.Variant, error) {
 			Kind string
 			At   uint64
 		}{m.going, 1}), nil
+	case "InhibitDelayMaxUSec":
+		return dbus.MakeVariant(uint64(inhibitMax.Microseconds())), nil
 	case "SystemState":
 		return dbus.MakeVariant(map[bool]string{true: "stopping", false: "running"}[m.stops]), nil
 	}
@@ -202,4 +215,62 @@ func (p *peer) send(msg *dbus.Message) error {
 	}
 	_, _, err := p.conn.WriteMsgUnix(b.Bytes(), rights, nil)
 	return err
+}
+
+const unitPrefix = systemdPath + "/unit/u"
+
+// unitPath is the object of a unit, whose name it holds in hex.
+func unitPath(body []any) dbus.ObjectPath {
+	name := ""
+	if len(body) > 0 {
+		name, _ = body[0].(string)
+	}
+	return dbus.ObjectPath(unitPrefix + hex.EncodeToString([]byte(name)))
+}
+
+// ofUnit is a property of the unit that a call is about.
+func (m *Machine) ofUnit(call *dbus.Message) (dbus.Variant, error) {
+	path, _ := call.Headers[dbus.FieldPath].Value().(dbus.ObjectPath)
+	name, err := hex.DecodeString(strings.TrimPrefix(string(path), unitPrefix))
+	if err != nil {
+		return dbus.Variant{}, fmt.Errorf("unknown object %s", path)
+	}
+	u, loaded := m.cfg.Units[string(name)]
+	list := func(names []string) dbus.Variant { return dbus.MakeVariant(append([]string{}, names...)) }
+	switch call.Body[1] {
+	case "LoadState":
+		return dbus.MakeVariant(map[bool]string{true: "loaded", false: "not-found"}[loaded]), nil
+	case "ActiveState":
+		return dbus.MakeVariant(cmp.Or(u.Active, "inactive")), nil
+	case "UnitFileState":
+		return dbus.MakeVariant(u.File), nil
+	case "ActiveEnterTimestampMonotonic":
+		return dbus.MakeVariant(uint64(u.Since.Microseconds())), nil
+	case "After":
+		return list(u.After), nil
+	case "Before":
+		return list(u.Before), nil
+	}
+	return dbus.Variant{}, fmt.Errorf("unknown property %v", call.Body[1])
+}
+
+// held is a line of ListInhibitors, a(ssssuu).
+type held struct {
+	What, Who, Why, Mode string
+	UID, PID             uint32
+}
+
+// inhibitors are the locks that nobody has let go of.
+func (m *Machine) inhibitors() []held {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := []held{}
+	for _, l := range m.locks {
+		_ = l.SetReadDeadline(time.Now().Add(time.Millisecond))
+		if _, err := l.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+			all = append(all, held{"shutdown", "sentinel-node", "", "delay", 0, 1})
+		}
+		_ = l.SetReadDeadline(time.Time{})
+	}
+	return all
 }

@@ -24,6 +24,14 @@ type Config struct {
 	StopTakes time.Duration
 	Asked     func()            // somebody has had the machine powered off; nil: nobody cares
 	Off       func(kind string) // it is off; called from a goroutine of the machine's
+	Units     map[string]Unit   // by name; any other is not found
+}
+
+// Unit is how a unit of the machine stands.
+type Unit struct {
+	Active, File  string // such as active and enabled
+	After, Before []string
+	Since         time.Duration // when it became active, by CLOCK_MONOTONIC; 0: it is not
 }
 
 // Machine is one machine.

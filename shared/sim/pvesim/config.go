@@ -7,6 +7,8 @@ import (
 	"net"
 	"slices"
 	"time"
+
+	"sentinel.home.arpa/shared/sim/freeport"
 )
 
 // The kinds of guests, as Proxmox names them in paths.
@@ -152,7 +154,7 @@ func ownLoopback() net.IP {
 func listenAt(ip net.IP) func() (net.Listener, error) {
 	addr := net.JoinHostPort(ip.String(), "0")
 	return func() (net.Listener, error) {
-		ln, err := net.Listen("tcp", addr)
+		ln, err := freeport.Again("tcp", addr)
 		if err == nil {
 			addr = ln.Addr().String()
 		}

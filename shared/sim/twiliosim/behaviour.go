@@ -3,14 +3,21 @@ package twiliosim
 import "time"
 
 // Behaviour is how a called number takes one call: [Answer], [NoAnswer],
-// [Busy], [Fail], [QueuedForever] or [Refuse].
+// [Busy], [Fail], [QueuedForever], [RingsForever], [Canceled] or [Refuse].
 type Behaviour interface{ behaviour() }
 
 // Answer picks up.
 type Answer struct {
 	After   time.Duration // it rings so long first, 2 s if zero
-	By      string        // "human" (if empty), "machine_start", "unknown", "fax"
+	By      string        // "human" (if empty), "machine_start", "machine_end_beep", "unknown", "fax" and their likes
 	TalkFor time.Duration // from the answer until it hangs up, 10 s if zero
+	Keys    []Key         // what is pressed meanwhile, one after the other
+}
+
+// Key is a key that is pressed during a call. One that nothing asks for is lost.
+type Key struct {
+	After time.Duration // the one before it, or the answer
+	Digit string
 }
 
 // NoAnswer rings until the caller's Timeout.
@@ -25,6 +32,12 @@ type Fail struct{}
 // QueuedForever stays queued until it is cancelled.
 type QueuedForever struct{}
 
+// RingsForever rings until it is cancelled, as no call should.
+type RingsForever struct{}
+
+// Canceled rings until somebody else cancels it, 5 s later.
+type Canceled struct{}
+
 // Refuse makes the API refuse calls and messages to the number, say with 21214
 // or 21610.
 type Refuse struct{ Code int }
@@ -34,6 +47,8 @@ func (NoAnswer) behaviour()      {}
 func (Busy) behaviour()          {}
 func (Fail) behaviour()          {}
 func (QueuedForever) behaviour() {}
+func (RingsForever) behaviour()  {}
+func (Canceled) behaviour()      {}
 func (Refuse) behaviour()        {}
 
 // Behave scripts a number: each call takes the next behaviour, the last one

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +17,8 @@ type Call struct {
 	AnsweredBy    string // empty if detection was not asked for, or has not ended
 	Text          string // what its TwiML says; empty for a call by Url
 	TwiML         string
+	Heard         []string // what was said so far, of a call that asks for keys
+	Errors        []int    // by which Twilio ended it, such as 11200
 	Created       time.Time
 	Dialled       *time.Time    // nil while queued
 	Answered      *time.Time    // nil if it was not
@@ -48,7 +51,8 @@ func (s *Server) Calls() []Call {
 
 func (c *call) snapshot() Call {
 	out := c.Call
-	out.Statuses = append([]string(nil), c.Statuses...)
+	out.Statuses = slices.Clone(c.Statuses)
+	out.Heard, out.Errors = slices.Clone(c.Heard), slices.Clone(c.Errors)
 	return out
 }
 

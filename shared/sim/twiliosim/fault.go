@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -14,6 +15,8 @@ type FaultKind string
 const (
 	Throttled   FaultKind = "throttled"   // 429, code 20429, Retry-After
 	Unavailable FaultKind = "unavailable" // 503, JSON
+	Internal    FaultKind = "internal"    // 500, JSON
+	Portal      FaultKind = "portal"      // 200, HTML as from a portal in between
 	BadGateway  FaultKind = "bad gateway" // 502, HTML as from a proxy
 	Refused     FaultKind = "refused"     // Twilio's refusal with Code
 	Hang        FaultKind = "hang"        // no answer until the client or server gives up
@@ -26,6 +29,7 @@ type Fault struct {
 	Kind       FaultKind
 	Done       bool          // the request is carried out all the same (always, for HalfAnswer)
 	Method     string        // only requests of this method; any if empty
+	Path       string        // only those whose path ends so, such as /Balance.json; any if empty
 	Code       int           // for Refused
 	RetryAfter time.Duration // for Throttled and Unavailable; 1 s for Throttled if zero
 }
@@ -54,11 +58,11 @@ func (s *Server) ClearFaults() {
 }
 
 // takeFault uses up one fault for a request, if one is armed.
-func (s *Server) takeFault(method string) (Fault, bool) {
+func (s *Server) takeFault(method, path string) (Fault, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, f := range s.faults {
-		if f.Method != "" && f.Method != method {
+		if f.Method != "" && f.Method != method || !strings.HasSuffix(path, f.Path) {
 			continue
 		}
 		if f.left--; f.left == 0 {
@@ -83,12 +87,12 @@ func (f Fault) spoil(full answer) (answer, bool) {
 			a.header.Set("Retry-After", seconds(f.RetryAfter))
 		}
 		return a, true
+	case Internal:
+		return refusal(20500, "An internal server error has occurred"), true
 	case BadGateway:
-		return answer{
-			status: http.StatusBadGateway,
-			header: http.Header{"Content-Type": {"text/html"}},
-			body:   []byte("<html><head><title>502 Bad Gateway</title></head><body>502 Bad Gateway</body></html>\n"),
-		}, true
+		return html(http.StatusBadGateway, "502 Bad Gateway"), true
+	case Portal:
+		return html(http.StatusOK, "Welcome"), true
 	case Refused:
 		return refusal(f.Code, "Refused by the simulation"), true
 	case HalfAnswer:
@@ -96,6 +100,11 @@ func (f Fault) spoil(full answer) (answer, bool) {
 		return full, true
 	}
 	return answer{}, false
+}
+
+func html(status int, title string) answer {
+	return answer{status, http.Header{"Content-Type": {"text/html"}},
+		[]byte("<html><head><title>" + title + "</title></head><body>" + title + "</body></html>\n")}
 }
 
 func seconds(d time.Duration) string { return strconv.Itoa(int((d + time.Second - 1) / time.Second)) }

@@ -24,6 +24,7 @@ func TestFaults(t *testing.T) {
 	}{
 		"throttled":       {twiliosim.Fault{Kind: twiliosim.Throttled}, 429, 0},
 		"unavailable":     {twiliosim.Fault{Kind: twiliosim.Unavailable}, 503, 0},
+		"internal":        {twiliosim.Fault{Kind: twiliosim.Internal}, 500, 0},
 		"unavailable, ok": {twiliosim.Fault{Kind: twiliosim.Unavailable, Done: true}, 503, 1},
 		"refused":         {twiliosim.Fault{Kind: twiliosim.Refused, Code: 21215}, 400, 0},
 		"drop":            {twiliosim.Fault{Kind: twiliosim.Drop}, 0, 0},

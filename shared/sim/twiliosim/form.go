@@ -38,7 +38,7 @@ func (s *Server) parseCall(r request) (*call, *answer) {
 		return refuse(21211, "The phone number you are attempting to call, "+to+", is not valid.")
 	case !e164.MatchString(from):
 		return refuse(21212, "Invalid From Number (caller ID): "+from)
-	case !slices.Contains(s.cfg.Numbers, from):
+	case !slices.Contains(s.cfg.Numbers, from) && !slices.Contains(s.cfg.Verified, from):
 		return refuse(21210, "The source phone number provided, "+from+", is not yet verified for your account.")
 	case url == "" && twiml == "" && r.form.Get("ApplicationSid") == "":
 		return refuse(21205, "Url parameter is required.")

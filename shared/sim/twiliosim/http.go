@@ -42,6 +42,8 @@ func refusal(code int, message string) answer {
 		status = http.StatusMethodNotAllowed
 	case 20429:
 		status = http.StatusTooManyRequests
+	case 20500:
+		status = http.StatusInternalServerError
 	case 20503:
 		status = http.StatusServiceUnavailable
 	}
@@ -65,6 +67,7 @@ func (s *Server) routes() {
 		"/2010-04-01/Accounts/{file}":          {"GET": s.getAccount},
 		account + "/Balance.json":              {"GET": s.getBalance},
 		account + "/IncomingPhoneNumbers.json": {"GET": s.listNumbers},
+		account + "/OutgoingCallerIds.json":    {"GET": s.listCallers},
 		account + "/Calls.json":                {"GET": s.listCalls, "POST": s.createCall},
 		account + "/Calls/{file}":              {"GET": s.getCall, "POST": s.updateCall},
 		account + "/Messages.json":             {"GET": s.listMessages, "POST": s.createMessage},
@@ -111,8 +114,12 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request, h handler) {
 		s.send(w, ex, refusal(20003, "Authenticate"))
 		return
 	}
+	if no := s.allowed(r.URL.Path); no != nil {
+		s.send(w, ex, *no)
+		return
+	}
 	req := request{r, ex.Query, ex.Form}
-	fault, faulty := s.takeFault(r.Method)
+	fault, faulty := s.takeFault(r.Method, r.URL.Path)
 	if !faulty {
 		s.send(w, ex, h(req))
 		return

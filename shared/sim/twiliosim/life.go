@@ -5,6 +5,7 @@ import "time"
 const (
 	defaultAfter = 2 * time.Second
 	defaultTalk  = 10 * time.Second
+	othersCancel = 5 * time.Second
 )
 
 // change notes a new status and tells of it; s.mu must be held.
@@ -46,6 +47,14 @@ func (s *Server) live(c *call) {
 		s.move(c, "failed")
 	case Answer:
 		s.answer(c, b)
+	case RingsForever:
+		if s.move(c, "ringing") {
+			s.pause(c, -1)
+		}
+	case Canceled:
+		if s.move(c, "ringing") && s.pause(c, othersCancel) {
+			s.move(c, "canceled")
+		}
 	default:
 		if s.move(c, "ringing") && s.pause(c, c.ring) {
 			s.move(c, "no-answer")
@@ -81,16 +90,22 @@ func (s *Server) answer(c *call, b Answer) {
 		}
 		talk -= wait
 	}
+	doc, err := verbs(c.TwiML)
+	keyed := err == nil && asks(doc)
 	if !c.detect || talk > 0 {
-		s.speak(c, b.By)
+		s.speak(c, b.By, !keyed)
+	}
+	if keyed {
+		s.converse(c, doc, b, time.Now().Add(talk))
+		return
 	}
 	if s.pause(c, talk) {
 		s.move(c, "completed")
 	}
 }
 
-// speak notes who answered, if that was asked, and tells what is said.
-func (s *Server) speak(c *call, by string) {
+// speak notes who answered, if that was asked, and tells what is said if it is all said at once.
+func (s *Server) speak(c *call, by string, whole bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if final(c.Status) {
@@ -99,7 +114,7 @@ func (s *Server) speak(c *call, by string) {
 	if c.detect {
 		c.AnsweredBy = by
 	}
-	if s.cfg.OnSpeech != nil {
+	if whole && s.cfg.OnSpeech != nil {
 		to, text := c.To, c.Text
 		s.post(func() { s.cfg.OnSpeech(to, text) })
 	}

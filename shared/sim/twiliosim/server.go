@@ -15,16 +15,33 @@ import (
 // and OnStatus run one after the other, in the order of what they tell.
 type Config struct {
 	AccountSID, KeySID, KeySecret string
+	AuthToken                     string            // signs what goes to the addresses that TwiML names
+	Web                           http.RoundTripper // the way to them; nil: none is reached
 
-	Numbers []string  // what the account may call and text from, E.164
-	Default Behaviour // of numbers without a script; Answer{} if nil
-	Timing  Timing
-	Balance string // "20.00" if empty
+	Numbers  []string  // what the account owns, and may call and text from, E.164
+	Verified []string  // other numbers that it may call from
+	Default  Behaviour // of numbers without a script; Answer{} if nil
+	Timing   Timing
+	Balance  string // "20.00" if empty
+	Key      KeyType
 
 	Edge     func(Exchange)        // each request, before its answer leaves
 	OnSpeech func(to, text string) // a call's text begins to be spoken
 	OnStatus func(Call)            // a call was created or changed its status
+	// OnCallback tells of each request to an address that TwiML names, in the call's own goroutine.
+	// Path is the whole address.
+	OnCallback func(Exchange)
 }
+
+// KeyType is how much the API key may ask for.
+type KeyType string
+
+// The types of keys.
+const (
+	Main       KeyType = ""           // everything
+	Standard   KeyType = "standard"   // all but the account
+	Restricted KeyType = "restricted" // calls alone
+)
 
 // Timing is how long things take; zero fields have the default named.
 type Timing struct {
@@ -33,6 +50,7 @@ type Timing struct {
 	Detect  time.Duration // answered until a machine is told from a person, 1 s
 	ListLag time.Duration // created until the call list shows it, 0
 	Deliver time.Duration // a message accepted until delivered, 500 ms
+	Speak   time.Duration // a character, in a call that asks for keys, 65 ms
 }
 
 // Exchange is one request and its answer as the network saw them, without
@@ -61,6 +79,7 @@ type Server struct {
 	messages   []*message
 	behaviours map[string][]Behaviour
 	faults     []*armed
+	account    Account
 	events     []func()
 	news       chan struct{} // holds one token when events were added
 
@@ -75,6 +94,7 @@ func New(cfg Config) *Server {
 	orDuration(&cfg.Timing.Dial, 200*time.Millisecond)
 	orDuration(&cfg.Timing.Detect, time.Second)
 	orDuration(&cfg.Timing.Deliver, 500*time.Millisecond)
+	orDuration(&cfg.Timing.Speak, 65*time.Millisecond)
 	if cfg.Balance == "" {
 		cfg.Balance = "20.00"
 	}
@@ -83,7 +103,7 @@ func New(cfg Config) *Server {
 	}
 	s := &Server{
 		cfg: cfg, mux: http.NewServeMux(), done: make(chan struct{}),
-		behaviours: make(map[string][]Behaviour), news: make(chan struct{}, 1),
+		account: Account{Status: "active", Type: "Full", Balance: cfg.Balance}, behaviours: make(map[string][]Behaviour), news: make(chan struct{}, 1),
 	}
 	s.routes()
 	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"sentinel.home.arpa/shared/sim/freeport"
 )
 
 const (
@@ -81,7 +83,7 @@ func (u *UPS) listen() (net.Listener, error) {
 	if u.cfg.Listen != nil {
 		return u.cfg.Listen()
 	}
-	return net.Listen(u.server.addr.Network(), u.server.addr.String())
+	return freeport.Again(u.server.addr.Network(), u.server.addr.String())
 }
 
 // close ends the listener and every connection.
