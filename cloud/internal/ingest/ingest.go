@@ -343,14 +343,17 @@ var errLater = errors.New("not now")
 
 func (h *Handler) relayed(r *request, e *wire.Envelope, age time.Duration) error {
 	k, ok := h.Identities.Lookup(e.Header.Node)
+	asks := e.Kind == wire.KindAnnouncement || e.Kind == wire.KindHeartbeat // a Pi passes on a heartbeat of whom it does not know
 	var m wire.Announcement
 	switch {
-	case !ok && e.Kind == wire.KindAnnouncement:
+	case !ok && asks:
 		return h.Identities.relayedStranger(r.caller, e, "nobody has said that it belongs here")
 	case !ok || k.Site != r.caller.Site || k.Role != sentinel.Node:
 		return fmt.Errorf("%s is no node of %s", e.Header.Node, r.caller.Site)
-	case k.Key != e.Signer && e.Kind == wire.KindAnnouncement && h.Identities.rules().Configured[k.Name] == "": // else it is forged
+	case k.Key != e.Signer && asks && h.Identities.rules().Configured[k.Name] == "": // else it is forged
 		return h.Identities.relayedStranger(r.caller, e, "it is known by another key")
+	case e.Kind == wire.KindHeartbeat:
+		return fmt.Errorf("%s sends its heartbeats itself, or has a key that is not the one in cloud.yaml", e.Header.Node)
 	}
 	if err := courier.Decode(e, k.Key, wire.KindAnnouncement, &m); err != nil {
 		return err

@@ -199,13 +199,31 @@ func TestR8_PisThatComeWithANewKey(t *testing.T) {
 	o.send(courier.PathUPS, o.report("pi", onMains()))
 }
 
-// TestR8_RelayedKeysWait: who is only heard by a Pi waits as well, its announcements are
-// taken off the Pi's hands and counted, and once approved it is heard.
+// TestR8_RelayedKeysWait: who is only heard by a Pi waits as well, its announcements, and the heartbeat by
+// which the Pi asks about it, are taken off the Pi's hands and counted, and once approved it is heard.
 func TestR8_RelayedKeysWait(t *testing.T) {
-	b := newBench(t)
+	t.Run("by an announcement", func(t *testing.T) {
+		b := newBench(t)
+		relayedKeysWait(t, b, b.announcement("stranger", wire.Reboot))
+	})
+	t.Run("by a heartbeat", func(t *testing.T) {
+		b := newBench(t)
+		relayedKeysWait(t, b, b.heartbeat("stranger"))
+		b.counted()
+		for _, word := range [][]byte{b.heartbeat("stranger"), b.heartbeat("pve1")} { // the Pi did not know yet
+			if a := b.send(courier.PathRelay, b.relayed("pi", word)); !slices.Equal(a.Taken, []int{0}) || len(b.taken()) > 0 || b.counted()["relayed"] != 1 {
+				t.Errorf("one that is known: taken %v", a.Taken)
+			}
+		}
+		b.waits()
+	})
+}
+
+func relayedKeysWait(t *testing.T, b *bench, word []byte) {
+	t.Helper()
 	var bound []Known
 	b.ids.Bind = func(_ context.Context, k Known, _ string) error { bound = append(bound, k); return nil }
-	if a := b.send(courier.PathRelay, b.relayed("pi", b.announcement("stranger", wire.Reboot))); !slices.Equal(a.Taken, []int{0}) {
+	if a := b.send(courier.PathRelay, b.relayed("pi", word)); !slices.Equal(a.Taken, []int{0}) {
 		t.Errorf("taken: %v", a.Taken)
 	}
 	if c := b.counted(); c["relayed"] != 1 || len(b.taken()) > 0 {
@@ -269,14 +287,14 @@ func TestR8_WithoutTailnet(t *testing.T) {
 	}
 }
 
-// TestR8_RelayedStrangersThatDoNotWait: a Pi's name, another site's node, and what is no
-// announcement.
+// TestR8_RelayedStrangersThatDoNotWait: a Pi's name, another site's node, and what is
+// neither an announcement nor a heartbeat.
 func TestR8_RelayedStrangersThatDoNotWait(t *testing.T) {
 	b := newBench(t)
 	b.keys["pi2"] = b.newKey()
 	b.ids.Pis["pi2"] = "home"
-	beat := b.seal(wire.KindHeartbeat, wire.Heartbeat{Header: b.header("stranger")}, "stranger")
-	b.send(courier.PathRelay, b.relayed("pi", b.announcement("pi2", wire.Reboot), b.announcement("nas", wire.Reboot), beat))
+	other := b.seal(wire.KindRelay, wire.Relay{Header: b.header("stranger")}, "stranger")
+	b.send(courier.PathRelay, b.relayed("pi", b.announcement("pi2", wire.Reboot), b.announcement("nas", wire.Reboot), other))
 	b.waits()
 	if c := b.counted(); c["relayed"] != 3 {
 		t.Errorf("counted %v", c)

@@ -19,6 +19,25 @@ func (t *Table) Forget(k Key) {
 	t.forget(k)
 }
 
+// Delete forgets a source for good: what it said before now, which a Pi goes on telling of for
+// a while, is not its first word.
+func (t *Table) Delete(now time.Time, k Key) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.forget(k)
+	t.deleted[k] = t.since(now)
+}
+
+// gone reports whether a word is from before its source was deleted.
+func (t *Table) gone(k Key, last time.Duration) bool {
+	at, ok := t.deleted[k]
+	if ok && last > at {
+		delete(t.deleted, k)
+		return false
+	}
+	return ok
+}
+
 // ForgetSite drops all sources of a site.
 func (t *Table) ForgetSite(site string) {
 	t.mu.Lock()

@@ -56,3 +56,30 @@ func TestR5_SilenceChanges(t *testing.T) {
 		t.Error("it is not silent")
 	}
 }
+
+// TestDeletedIsNotHeardOfByItsLastWords: a Pi tells for a minute of a node that it no longer
+// hears, which does not bring back one that was deleted meanwhile.
+func TestDeletedIsNotHeardOfByItsLastWords(t *testing.T) {
+	start := time.Date(2026, 11, 21, 19, 2, 0, 0, time.UTC)
+	at := func(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }
+	table := New(20 * time.Second)
+	k := Key{"home", "pve3"}
+	said := func(s, age int) News {
+		return table.Beat(at(s), Beat{Key: k, Boot: "1", Via: "pi", Age: time.Duration(age) * time.Second})
+	}
+	if !said(0, 0).Heard {
+		t.Fatal("its first word is no news")
+	}
+	table.Delete(at(6), k)
+	for s := 6; s < 19; s++ {
+		if said(s, s).Heard || len(table.Site("home")) != 0 {
+			t.Fatalf("it is back at %d s by what it said %d s before", s, s)
+		}
+	}
+	if silent := table.Expire(at(60)); len(silent) != 0 {
+		t.Errorf("it is missed: %+v", silent)
+	}
+	if !said(61, 0).Heard {
+		t.Error("its next word is not its first")
+	}
+}

@@ -84,6 +84,7 @@ type Table struct {
 	resumed time.Duration // when the last stop was over
 	entries map[Key]*entry
 	sites   map[string][]*entry
+	deleted map[Key]time.Duration // when, by a person, until its next word
 	// slots hold those that are not silent by their last words, within one as they came: what
 	// a Pi passes on comes late, and must not look for its place among thousands.
 	slots  map[int64]*entry
@@ -95,7 +96,7 @@ const slotWidth = 5 * time.Millisecond
 
 // New makes an empty table; a source is silent once nothing was heard for that long.
 func New(silence time.Duration) *Table {
-	return &Table{silence: silence, entries: map[Key]*entry{}, sites: map[string][]*entry{}, slots: map[int64]*entry{}}
+	return &Table{silence: silence, entries: map[Key]*entry{}, sites: map[string][]*entry{}, deleted: map[Key]time.Duration{}, slots: map[int64]*entry{}}
 }
 
 // Beat takes a sign of life that arrived at now.
@@ -107,6 +108,9 @@ func (t *Table) Beat(now time.Time, b Beat) News {
 	}
 	at := t.since(now)
 	last := at - b.Age
+	if len(t.deleted) > 0 && t.gone(b.Key, last) {
+		return News{}
+	}
 	e, first := t.speaker(t.entry(b.Key), &b, last)
 	if e == nil {
 		return News{}

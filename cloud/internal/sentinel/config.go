@@ -7,6 +7,7 @@ import (
 
 	"sentinel.home.arpa/shared/escalation"
 	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/routing"
 	"sentinel.home.arpa/shared/shutdown"
 )
 
@@ -15,7 +16,14 @@ type Config struct {
 	Brain string // this brain's name, the holder of its epochs
 	Sites []SiteConfig
 	// Contacts are called in this order.
-	Contacts   []string
+	Contacts []string
+	// People are who is told by other means, and what they want to be told. A contact that is
+	// none of them is called about everything.
+	People []Person
+	Limits Limits
+	// Shown is what a clock on the wall says at a moment of Step's time; nil: the same.
+	Shown func(time.Time) time.Time
+
 	Escalation escalation.Policy
 	Times      Times
 	Threshold  int // distinct failed nodes within the window that make an incident
@@ -23,7 +31,39 @@ type Config struct {
 	// has become worse (rule H5).
 	WorseCharge  float64
 	WorseRuntime time.Duration
+	// Phone tells one way to call people from another; SelfTestEach is how often it is asked
+	// whether it would (0: never), and FewCalls how many its credit must last for (rule C7).
+	Phone        string
+	SelfTestEach time.Duration
+	FewCalls     int
+	Drill        *Weekly // when everybody is called to see that it works; nil: never
+	Digest       *Digest // when people are told how all was; nil: never
 }
+
+// Person is who is told what.
+type Person struct {
+	Name     string
+	Phone    routing.Route // the incidents that it rings for
+	Quiet    routing.Quiet // when it does not, but for the power
+	Channels []Channel
+}
+
+// Channel is one way to tell a person. Its name is what it is known by, over a reload as well,
+// and carries no secret.
+type Channel struct {
+	Name  string
+	Route routing.Route
+}
+
+// Limits are how much a person or channel is told at most in an hour; 0: there is no limit.
+type Limits struct {
+	Calls      int // to a contact (rule C8)
+	OtherCalls int // of them, that are not about the power
+	Notices    int // to a channel
+}
+
+// DefaultLimits are those of the contract.
+func DefaultLimits() Limits { return Limits{Calls: 6, OtherCalls: 3, Notices: 30} }
 
 // The contract's defaults of a battery that runs low.
 const (
@@ -34,7 +74,8 @@ const (
 // SiteConfig is one home or office.
 type SiteConfig struct {
 	Name   string
-	Nodes  []string // expected; those that appear by themselves are not listed
+	Zone   *time.Location // nil: UTC
+	Nodes  []string       // expected; those that appear by themselves are not listed
 	Pis    []string
 	Plan   *shutdown.Plan // nil: there is none
 	Policy power.Policy

@@ -8,6 +8,7 @@ import (
 // configured lets another configuration take the place of the one before. What goes on
 // goes on by the new one; a run keeps the plan that it began with (rule S10).
 func (d *decider) configured(in Configured) {
+	d.tested = d.tested && d.cfg.Phone == in.Config.Phone
 	d.cfg = in.Config
 	if in.Notice != "" {
 		d.emit(&Noticed{Text: in.Notice})
@@ -45,6 +46,7 @@ func (d *decider) reconcile() {
 		}
 	}
 	d.forgetSites()
+	d.dropStrangers()
 }
 
 // strange reports whether an input is of a site that is not configured, or no longer: a late

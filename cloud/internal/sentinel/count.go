@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/routing"
 )
 
 // count opens, reopens or extends the incident of failed nodes (rules H3, H5, H6). what
@@ -23,7 +24,7 @@ func (d *decider) count(site *Site, what string) {
 			}
 			d.emit(&IncidentJoined{ID: i.ID, Node: n, Why: why})
 		}
-		d.worsen(i, allNodes)
+		d.worsen(i, AllNodes)
 		return
 	}
 	if i := d.recent(site.Name, NodeFailure, nodes); i != nil {
@@ -34,11 +35,11 @@ func (d *decider) count(site *Site, what string) {
 			}
 		}
 		d.reopen(i, why)
-		d.worsen(i, allNodes)
+		d.worsen(i, AllNodes)
 		return
 	}
 	if len(nodes) < d.cfg.Threshold {
-		d.emit(&Noticed{Site: site.Name, Text: fmt.Sprintf("%s failed; %d more within the hour and you are called", list(nodes), d.cfg.Threshold-len(nodes))})
+		d.emit(&Noticed{Site: site.Name, Severity: routing.Warning, Text: fmt.Sprintf("%s failed; %d more within the hour and you are called", list(nodes), d.cfg.Threshold-len(nodes))})
 		return
 	}
 	since := d.now

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/routing"
 )
 
 // cutUPSes are the names of UPSes whose output was cut, in order.
@@ -45,7 +46,7 @@ func (d *decider) cutting(in UPSReported) {
 			cut.Incident = i.ID
 		}
 		d.emit(cut)
-		d.emit(&Noticed{Site: in.Site, Incident: cut.Incident, Text: saidCut(site, in.UPS)})
+		d.emit(&Noticed{Site: in.Site, Incident: cut.Incident, Text: saidCut(site, in.UPS), Severity: routing.Warning})
 	case !in.Cutting && slices.Contains(site.Cut, in.UPS):
 		d.emit(&OutputKept{Site: in.Site, UPS: in.UPS, Pi: in.Pi})
 	}
@@ -96,10 +97,10 @@ func (d *decider) darkAsPlanned(i *Incident) bool {
 func (d *decider) saidDark(site *Site, i *Incident) (why string) {
 	if site.darkAsPlanned() {
 		why = "the output of " + list(site.Cut) + " was cut"
-		d.emit(&Noticed{Site: site.Name, Incident: i.ID, Text: site.Name + " is dark, as planned: " + why})
+		d.emit(&Noticed{Site: site.Name, Incident: i.ID, Text: site.Name + " is dark, as planned: " + why, Severity: routing.Warning})
 		return why + ", as planned"
 	}
-	d.emit(&Noticed{Site: site.Name, Incident: i.ID, Text: site.Name + " went dark: the last word was that it is on battery"})
+	d.emit(&Noticed{Site: site.Name, Incident: i.ID, Text: site.Name + " went dark: the last word was that it is on battery", Severity: routing.Critical})
 	return "the site went dark while on battery"
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"sentinel.home.arpa/cloud/internal/cause"
 	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/routing"
 )
 
 // doubt is the silence of all that there is at a site before it is known whose fault it is.
@@ -150,7 +151,7 @@ func (d *decider) seesAgain() {
 	}
 	away := d.now.Sub(d.Blind)
 	d.emit(&BlindEnded{For: away, Before: d.cfg.Times.unheardAtMost()})
-	d.emit(&Noticed{Text: "the sentinel was offline itself for " + power.Spell(away) + "; it watched nobody meanwhile, and blames nobody for it"})
+	d.emit(&Noticed{Text: "the sentinel was offline itself for " + power.Spell(away) + "; it watched nobody meanwhile, and blames nobody for it", Severity: routing.Warning})
 	d.restartClocks()
 	d.startedOften()
 }

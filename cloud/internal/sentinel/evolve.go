@@ -28,6 +28,7 @@ const rememberedFor = 5 * time.Minute
 // what a fact needs of it the fact carries, so that facts give the same state for ever. Those
 // from before they carried it are of the contract's times.
 func (s *State) Evolve(at time.Time, f Fact) {
+	s.count(at, f)
 	switch f := f.(type) {
 	case *BrainStarted:
 		s.unwatched(at.Sub(s.last))
@@ -59,17 +60,21 @@ func (s *State) Evolve(at time.Time, f Fact) {
 		s.evolveRecord(f)
 	case *ContactLost:
 		u := s.ups(f.Site, f.UPS)
-		u.Lost, u.LostAt = true, at
+		u.Lost, u.LostAt, u.LostElsewhere = true, at, f.Elsewhere
 	case *ContactBack:
 		u := s.ups(f.Site, f.UPS)
-		u.Lost, u.LostAt = false, time.Time{}
-	case *CallRequested, *CallPlaced, *CallEnded, *CallDropped:
+		u.Lost, u.LostAt, u.LostElsewhere = false, time.Time{}, false
+	case *CallRequested, *CallPlaced, *CallLate, *KeyPressed, *CallEnded, *CallDropped, *CallHeld:
 		s.evolveCall(at, f)
+	case *NoticeRequested, *NoticeEnded, *NoticesCounted, *ChannelFailing, *ChannelWorks, *ChannelTried:
+		s.evolveNotice(at, f)
+	case *SelfTested:
+		s.evolvePhone(at, f)
 	case *PlanArmed:
 		s.site(f.Site).Armed = true
 	case *PlanDisarmed:
 		s.site(f.Site).Armed = false
-	case *PlanStopped, *StopEnded, *NetworkSaid:
+	case *PlanStopped, *StopEnded, *NetworkSaid, *LeftOff:
 		s.evolveStop(at, f)
 	case *OutputCut, *OutputKept:
 		s.evolveCut(f)
@@ -243,20 +248,44 @@ func keepRecent(fs []Failure, at time.Time, window time.Duration) []Failure {
 func (s *State) evolveCall(at time.Time, f Fact) {
 	switch f := f.(type) {
 	case *CallRequested:
-		if i := s.Incidents[f.Incident]; i != nil {
-			i.Calls = append(i.Calls, &Call{ID: f.Call, Incident: f.Incident, Contact: f.Contact, Attempt: f.Attempt, Requested: at})
+		if f.Test != "" {
+			s.evolveTest(at, f)
+		} else if i := s.Incidents[f.Incident]; i != nil {
+			i.Calls = append(i.Calls, &Call{ID: f.Call, Incident: f.Incident, Contact: f.Contact, Attempt: f.Attempt, Requested: at, Other: f.Other})
+			if delete(i.Held, f.Contact); len(i.Held) == 0 {
+				i.Held = nil
+			}
 		}
 	case *CallPlaced:
 		if c := s.call(f.Call); c != nil {
-			c.SID = f.SID
+			c.SID, c.Placed = f.SID, at
+			s.placed(c.Contact)
 		}
 	case *CallEnded:
 		if c := s.call(f.Call); c != nil {
 			c.Ended, c.Delivered, c.Outcome = at, f.Delivered, f.Outcome
+			if c.OfNumber = f.OfNumber; f.Refused {
+				s.Phone.refuse(c.Contact, Refusal{at, f.Outcome, f.Advice})
+			}
+		}
+	case *CallLate:
+		if c := s.call(f.Call); c != nil {
+			c.Late = &Refusal{at, f.Why, f.Advice}
+		}
+	case *KeyPressed:
+		if c := s.call(f.Call); c != nil {
+			c.Keys += f.Key
 		}
 	case *CallDropped:
 		if c := s.call(f.Call); c != nil {
 			c.Dropped = true
+		}
+	case *CallHeld:
+		if i := s.Incidents[f.Incident]; i != nil {
+			if i.Held == nil {
+				i.Held = map[string]time.Time{}
+			}
+			i.Held[f.Contact] = f.Until
 		}
 	}
 }

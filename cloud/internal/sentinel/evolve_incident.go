@@ -9,7 +9,7 @@ func (s *State) evolveIncident(at time.Time, f Fact) {
 	switch f := f.(type) {
 	case *IncidentOpened:
 		s.Incidents[f.ID] = &Incident{ID: f.ID, Site: f.Site, Kind: f.Kind, Since: f.Since, Opened: at,
-			Nodes: slices.Clone(f.Nodes), UPS: f.UPS, Why: f.Why, Worse: slices.Clone(f.Worse)}
+			Nodes: slices.Clone(f.Nodes), UPS: f.UPS, Lost: Worsening{UPSes: slices.Clone(f.UPSes), Broken: f.Broken}, Why: f.Why, Worse: slices.Clone(f.Worse)}
 		s.tell(f.Site, f.Kind, f.Nodes)
 		s.forgetOld(at)
 	case *IncidentReopened:
@@ -23,11 +23,15 @@ func (s *State) evolveIncident(at time.Time, f Fact) {
 				i.Since = f.Since
 			}
 			s.tell(i.Site, i.Kind, i.Nodes)
+			s.settled(i)
 		}
 	case *IncidentJoined:
 		if i := s.Incidents[f.ID]; i != nil {
 			if !slices.Contains(i.Nodes, f.Node) {
 				i.Nodes = append(i.Nodes, f.Node)
+				if !f.Planned {
+					i.joins(at, f.Node)
+				}
 			}
 			s.tell(i.Site, i.Kind, []string{f.Node})
 			if src := s.site(i.Site).Sources[f.Node]; src != nil && i.Kind != NodeFailure {
@@ -37,20 +41,23 @@ func (s *State) evolveIncident(at time.Time, f Fact) {
 	case *IncidentLeft:
 		if i := s.Incidents[f.ID]; i != nil {
 			i.Nodes = slices.DeleteFunc(i.Nodes, func(n string) bool { return n == f.Node })
+			s.said(i.ID, []string{f.Node})
 		}
 	case *IncidentAnswered:
 		if i := s.Incidents[f.ID]; i != nil {
 			i.Answered = f.By
+			s.settled(i)
 		}
 	case *IncidentWorse:
 		if i := s.Incidents[f.ID]; i != nil {
 			i.Worse = append(i.Worse, f.What)
 			i.alarm(at, f.Why)
-			i.Worsened = true
+			i.Worsened, i.Worst = true, Worsening{f.What, slices.Clone(f.UPSes), f.Broken}
 		}
 	case *IncidentReminded:
 		if i := s.Incidents[f.ID]; i != nil {
 			i.Alarmed, i.Alarm, i.Worsened = at, f.Why, false
+			s.settled(i)
 		}
 	case *IncidentBecame:
 		if i := s.Incidents[f.ID]; i != nil {
@@ -69,10 +76,12 @@ func (s *State) evolveIncident(at time.Time, f Fact) {
 	case *IncidentResolved:
 		if i := s.Incidents[f.ID]; i != nil {
 			i.Resolved, i.Outcome = at, f.Why
+			s.settled(i)
 		}
 	case *IncidentWithdrawn:
 		if i := s.Incidents[f.ID]; i != nil {
 			i.Resolved, i.Outcome, i.Nodes = at, f.Why, nil
+			s.settled(i)
 		}
 	}
 }
@@ -82,18 +91,22 @@ func (i *Incident) wentOn() {
 	if i.Open() {
 		return
 	}
-	from := i.Since
-	if n := len(i.Earlier); n > 0 && !i.Earlier[n-1].To.Before(from) { // it began anew when it was reopened
-		from = i.Reopened
-	}
-	i.Earlier = append(i.Earlier, Gap{from, i.Resolved})
+	i.Earlier = append(i.Earlier, Gap{i.began(), i.Resolved})
 	i.Earlier = i.Earlier[max(0, len(i.Earlier)-gapsKept):]
+}
+
+// began is when it last began.
+func (i *Incident) began() time.Time {
+	if n := len(i.Earlier); n > 0 && !i.Earlier[n-1].To.Before(i.Since) { // it began anew when it was reopened
+		return i.Reopened
+	}
+	return i.Since
 }
 
 // alarm has people called anew, also those who have answered. A call's text is made when it
 // is requested: whoever takes one from before has not heard of it.
 func (i *Incident) alarm(at time.Time, why string) {
-	i.Alarmed, i.Alarm, i.Worsened = at, why, false
+	i.Alarmed, i.Alarm, i.Worsened, i.Held = at, why, false, nil
 	for _, c := range i.Calls {
 		c.Stale = true
 	}

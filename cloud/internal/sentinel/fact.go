@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/routing"
 	"sentinel.home.arpa/shared/shutdown"
 )
 
@@ -165,8 +166,14 @@ type (
 		From string `json:",omitempty"`
 		Why  string `json:",omitempty"`
 	}
-	ContactLost struct{ Site, UPS, Why string }
-	ContactBack struct{ Site, UPS string }
+	ContactLost struct {
+		Site, UPS, Why string
+		Elsewhere      bool `json:",omitempty"` // its Pi is not heard, which is told by itself
+	}
+	ContactBack struct {
+		Site, UPS string
+		Elsewhere bool `json:",omitempty"` // as it was lost
+	}
 	// OutputCut is a Pi's last word (rule G4); OutputKept takes it back, since the Pi is still on.
 	OutputCut  struct{ Site, UPS, Pi, Incident string }
 	OutputKept struct{ Site, UPS, Pi string }
@@ -196,6 +203,8 @@ type (
 		UPS      string
 		Why      string
 		Worse    []string // what of IncidentWorse it is from the beginning
+		UPSes    []string `json:",omitempty"` // of which everything is silent (rule U9)
+		Broken   bool     `json:",omitempty"` // those were switched off or are broken
 	}
 	IncidentReopened struct {
 		ID, Why string
@@ -203,14 +212,22 @@ type (
 		Nodes   []string  // what it is about now; empty: what it was about before
 		Since   time.Time // when it began again; zero: it counts from where it did before
 	}
-	IncidentJoined    struct{ ID, Node, Why string }
+	IncidentJoined struct {
+		ID, Node, Why string
+		Planned       bool `json:",omitempty"` // the plan told it to go down
+	}
 	IncidentLeft      struct{ ID, Node, Why string }
 	IncidentAnswered  struct{ ID, By, Why string } // acknowledged
 	IncidentResolved  struct{ ID, Why string }
 	IncidentWithdrawn struct{ ID, Why string }
 	// IncidentWorse calls once more, whoever has answered (rule H5). What is each kind of
-	// worsening, which happens once.
-	IncidentWorse struct{ ID, What, Why string }
+	// worsening, which happens once. UPSes and Broken are as of IncidentOpened, or one that is on
+	// battery too.
+	IncidentWorse struct {
+		ID, What, Why string
+		UPSes         []string `json:",omitempty"`
+		Broken        bool     `json:",omitempty"`
+	}
 	// IncidentReminded calls once more, since nobody has answered (rule H5).
 	IncidentReminded struct{ ID, Why string }
 	// IncidentBecame is another kind than it was taken for (rule N11); with Calls it calls anew.
@@ -227,6 +244,10 @@ type (
 	Noticed struct {
 		Site, Incident, Text string
 		About, As            string // empty: it is told each time
+
+		Kind     string           `json:",omitempty"` // one of NoticeKinds; empty: its incident's, or KindNotice
+		Severity routing.Severity `json:",omitempty"`
+		Over     bool             `json:",omitempty"` // what it is about has ended
 	}
 )
 
@@ -236,15 +257,67 @@ type (
 		Call, Incident, Contact string
 		Attempt                 int
 		Why                     string
+		Test                    string `json:",omitempty"` // who wants to see that calling works; it is of no incident
+		Other                   bool   `json:",omitempty"` // it is not about the power, of which there may be fewer (rule C8)
 	}
 	CallPlaced struct{ Call, SID string }
+	// KeyPressed is a key of the telephone during the call (rule C3).
+	KeyPressed struct{ Call, Key string }
 	CallEnded  struct {
-		Call      string
-		Delivered bool
-		Outcome   string // Twilio's status, or what kept it from being placed
+		Call              string
+		Delivered         bool
+		Outcome           string // Twilio's status, or what kept it from being placed
+		Refused, OfNumber bool   `json:",omitempty"` // until somebody mends something; another contact's may be placed
+		Advice            string `json:",omitempty"` // what
 	}
+	// SelfTested is whether a call would be placed (rule C7). Unclear: that may pass by itself.
+	SelfTested struct {
+		Fine, Unclear bool
+		Why, Advice   string
+		Calls         *int   `json:",omitempty"` // about so many can be paid for; absent: not known
+		Credit        string `json:",omitempty"`
+		Trial         bool   `json:",omitempty"` // it reaches verified numbers only
+	}
+	// CallLate is a call that cannot be placed for now, and is tried again.
+	CallLate struct{ Call, Contact, Why, Advice string }
 	// CallDropped asks for a call to be taken back: what it is about is over.
 	CallDropped struct{ Call, Why string }
+	// CallHeld is a call that does not come now, and may come then (rules C6, C8).
+	CallHeld struct {
+		Incident, Contact, Why string
+		Until                  time.Time
+	}
+)
+
+// The facts about notices. NoticeRequested without NoticeEnded is the outbox.
+type (
+	NoticeRequested struct {
+		Notice, Contact, Channel string
+		Site, Incident           string // empty: it is of none
+		Kind                     string // one of NoticeKinds
+		Severity                 routing.Severity
+		Over                     bool
+		Subject, Text            string
+		Joined                   []string `json:",omitempty"` // the nodes that it tells to be part of the incident
+		Counted                  bool     `json:",omitempty"` // it tells of those that were only counted
+	}
+	NoticeEnded struct {
+		Notice    string
+		Delivered bool
+		Outcome   string
+	}
+	// NoticesCounted are those that a channel is not told one by one: there are too many of them.
+	NoticesCounted struct {
+		Contact, Channel string
+		Subjects         []string
+		Incident         string   `json:",omitempty"`
+		Joined           []string `json:",omitempty"` // as of NoticeRequested
+	}
+	// ChannelFailing is told once for each spell, which ends with ChannelWorks, as soon as it may be.
+	ChannelFailing struct {
+		Contact, Channel, Why string
+		Untold                bool `json:",omitempty"` // the other channels were told within the hour before
+	}
 )
 
 // The facts about plans.
@@ -261,6 +334,8 @@ type (
 	}
 	// StopEnded is that a stop holds no longer: the power was back since.
 	StopEnded struct{ Site, Why string }
+	// LeftOff is that a person lets something stay off that the plan told to shut down, as people call it.
+	LeftOff struct{ Site, Name, By string }
 	// NetworkSaid is a person's word on whether the network between Pi and nodes lives on
 	// when the power is out.
 	NetworkSaid struct {
@@ -280,6 +355,7 @@ type (
 		Incident string // as of RecordTaken
 		New      bool   `json:",omitempty"` // it is the first word of that run
 		TakesUp  bool   `json:",omitempty"` // the brain's run did not act, and this one does in its place
+		Ended    bool   `json:",omitempty"` // it is the first word that it goes on no longer
 	}
 )
 
@@ -291,26 +367,15 @@ func NewFact(name string) Fact {
 		named[Muted], named[Unmuted], named[MaintenanceBegan], named[MaintenanceEnded], named[SourceDeleted], named[SourceExpected], named[SourceForgotten], named[SiteForgotten], named[DirectLost], named[DirectBack], named[CloneSeen],
 		named[SupplyChanged], named[ContactLost], named[ContactBack], named[OutputCut], named[OutputKept], named[RecordTaken],
 		named[IncidentOpened], named[IncidentReopened], named[IncidentJoined], named[IncidentLeft], named[IncidentAnswered], named[IncidentResolved], named[IncidentWithdrawn], named[IncidentWorse], named[IncidentReminded], named[IncidentBecame], named[Noticed],
-		named[CallRequested], named[CallPlaced], named[CallEnded], named[CallDropped],
-		named[PlanArmed], named[PlanDisarmed], named[PlanStopped], named[StopEnded], named[NetworkSaid], named[RunStepped], named[PiRunSeen],
+		named[CallRequested], named[CallPlaced], named[CallLate], named[KeyPressed], named[CallEnded], named[CallDropped], named[CallHeld], named[SelfTested],
+		named[NoticeRequested], named[NoticeEnded], named[NoticesCounted], named[ChannelFailing], named[ChannelWorks], named[ChannelTried], named[DigestMade],
+		named[PlanArmed], named[PlanDisarmed], named[PlanStopped], named[StopEnded], named[NetworkSaid], named[LeftOff], named[RunStepped], named[PiRunSeen],
 	} {
 		if f := of(name); f != nil {
 			return f
 		}
 	}
 	return nil
-}
-
-// named makes a fact of one type if that is its name. A start after a year makes a great
-// many facts, so it makes no other.
-func named[T any, F interface {
-	*T
-	Fact
-}](name string) Fact {
-	if F(nil).FactName() != name {
-		return nil
-	}
-	return F(new(T))
 }
 
 // FactName implements Fact, as do the following.
@@ -356,12 +421,24 @@ func (*IncidentWithdrawn) FactName() string { return "incident_withdrawn" }
 func (*Noticed) FactName() string           { return "noticed" }
 func (*CallRequested) FactName() string     { return "call_requested" }
 func (*CallPlaced) FactName() string        { return "call_placed" }
+func (*KeyPressed) FactName() string        { return "key_pressed" }
+func (*CallLate) FactName() string          { return "call_late" }
 func (*CallEnded) FactName() string         { return "call_ended" }
 func (*CallDropped) FactName() string       { return "call_dropped" }
+func (*CallHeld) FactName() string          { return "call_held" }
+func (*NoticeRequested) FactName() string   { return "notice_requested" }
+func (*NoticeEnded) FactName() string       { return "notice_ended" }
+func (*NoticesCounted) FactName() string    { return "notices_counted" }
+func (*ChannelFailing) FactName() string    { return "channel_failing" }
+func (*ChannelWorks) FactName() string      { return "channel_works" }
+func (*ChannelTried) FactName() string      { return "channel_tried" }
+func (*DigestMade) FactName() string        { return "digest_made" }
+func (*SelfTested) FactName() string        { return "self_tested" }
 func (*PlanArmed) FactName() string         { return "plan_armed" }
 func (*PlanDisarmed) FactName() string      { return "plan_disarmed" }
 func (*PlanStopped) FactName() string       { return "plan_stopped" }
 func (*StopEnded) FactName() string         { return "stop_ended" }
 func (*NetworkSaid) FactName() string       { return "network_said" }
+func (*LeftOff) FactName() string           { return "left_off" }
 func (*RunStepped) FactName() string        { return "run_stepped" }
 func (*PiRunSeen) FactName() string         { return "pi_run_seen" }

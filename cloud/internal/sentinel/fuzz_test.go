@@ -48,7 +48,7 @@ func FuzzFact(f *testing.F) {
 		s.OpenIncidents()
 		s.OpenCalls()
 		for name := range s.Sites {
-			s.Mandate(name, at)
+			s.Mandate(name, "pi1", at)
 		}
 		s.Step(at, sentinel.Started{Version: "x"})
 		for range 3 {

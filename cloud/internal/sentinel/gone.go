@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/routing"
 	"sentinel.home.arpa/shared/shutdown"
 )
 
@@ -44,7 +45,7 @@ func (d *decider) letGo(site *Site, u *UPS, since time.Time, why string) {
 	lost := power.InSeconds(d.now.Sub(since))
 	u.reading, u.at, u.heard, u.claims = power.Reading{Supply: power.Unknown, LostFor: &lost}, d.now, time.Time{}, nil
 	d.emit(&SupplyChanged{Site: site.Name, UPS: u.Name, Supply: power.Unknown, Since: since, Reading: u.reading})
-	n := &Noticed{Site: site.Name, Text: why}
+	n := &Noticed{Site: site.Name, Text: why, Severity: routing.Warning}
 	i := d.open(site.Name, PowerOutage)
 	if i != nil {
 		n.Incident = i.ID
@@ -73,10 +74,14 @@ func (d *decider) takenOut(sc *SiteConfig, site *Site, u *UPS) {
 }
 
 // remembers reports whether a report tells what its Pi knows from before contact was lost: so
-// long ago that it says nothing still, or from before the UPS was let go, or its test was too long for one.
+// long ago that it says nothing still, or from before the UPS was let go, or its test was too long for
+// one. A test that began after the last word of a battery is news.
 func (u *UPS) remembers(r power.Reading, at time.Time) bool {
-	if r.LostFor == nil || u.Supply == power.Battery {
-		return r.LostFor != nil && r.Supply == power.SelfTest
+	if r.LostFor == nil {
+		return false
+	}
+	if u.Supply == power.Battery {
+		return r.Supply == power.SelfTest && !at.Add(-r.For.Duration()).After(u.certain().Add(claimSlack))
 	}
 	lost := r.LostFor.Duration()
 	return lost >= r.GoneAfter() || u.Supply == power.Unknown && !at.Add(-lost).After(u.Since.Add(takenSlack))

@@ -10,6 +10,9 @@ import (
 	"sentinel.home.arpa/shared/power"
 )
 
+// Open reports whether the incident still goes on.
+func (i *Incident) Open() bool { return i.Resolved.IsZero() }
+
 // settleIncident resolves what has been calm for long enough (rules H6, N9). A power
 // outage ends with the mains, not here.
 func (d *decider) settleIncident(i *Incident) {
@@ -123,7 +126,7 @@ func (d *decider) settleCalls(i *Incident) {
 		return
 	}
 	calls := i.lastCalls()
-	next, ok := escalation.Due(d.cfg.Escalation, d.cfg.Contacts, calls, later(at, i.Alarmed))
+	next, ok := d.dueCall(i, calls, later(at, i.Alarmed))
 	if !ok {
 		d.settleReminder(i, calls)
 		return
@@ -131,14 +134,21 @@ func (d *decider) settleCalls(i *Incident) {
 	if !d.due(next.At) || d.mayBeOver(i, next.At) {
 		return
 	}
+	if d.hold(i, next.Contact) {
+		d.settleCalls(i) // there may be others
+		return
+	}
 	n := len(i.Calls) + 1
+	_, held := i.Held[next.Contact]
 	switch {
+	case held:
+		why = "it was held back until now"
 	case len(calls) > 0:
 		why = fmt.Sprintf("nobody has taken call %d", n-1)
 	case i.Alarm != "":
 		why = i.Alarm
 	}
-	d.emit(&CallRequested{Call: fmt.Sprintf("%s/%d", i.ID, n), Incident: i.ID, Contact: next.Contact, Attempt: n, Why: why})
+	d.emit(&CallRequested{Call: fmt.Sprintf("%s/%d", i.ID, n), Incident: i.ID, Contact: next.Contact, Attempt: n, Why: why, Other: !d.aboutPower(i)})
 }
 
 // awaitsUPS is how long a call about a power outage known from before waits for its UPS: no
@@ -167,7 +177,8 @@ func (d *decider) mayBeOver(i *Incident, at time.Time) bool {
 
 // settleReminder calls everybody anew when all were called and nobody answered (rule H5).
 func (d *decider) settleReminder(i *Incident, calls []escalation.Call) {
-	at, ok := escalation.Again(d.cfg.Escalation, d.cfg.Contacts, calls, d.cfg.Times.Reminder)
+	callable := d.callable(i)
+	at, ok := escalation.Again(d.cfg.Escalation, callable, d.callsTo(calls, callable), d.cfg.Times.Reminder)
 	if ok && d.remind(i, at) {
 		d.settleCalls(i)
 	}
@@ -179,7 +190,7 @@ func (i *Incident) lastCalls() []escalation.Call {
 	var calls []escalation.Call
 	for _, c := range i.Calls {
 		if c.Open() || !c.Stale && !c.Dropped && (c.Ended.After(i.Alarmed) || !c.Requested.Before(i.Alarmed)) {
-			calls = append(calls, escalation.Call{Contact: c.Contact, Delivered: c.Delivered, Requested: c.Requested, Ended: !c.Open(), EndedAt: c.Ended})
+			calls = append(calls, escalation.Call{Contact: c.Contact, Delivered: c.Delivered, Refused: c.OfNumber, Requested: c.Requested, Ended: !c.Open(), EndedAt: c.Ended})
 		}
 	}
 	return calls
@@ -190,8 +201,13 @@ func (d *decider) callEnded(in CallHasEnded) {
 	if c == nil || !c.Open() {
 		return
 	}
-	d.emit(&CallEnded{Call: in.Call, Delivered: in.Delivered, Outcome: in.Outcome})
-	if i := d.Incidents[c.Incident]; in.Delivered && !c.Stale && i.Open() && i.Answered == "" {
+	in.Delivered = in.Delivered || c.Keys != "" // a machine presses none (rule C2)
+	d.emit(&CallEnded{Call: in.Call, Delivered: in.Delivered, Outcome: in.Outcome, Refused: in.Refused, Advice: in.Advice, OfNumber: in.OfNumber})
+	if in.Refused {
+		d.callRefused(c, in)
+	}
+	d.drillEnded(c)
+	if i := d.Incidents[c.Incident]; i != nil && in.Delivered && !c.Stale && i.Open() && i.Answered == "" {
 		d.answer(i, c.Contact, c.Contact+" took the call")
 	}
 }

@@ -112,11 +112,43 @@ type (
 	}
 
 	CallWasPlaced struct{ Call, SID string }
-	CallHasEnded  struct {
+	// Pressed is a key of the telephone during a call, after so many others.
+	Pressed struct {
+		Call, Key string
+		Step      int
+	}
+	// CallIsLate: it has been tried for a while, and is tried again.
+	CallIsLate   struct{ Call, Why, Advice string }
+	CallHasEnded struct {
 		Call      string
 		Delivered bool
 		Outcome   string
+		Refused   bool   // the next is not placed either before somebody mends something
+		Advice    string // what
+		OfNumber  bool   // another contact's may be placed
 	}
+	// TestCall is a person's wish to see that calling works.
+	TestCall struct{ Contact, By string }
+	// Pinged is whether who watches the brain from outside was reached; Why: it was not.
+	Pinged struct{ Why string }
+	// PhoneTested is what a self-test of the phone found out: it would place a call, or Why
+	// not. Unclear: that may pass by itself.
+	PhoneTested struct {
+		Phone       string // as Config.Phone
+		Why, Advice string
+		Unclear     bool
+		Calls       *int // about so many can be paid for; nil: not known
+		Credit      string
+		Trial       bool
+	}
+	// NoticeHasEnded is what became of a notice in the end, NoticeFailing that a try to send
+	// it failed and is repeated.
+	NoticeHasEnded struct {
+		Notice    string
+		Delivered bool
+		Outcome   string
+	}
+	NoticeFailing struct{ Notice, Why string }
 	// Acknowledge is a person's word that the incident is known.
 	Acknowledge struct{ Incident, By string }
 	// Mute keeps a node's failures from calling anybody for so long; Unmute ends that.
@@ -139,6 +171,8 @@ type (
 	Disarm struct{ Site, By string }
 	// Stop ends the run of the plan that is under way, whoever holds it.
 	Stop struct{ Site, By string }
+	// LeaveOff lets something stay off that the plan told to shut down.
+	LeaveOff struct{ Site, Name, By string }
 	// SayNetwork tells whether the network between Pi and nodes is on the UPS.
 	SayNetwork struct {
 		Site, By string
@@ -171,35 +205,43 @@ type Record struct {
 	Called, Why string
 }
 
-func (Tick) input()          {}
-func (Started) input()       {}
-func (Paused) input()        {}
-func (Heard) input()         {}
-func (Silent) input()        {}
-func (SystemState) input()   {}
-func (Announced) input()     {}
-func (Bound) input()         {}
-func (KeyExpiring) input()   {}
-func (Forged) input()        {}
-func (UPSReported) input()   {}
-func (PiReported) input()    {}
-func (Uplink) input()        {}
-func (CallWasPlaced) input() {}
-func (CallHasEnded) input()  {}
-func (Acknowledge) input()   {}
-func (Indirect) input()      {}
-func (Direct) input()        {}
-func (Cloned) input()        {}
-func (Recorded) input()      {}
-func (Configured) input()    {}
-func (Mute) input()          {}
-func (Unmute) input()        {}
-func (Maintain) input()      {}
-func (Maintained) input()    {}
-func (Delete) input()        {}
-func (Arm) input()           {}
-func (Disarm) input()        {}
-func (Stop) input()          {}
-func (SayNetwork) input()    {}
-func (RunAnswered) input()   {}
-func (RunSeen) input()       {}
+func (Tick) input()           {}
+func (Started) input()        {}
+func (Paused) input()         {}
+func (Heard) input()          {}
+func (Silent) input()         {}
+func (SystemState) input()    {}
+func (Announced) input()      {}
+func (Bound) input()          {}
+func (KeyExpiring) input()    {}
+func (Forged) input()         {}
+func (UPSReported) input()    {}
+func (PiReported) input()     {}
+func (Uplink) input()         {}
+func (CallWasPlaced) input()  {}
+func (Pressed) input()        {}
+func (CallIsLate) input()     {}
+func (CallHasEnded) input()   {}
+func (NoticeHasEnded) input() {}
+func (NoticeFailing) input()  {}
+func (Acknowledge) input()    {}
+func (Indirect) input()       {}
+func (Direct) input()         {}
+func (Cloned) input()         {}
+func (Recorded) input()       {}
+func (Configured) input()     {}
+func (Mute) input()           {}
+func (Unmute) input()         {}
+func (Maintain) input()       {}
+func (Maintained) input()     {}
+func (Delete) input()         {}
+func (Arm) input()            {}
+func (Disarm) input()         {}
+func (Stop) input()           {}
+func (SayNetwork) input()     {}
+func (LeaveOff) input()       {}
+func (RunAnswered) input()    {}
+func (RunSeen) input()        {}
+func (TestCall) input()       {}
+func (Pinged) input()         {}
+func (PhoneTested) input()    {}

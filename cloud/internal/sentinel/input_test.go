@@ -192,7 +192,7 @@ func TestUnknownThingsDoNotPanic(t *testing.T) {
 	for _, in := range []sentinel.Input{
 		sentinel.Heard{Site: "nowhere", Name: "x"}, sentinel.Silent{Site: "nowhere", Name: "y"}, sentinel.Silent{Site: "home", Name: "y"},
 		sentinel.SystemState{Site: "home", Name: "z", State: "running"}, sentinel.Announced{Site: "home", Name: "z", Kind: "cancelled"},
-		sentinel.CallWasPlaced{Call: "c", SID: "s"}, sentinel.CallHasEnded{Call: "c"}, sentinel.Acknowledge{Incident: "i"},
+		sentinel.CallWasPlaced{Call: "c", SID: "s"}, sentinel.Pressed{Call: "c", Key: "1"}, sentinel.CallHasEnded{Call: "c"}, sentinel.CallIsLate{Call: "c"}, sentinel.Acknowledge{Incident: "i"},
 		sentinel.RunAnswered{Site: "home", Run: "r", Target: "node/pve1"}, sentinel.RunSeen{Site: "home", Run: "r"}, sentinel.Disarm{Site: "home"},
 		sentinel.Uplink{Online: false}, sentinel.Uplink{Online: true}, sentinel.Paused{For: time.Minute}, sentinel.Tick{},
 		sentinel.UPSReported{Site: "nowhere", UPS: "u", Reading: power.Reading{Supply: power.Battery, For: 60}}, sentinel.Tick{},
@@ -232,7 +232,7 @@ func TestMandate(t *testing.T) {
 	w := newWorld(t, home())
 	want := func(counter uint64, state shutdown.State, run string) {
 		t.Helper()
-		epoch, st, id := w.state.Mandate("home", w.now)
+		epoch, st, id := w.state.Mandate("home", "pi1", w.now)
 		if epoch != (shutdown.Epoch{Counter: counter, Holder: "cloud"}) || st != state || id != run {
 			t.Errorf("mandate %v %s %q, want %d %s %q", epoch, st, id, counter, state, run)
 		}
@@ -258,7 +258,7 @@ func TestMandate(t *testing.T) {
 	w.pass(time.Minute)
 	w.step(reported(power.Battery, 1, 0))
 	want(1, shutdown.None, "") // a run of an earlier outage says nothing about this one
-	if epoch, st, _ := w.state.Mandate("nowhere", w.now); epoch.Holder != "cloud" || st != shutdown.None {
+	if epoch, st, _ := w.state.Mandate("nowhere", "pi1", w.now); epoch.Holder != "cloud" || st != shutdown.None {
 		t.Errorf("nowhere: %v, %s", epoch, st)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/routing"
 )
 
 // lostTogether is how long it takes to see whether one machine lost its way to the brain,
@@ -94,7 +95,7 @@ func (d *decider) tellOfSeveral(site *Site, about string, srcs []*Source, say fu
 		names = append(names, src.Name)
 	}
 	slices.Sort(names)
-	d.emit(&Noticed{Site: site.Name, Text: say(fresh), About: about, As: strings.Join(names, ", ")})
+	d.emit(&Noticed{Site: site.Name, Text: say(fresh), About: about, As: strings.Join(names, ", "), Severity: routing.Warning})
 }
 
 func (d *decider) saidPending(srcs []*Source) string {
@@ -142,7 +143,7 @@ func namesOf(srcs []*Source) []string {
 // settleStopping tells of a host that has been shutting down for very long, once in each
 // of its boots (rule A5).
 func (d *decider) settleStopping(site *Site, src *Source) {
-	n := &Noticed{Site: site.Name, About: aboutStopping + src.Name, As: src.Boot}
+	n := &Noticed{Site: site.Name, About: aboutStopping + src.Name, As: src.Boot, Severity: routing.Warning}
 	if src.Condition != Up || src.stopping.IsZero() || d.cfg.Times.StoppingNotice <= 0 || d.Told[n.About] == n.As ||
 		!site.maintained(src).IsZero() || !d.due(src.stopping.Add(d.cfg.Times.StoppingNotice)) {
 		return
@@ -158,7 +159,7 @@ func (d *decider) cloned(in Cloned) {
 	site := d.site(in.Site)
 	if as := site.Sources[in.As]; as == nil || as.CloneOf == "" {
 		d.emit(&CloneSeen{Site: in.Site, Name: in.Name, As: in.As})
-		d.emit(&Noticed{Site: in.Site, Text: fmt.Sprintf("two machines call themselves %s, most likely one is a clone of the other; "+
+		d.emit(&Noticed{Site: in.Site, Severity: routing.Warning, Text: fmt.Sprintf("two machines call themselves %s, most likely one is a clone of the other; "+
 			"the second is watched as %s. Give one of them its own name and key", in.Name, in.As)})
 	}
 	d.heard(Heard{Site: in.Site, Name: in.As, Role: d.role(site, in.Name), Boot: in.Boot})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/routing"
 )
 
 // So many starts, pauses and times offline within so long are one too many.
@@ -20,7 +21,7 @@ const (
 // remembered.
 func (d *decider) startedOften() {
 	times := len(slices.DeleteFunc(slices.Clone(d.Deaf), func(g Gap) bool { return d.now.Sub(g.To) > oftenWithin }))
-	n := &Noticed{About: "starts of the brain"}
+	n := &Noticed{About: "starts of the brain", Severity: routing.Warning}
 	if at, told := d.ToldAt[n.About]; times < oftenTimes || told && d.now.Sub(at) < d.cfg.Times.Window {
 		return
 	}
@@ -35,10 +36,12 @@ func (d *decider) startedOften() {
 // keyExpiring says once that a machine's way into the tailnet ends soon, and once that it
 // has ended (rule N10). A key that was renewed expires at another time, and is a new one.
 func (d *decider) keyExpiring(in KeyExpiring) {
+	d.expiring = slices.DeleteFunc(d.expiring, func(k KeyExpiring) bool { return k.Site == in.Site && k.Name == in.Name })
 	if !in.Expired && (in.At.IsZero() || in.Left > d.cfg.Times.KeyNotice) {
 		return
 	}
-	n := &Noticed{Site: in.Site, About: "node key of " + in.Name, As: saidExpiry(in)}
+	d.expiring = append(d.expiring, in)
+	n := &Noticed{Site: in.Site, About: "node key of " + in.Name, As: saidExpiry(in), Severity: routing.Warning}
 	if d.Told[n.About] == n.As {
 		return
 	}
@@ -68,7 +71,7 @@ func saidExpiry(in KeyExpiring) string {
 // (rule A7).
 func (d *decider) forged(in Forged) {
 	who := cmp.Or(in.Name, "machines that are not known")
-	n := &Noticed{Site: in.Site, About: "forged as " + who, As: in.From}
+	n := &Noticed{Site: in.Site, About: "forged as " + who, As: in.From, Severity: routing.Warning}
 	if at, told := d.ToldAt[n.About]; told && d.now.Sub(at) < d.cfg.Times.Window {
 		return
 	}

@@ -168,7 +168,7 @@ func (d *decider) lostPower(site *Site, why cause.Silence, up []cause.Source, la
 	for _, n := range gone {
 		d.emit(&SourceFailed{Site: site.Name, Name: n, Last: last[n], Why: text, Window: d.cfg.Times.Window})
 	}
-	d.unpowered(site, upses, gone, last, text)
+	d.unpowered(site, unpowered{upses, gone, lost, text}, last)
 	return slices.DeleteFunc(slices.Clone(why.Names), func(n string) bool { return slices.Contains(nodes, n) })
 }
 
@@ -194,16 +194,25 @@ func (d *decider) contactLost(u *UPS, word time.Time) bool {
 	return d.now.Sub(certain) > reportTooOld && !certain.Before(word.Add(-d.cfg.Times.SwitchedOff))
 }
 
+// unpowered is what lost its power with its UPSes.
+type unpowered struct {
+	upses, nodes []string
+	broken       bool
+	why          string
+}
+
 // unpowered is one incident about all that hung on a UPS, whatever the threshold. One that is
 // open about other nodes has got worse.
-func (d *decider) unpowered(site *Site, upses, nodes []string, last map[string]time.Time, why string) {
-	what := "ups " + list(upses)
+func (d *decider) unpowered(site *Site, u unpowered, last map[string]time.Time) {
+	what, nodes, why := "ups "+list(u.upses), u.nodes, u.why
+	worse := &IncidentWorse{What: what, Why: why, UPSes: u.upses, Broken: u.broken}
 	if i := d.open(site.Name, NodeFailure); i != nil {
 		for _, n := range nodes {
 			d.join(i, n, why)
 		}
 		if !slices.Contains(i.Worse, what) {
-			d.emit(&IncidentWorse{ID: i.ID, What: what, Why: why})
+			worse.ID = i.ID
+			d.emit(worse)
 		}
 		return
 	}
@@ -214,7 +223,8 @@ func (d *decider) unpowered(site *Site, upses, nodes []string, last map[string]t
 			return
 		}
 		d.reopen(i, why)
-		d.emit(&IncidentWorse{ID: i.ID, What: what, Why: why})
+		worse.ID = i.ID
+		d.emit(worse)
 		return
 	}
 	since := d.now
@@ -223,7 +233,7 @@ func (d *decider) unpowered(site *Site, upses, nodes []string, last map[string]t
 			since = last[n]
 		}
 	}
-	d.openIncident(&IncidentOpened{Site: site.Name, Kind: NodeFailure, Since: since, Nodes: nodes, UPS: upses[0], Why: why, Worse: []string{what}}, "node")
+	d.openIncident(&IncidentOpened{Site: site.Name, Kind: NodeFailure, Since: since, Nodes: nodes, UPS: u.upses[0], Why: why, Worse: []string{what}, UPSes: u.upses, Broken: u.broken}, "node")
 }
 
 // settleReturns sees that nothing is forgotten that went out in a power outage: who is not

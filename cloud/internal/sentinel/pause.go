@@ -37,12 +37,8 @@ func (d *decider) goOn(stop, listened time.Duration) {
 	for _, site := range d.Sites {
 		site.forgetTalks()
 		site.piAdvanced = wait(site.piAdvanced, piPatience)
-		lost := power.DefaultPolicy().LostFor
-		if sc := d.cfg.site(site.Name); sc != nil {
-			lost = sc.Policy.LostFor
-		}
 		for _, u := range site.UPSes {
-			u.goOn(d.now, stop, listened, lost)
+			u.goOn(d.now, stop, listened, d.lostFor(site.Name))
 		}
 		site.lookAt(d.now)
 		for _, src := range site.Sources {
@@ -69,18 +65,14 @@ func (s *Site) forgetTalks() {
 }
 
 // goOn is assume for a UPS that was not heard since the stop before: contact with it is lost for
-// as long as somebody listened. What was known of it says nothing any more once it is too old.
+// as long as somebody listened.
 func (u *UPS) goOn(now time.Time, stop, listened, most time.Duration) {
 	var lost time.Duration
 	if u.assumed && u.reading.LostFor != nil {
 		lost = cause.Waited(now.Sub(u.at)-stop+u.reading.LostFor.Duration(), listened, most)
 	}
-	u.assume(now)
-	if !u.assumed {
-		return
-	}
-	*u.reading.LostFor = power.InSeconds(lost)
-	if now.Sub(u.unheard) > most+rememberedFor {
-		u.reading = power.Reading{Supply: power.Unknown, LostFor: u.reading.LostFor}
+	u.assume(now, most)
+	if u.assumed {
+		*u.reading.LostFor = power.InSeconds(lost)
 	}
 }

@@ -40,13 +40,14 @@ func (d *decider) piReported(in PiReported) {
 	}
 	seen := &PiRunSeen{Site: in.Site, Pi: in.Pi, Run: in.Run, Incident: d.storyOf(site, in.Pi, d.now)}
 	seen.New = before == nil || before.ID != in.Run.ID
+	seen.Ended = !in.Run.State.Open() && (seen.New || before.State.Open())
 	seen.TakesUp = seen.New && d.takesUp(site, in)
 	d.emit(seen)
 	d.tellNotBack(before, in, seen.Incident)
 }
 
 func sameProgress(a, b *shutdown.Status) bool {
-	return a.Epoch == b.Epoch && a.On == b.On && a.State == b.State && a.Stage == b.Stage && slices.Equal(a.Targets, b.Targets)
+	return a.Epoch == b.Epoch && a.On == b.On && a.State == b.State && a.Stage == b.Stage && slices.Equal(a.Targets, b.Targets) && slices.Equal(a.Owed, b.Owed)
 }
 
 // evolvePiRun keeps a Pi's run. That of the site is the one whose first word came last, whichever

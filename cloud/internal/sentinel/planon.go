@@ -225,12 +225,15 @@ func (d *decider) onlyFor(site *Site) shutdown.Cause {
 }
 
 // stopIsOver says why a stop holds no longer. That of what was begun for another cause holds nothing
-// back from an outage.
+// back from an outage. Where the power is out it is of another outage, before which it was back.
 func (d *decider) stopIsOver(site *Site) string {
-	if _, out := site.OnBattery(); out && site.StoppedOn != shutdown.ForPower {
+	switch _, out := site.OnBattery(); {
+	case !out:
+		return saidCauseOver(site.StoppedOn)
+	case site.StoppedOn != shutdown.ForPower:
 		return "the power is out"
 	}
-	return saidCauseOver(site.StoppedOn)
+	return wasBackMeanwhile
 }
 
 // saidCause names a cause as one that is stopped.

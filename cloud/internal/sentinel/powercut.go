@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/routing"
 	"sentinel.home.arpa/shared/shutdown"
 )
 
@@ -106,7 +107,7 @@ func (d *decider) wasPower(i *Incident, b *onBatteryOnce) {
 		}
 		if !b.ended.IsZero() && b.ended.Before(p.Since) { // which is another one
 			story := d.saidOutage(site, b)
-			d.emit(&Noticed{Site: i.Site, Incident: i.ID, Text: story})
+			d.emit(&Noticed{Site: i.Site, Incident: i.ID, Text: story, Severity: routing.Warning})
 			d.resolve(i, story)
 			return
 		}
@@ -122,7 +123,7 @@ func (d *decider) wasPower(i *Incident, b *onBatteryOnce) {
 	if calls {
 		return
 	}
-	d.emit(&Noticed{Site: i.Site, Incident: i.ID, Text: story})
+	d.emit(&Noticed{Site: i.Site, Incident: i.ID, Text: story, Severity: routing.Warning})
 	d.resolve(i, story+d.saidDown(site, i))
 }
 
@@ -160,7 +161,7 @@ func (d *decider) tellOfRecord(site *Site, from time.Time) {
 		if b.ended.IsZero() || b.ended.Before(from) || d.knewOf(site, b) {
 			continue
 		}
-		n := &Noticed{Site: site.Name, Incident: d.storyOf(site, b.pi, b.ended), Text: d.saidOutage(site, b), About: "recorded outage of " + b.ups + " at " + site.Name, As: b.began.UTC().Format(time.RFC3339)}
+		n := &Noticed{Site: site.Name, Incident: d.storyOf(site, b.pi, b.ended), Text: d.saidOutage(site, b), About: "recorded outage of " + b.ups + " at " + site.Name, As: b.began.UTC().Format(time.RFC3339), Severity: routing.Warning}
 		if d.Told[n.About] != n.As {
 			d.emit(n)
 		}

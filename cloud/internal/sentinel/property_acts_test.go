@@ -27,7 +27,7 @@ func (h *history) someNode() *beater {
 func (h *history) act() {
 	site := draw(h, "site", h.sites...)
 	switch draw(h, "act", "pass", "pass", "pass", "silent", "back", "dark", "light", "announce", "repeat", "state", "ups", "ups", "uplink", "person",
-		"call", "call", "run", "run", "run", "restart", "pause", "pi", "watch", "watch", "cause", "cause", "midway") {
+		"call", "call", "notice", "run", "run", "run", "restart", "pause", "pi", "watch", "watch", "cause", "cause", "midway") {
 	case "pass":
 		h.line("+%s", draw(h, "for", "500ms", "1s", "4s", "7s", "11s", "19s", "21s", "35s", "65s", "130s", "11m"))
 	case "silent":
@@ -53,8 +53,14 @@ func (h *history) act() {
 		h.person(site)
 	case "call":
 		if calls := h.state.OpenCalls(); len(calls) > 0 {
-			h.line("call-ended %s call=%s", draw(h, "taken", "no-answer", "busy", "completed answered"), draw(h, "of", calls...).ID)
+			c := draw(h, "of", calls...)
+			if draw(h, "placed", true, false) && c.SID == "" {
+				h.line("call-placed call=%s", c.ID)
+			}
+			h.line("call-ended %s call=%s", draw(h, "taken", "no-answer", "busy", "completed answered"), c.ID)
 		}
+	case "notice":
+		h.notices()
 	case "run":
 		h.machines(site)
 	case "midway":

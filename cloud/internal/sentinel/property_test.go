@@ -68,6 +68,7 @@ type history struct {
 	rt     *rapid.T
 	mirror *sentinel.State
 	calls  map[string]bool
+	told   toldSoFar
 	said   []string // the announcements so far
 	sites  []string
 	story  []string
@@ -111,8 +112,8 @@ func (h *history) tellFacts() {
 	h.printed = nil
 }
 
-// newHistory begins one as play begins a script.
-func newHistory(rt *rapid.T) *history {
+// newHistory begins one as play begins a script, with what is configured beside.
+func newHistory(rt *rapid.T, config ...string) *history {
 	h := &history{rt: rt, calls: map[string]bool{}, sites: []string{"home"}}
 	h.world = newWorld(storyteller{rt, h}, home())
 	h.units = []*unit{{site: "home", name: "apc1", pi: "pi1", changed: true, status: power.Status{Flags: power.Online}}}
@@ -123,6 +124,10 @@ func newHistory(rt *rapid.T) *history {
 		h.sites = append(h.sites, "office")
 	} else if rapid.Bool().Draw(rt, "two UPSes") {
 		h.line("config feeds=ups1:pve1+pve2,ups2:pve2+nas any=%s", draw(h, "any", "", "pve2"))
+	}
+	h.somePeople()
+	for _, line := range config {
+		h.line("%s", line)
 	}
 	h.mirror = sentinel.New(h.cfg)
 	h.check = h.checkFact
@@ -139,6 +144,7 @@ func newHistory(rt *rapid.T) *history {
 // checkFact proves what must hold of each fact, given the state before it: the mirror.
 func (h *history) checkFact(at time.Time, f sentinel.Fact) {
 	h.checkWatched(f)
+	h.checkTold(at, f)
 	h.checkCause(f)
 	switch f := f.(type) {
 	case *sentinel.BrainStarted, *sentinel.BrainPaused, *sentinel.BlindBegan, *sentinel.BlindEnded:
@@ -172,9 +178,11 @@ func (h *history) checkFact(at time.Time, f sentinel.Fact) {
 
 // bookkeeping are facts that tell nobody anything.
 func bookkeeping(f sentinel.Fact) bool {
-	switch f.(type) {
+	switch f := f.(type) {
 	case *sentinel.AnnouncementSeen, *sentinel.CallPlaced:
 		return true
+	case *sentinel.NoticeEnded:
+		return f.Delivered
 	}
 	return false
 }
@@ -268,6 +276,7 @@ func (h *history) checkState() {
 		h.checkReplay()
 		h.fail("the mirror differs:\n%s\n%s", got, want)
 	}
+	h.checkTellings()
 	for _, i := range h.state.OpenIncidents() {
 		h.checkCalled(i)
 	}
@@ -292,7 +301,7 @@ func (h *history) checkCalled(i *sentinel.Incident) {
 		within += h.cfg.Times.InternetCall
 	}
 	called := slices.ContainsFunc(i.Calls, func(c *sentinel.Call) bool { return c.Open() || !c.Requested.Before(since) || !c.Ended.Before(since) })
-	if called || i.Answered != "" || !h.state.Blind.IsZero() || h.now.Sub(since) < within || h.now.Sub(h.gap) < time.Minute {
+	if called || h.heldBack(i) || i.Answered != "" || !h.state.Blind.IsZero() || h.now.Sub(since) < within || h.now.Sub(h.gap) < time.Minute {
 		return
 	}
 	away := false

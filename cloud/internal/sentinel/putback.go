@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/routing"
 	"sentinel.home.arpa/shared/shutdown"
 )
 
@@ -24,12 +25,12 @@ func (d *decider) endRun(site *Site, r *shutdown.Run, why string) {
 // giveBack ends a run, if it has not ended, and begins to put back what it stopped. told says on which
 // nodes nothing is started, since they go down.
 func (d *decider) giveBack(site *Site, r *shutdown.Run, why string, told func(node string) bool) {
-	es := r.PowerBack(d.now, why, told)
+	es := r.PowerBack(d.now, why, func(t shutdown.Target) bool { return told(t.Node) || site.returnedByPi(t) })
 	late := d.tooLate(site, r)
 	for i, e := range es {
 		if late != "" && e.Type == shutdown.PutBackBegan {
 			es[i] = shutdown.Event{Type: shutdown.PutBackEnded, At: d.now, Why: late, Targets: e.Targets}
-			d.emit(&Noticed{Site: site.Name, Incident: site.RunIncident, Text: fmt.Sprintf("%s at %s; what the plan told to shut down is left as it is: %s",
+			d.emit(&Noticed{Site: site.Name, Incident: site.RunIncident, Severity: routing.Warning, Text: fmt.Sprintf("%s at %s; what the plan told to shut down is left as it is: %s",
 				late, site.Name, saidStage(e.Targets, ""))})
 		}
 	}
@@ -128,11 +129,10 @@ func (s *State) MainsNow(site string, now time.Time) bool {
 	heard := false
 	for _, u := range st.UPSes {
 		silent := u.Supply == power.Unknown || u.Supply == power.Battery && u.Lost
-		says := !u.at.IsZero() && !u.assumed && u.reading.Supply == power.Mains && u.reading.LostFor == nil && now.Sub(u.at) <= reportTooOld
 		switch {
 		case u.late != nil: // late word that it is on battery
 			return false
-		case says:
+		case u.saysMainsAgain(now):
 			heard = true
 		case !silent:
 			return false
@@ -262,7 +262,7 @@ func (d *decider) tellNotBack(known *shutdown.Status, in PiReported, incident st
 	}
 	for _, o := range in.Run.Targets {
 		if o.State == shutdown.NotBack && !was[o.Name] {
-			d.emit(&Noticed{Site: in.Site, Incident: incident, Text: in.Pi + " did not start " + o.Name + " again, though " + saidCauseOver(in.Run.On) + ": " + o.Why})
+			d.emit(&Noticed{Site: in.Site, Incident: incident, Severity: routing.Warning, Text: in.Pi + " did not start " + o.Name + " again, though " + saidCauseOver(in.Run.On) + ": " + o.Why})
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/routing"
 )
 
 // ofAnother reports whether a report is of a UPS that is another Pi's: two may have one name,
@@ -18,7 +19,7 @@ func (d *decider) ofAnother(u *UPS, in UPSReported) bool {
 		return false
 	}
 	both := list([]string{min(u.Pi, in.Pi), max(u.Pi, in.Pi)})
-	n := &Noticed{Site: in.Site, About: "ups " + in.UPS + " of " + in.Site + " by " + both, As: both}
+	n := &Noticed{Site: in.Site, About: "ups " + in.UPS + " of " + in.Site + " by " + both, As: both, Severity: routing.Warning}
 	if d.Told[n.About] != n.As {
 		n.Text = fmt.Sprintf("%s both report a UPS named %s; the word of %s counts for now. If these are two UPSes, "+
 			"give each its own name in pi.yaml; if it is one, all is well", both, in.UPS, u.Pi)
@@ -71,13 +72,13 @@ func (u *UPS) knowsBetter(r power.Reading, at time.Time) bool {
 
 // anotherTransfer reports whether a UPS on battery, or in a test, is on battery by a later transfer
 // than that of which its Pi told; and anew whether in another outage: since later than it was last
-// heard, so that it was on mains meanwhile.
+// heard, so that it was on mains meanwhile. That its Pi has lost it again by then takes nothing from that.
 func (u *UPS) anotherTransfer(in UPSReported, at time.Time) (later, anew bool) {
 	r, before := in.Reading, transfers(u.reading)
 	if before == 0 { // not heard since a start or pause
 		before = u.Transfers
 	}
-	if before == 0 || transfers(r) <= before || u.Pi != in.Pi || !r.OnBattery() || r.LostFor != nil || u.Supply != power.Battery && !u.tests() {
+	if before == 0 || transfers(r) <= before || u.Pi != in.Pi || !r.OnBattery() || u.Supply != power.Battery && !u.tests() {
 		return false, false
 	}
 	since := at.Add(-r.For.Duration())

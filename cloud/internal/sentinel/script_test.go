@@ -148,7 +148,7 @@ func (w *world) do(verb string, a args) error {
 		w.online, w.hangs = a.name() == "online" || w.tailnetGone, a.name() == "hangs"
 		return nil
 	}
-	for _, do := range []func(string, args) error{w.doSource, w.doRecord, w.doWatch} {
+	for _, do := range []func(string, args) error{w.doSource, w.doRecord, w.doWatch, w.doNotices, w.doPhone} {
 		if err := do(verb, a); !errors.Is(err, errUnknown) {
 			return err
 		}
@@ -180,6 +180,13 @@ func (w *world) configure(a args) error {
 		site.Pis, w.units = nil, nil
 	}
 	w.configureCauses(a)
+	if err := w.configurePeople(a); err != nil {
+		return err
+	}
+	w.configurePhone(a)
+	if err := w.configureDigest(a); err != nil {
+		return err
+	}
 	if err := w.configureWatch(a); err != nil {
 		return err
 	}
@@ -229,7 +236,7 @@ func (w *world) doSource(verb string, a args) error {
 		return w.doUPS(a)
 	case "unlist": // a UPS that its Pi no longer lists
 		w.units = slices.DeleteFunc(w.units, func(u *unit) bool { return u.name == a.name() })
-	case "says": // one report of a Pi's: says PI UPS SUPPLY for=D lost=D lag=D boot=B
+	case "says": // one report of a Pi's: says PI UPS SUPPLY for=D lost=D lag=D boot=B seq=N transfers=N
 		lag, err := a.duration("lag")
 		if err != nil {
 			return err
@@ -243,7 +250,11 @@ func (w *world) doSource(verb string, a args) error {
 			}
 			r.LostFor = new(power.InSeconds(lost))
 		}
-		w.step(sentinel.UPSReported{Site: w.siteOf(a.name()), Pi: a.name(), UPS: a.names[1], Reading: r, Lag: lag, Boot: a.set["boot"]})
+		if n, err := strconv.Atoi(a.set["transfers"]); err == nil {
+			r.Transfers = &n
+		}
+		seq, _ := strconv.ParseInt(a.set["seq"], 10, 64)
+		w.step(sentinel.UPSReported{Site: w.siteOf(a.name()), Pi: a.name(), UPS: a.names[1], Reading: r, Lag: lag, Boot: a.set["boot"], Seq: seq})
 		return err
 	case "held-back": // a report of an outage that somebody kept, or one of two
 		d, err := a.duration("for")
@@ -253,7 +264,7 @@ func (w *world) doSource(verb string, a args) error {
 		stage, _ := strconv.Atoi(a.set["stage"])
 		pi := cmp.Or(a.set["pi"], "pi1")
 		w.step(sentinel.PiReported{Site: w.siteOf(pi), Pi: pi, Run: shutdown.Status{ID: cmp.Or(a.set["id"], "pi-run"), State: shutdown.State(a.name()), Stage: stage, On: shutdown.Cause(a.set["on"]), Reason: strings.ReplaceAll(a.set["why"], "-", " "),
-			Epoch: piEpoch(a), Targets: w.piTargets(a)}})
+			Epoch: piEpoch(a), Targets: w.piTargets(a), Owed: strings.FieldsFunc(a.set["owed"], func(r rune) bool { return r == ',' })}})
 	default:
 		return errUnknown
 	}
@@ -287,7 +298,7 @@ func (w *world) doUPS(a args) error {
 		u, a.names = w.units[i], a.names[1:]
 	}
 	flags := map[string]power.Flags{"ONLINE": power.Online, "ONBATT": power.OnBattery, "LOWBATT": power.LowBattery,
-		"COMMLOST": power.CommLost, "CAL": power.Calibration, "CONFIRMED": power.OutageConfirmed}
+		"COMMLOST": power.CommLost, "OVERLOAD": power.Overload, "REPLACEBATT": power.ReplaceBattery, "SHUTTING": power.Shutdown, "CAL": power.Calibration, "CONFIRMED": power.OutageConfirmed}
 	u.dead, u.changed, u.cutting = a.has("dead"), true, a.has("cutting")
 	if u.dead {
 		return nil
@@ -332,6 +343,9 @@ func (w *world) doUPS(a args) error {
 		s := power.InSeconds(d)
 		u.status.Runtime = &s
 	}
+	if test, ok := a.set["self-test"]; ok {
+		u.status.SelfTest = test
+	}
 	if !a.has("unreported") {
 		w.report(u)
 	}
@@ -351,12 +365,23 @@ func (w *world) doPerson(verb string, a args) error {
 		w.step(sentinel.Disarm{Site: w.siteOf(a.name()), By: "alice"})
 	case "stop":
 		w.step(sentinel.Stop{Site: w.siteOf(a.name()), By: "alice"})
+	case "leave-off": // leave-off guest_100
+		w.step(sentinel.LeaveOff{Site: site, Name: strings.ReplaceAll(a.name(), "_", " "), By: "alice"})
 	case "network":
 		w.step(sentinel.SayNetwork{Site: site, By: "alice", OnUPS: a.name() == "yes"})
 	case "ack":
 		w.step(sentinel.Acknowledge{Incident: cmp.Or(a.set["id"], w.state.OpenIncidents()[0].ID), By: cmp.Or(a.name(), "alice")})
 	case "call-placed":
-		w.step(sentinel.CallWasPlaced{Call: w.state.OpenCalls()[0].ID, SID: "CA1"})
+		w.step(sentinel.CallWasPlaced{Call: cmp.Or(a.set["call"], w.state.OpenCalls()[0].ID), SID: "CA1"})
+	case "press":
+		in := sentinel.Pressed{Call: a.set["call"], Key: a.name()}
+		if calls := w.state.OpenCalls(); in.Call == "" && len(calls) > 0 {
+			in.Call, in.Step = calls[0].ID, len(calls[0].Keys)
+		}
+		if n, err := strconv.Atoi(a.set["step"]); err == nil {
+			in.Step = n
+		}
+		w.step(in)
 	case "call-ended":
 		calls := w.state.OpenCalls()
 		if len(calls) == 0 {
@@ -392,7 +417,7 @@ func (w *world) doPerson(verb string, a args) error {
 		}
 		w.step(sentinel.RunSeen{Site: site, Run: run, Target: a.name(), Sight: sight})
 	case "mandate":
-		epoch, st, id := w.state.Mandate("home", w.now)
+		epoch, st, id := w.state.Mandate("home", cmp.Or(a.name(), "pi1"), w.now)
 		said := fmt.Sprintf("epoch %d of %s, run %s %s", epoch.Counter, epoch.Holder, st, id)
 		if of := w.state.Sites["home"].Scope(); of != nil && st == shutdown.HasEnded {
 			said += ", for " + strings.Join(of, " and ")
@@ -400,6 +425,11 @@ func (w *world) doPerson(verb string, a args) error {
 		w.printed = append(w.printed, said)
 	case "look":
 		w.look()
+	case "digest": // what it would be now
+		subject, text := w.state.Digest(w.now, []string{"home"})
+		w.printed = append(w.printed, strings.Split(subject+"\n"+strings.ReplaceAll(text, "\n\n", "\n"), "\n")...)
+	case "outcome": // of an incident that is over: outcome id=I
+		w.printed = append(w.printed, w.state.Incidents[a.set["id"]].Outcome)
 	default:
 		return errUnknown
 	}

@@ -85,6 +85,9 @@ func (w *world) doWatch(verb string, a args) error {
 		if c := a.set["contacts"]; c != "" {
 			w.cfg.Contacts = strings.Split(c, ",")
 		}
+		if err := w.configurePeople(a); err != nil {
+			return err
+		}
 		if a.has("add-plan") {
 			sc.Plan = home().Sites[0].Plan
 		}

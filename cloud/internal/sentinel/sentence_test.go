@@ -29,6 +29,7 @@ func TestR6_SentencesByTheirFields(t *testing.T) {
 		"power outage at home":                                 &sentinel.IncidentOpened{Kind: sentinel.PowerOutage, Site: "home"},
 		"nobody watches":                                       &sentinel.IncidentOpened{Kind: sentinel.Unwatched, Site: "home", Why: "nobody watches"},
 		"the call was taken by a person":                       &sentinel.CallEnded{Delivered: true, Outcome: "x"},
+		"the call to alice cannot be placed yet: x; y":         &sentinel.CallLate{Contact: "alice", Why: "x", Advice: "y"},
 		"the call was not taken: busy":                         &sentinel.CallEnded{Outcome: "busy"},
 		"no person took the call: completed, taken by unknown": &sentinel.CallEnded{Outcome: "completed, taken by unknown"},
 		"ups1: on battery; the word of pi2 counts from now on, no longer that of pi1, because pi1 is off": &sentinel.SupplyChanged{UPS: "ups1",

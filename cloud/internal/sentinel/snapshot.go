@@ -152,6 +152,17 @@ func (s *State) whole() error {
 			return fmt.Errorf("what the run %s puts back is not whole", r.ID)
 		}
 	}
+	if slices.Contains(s.Notices, nil) {
+		return errors.New("a notice is nothing")
+	}
+	for name, ch := range s.Channels {
+		if ch == nil {
+			return fmt.Errorf("the channel %s is nothing", name)
+		}
+	}
+	if slices.Contains(s.Tests, nil) {
+		return errors.New("the test calls are not whole")
+	}
 	for id, i := range s.Incidents {
 		if i == nil || slices.Contains(i.Calls, nil) {
 			return fmt.Errorf("the incident %s is not whole", id)

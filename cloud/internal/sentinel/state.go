@@ -20,6 +20,14 @@ type State struct {
 	ToldAt    map[string]time.Time // and when it was told
 	Blind     time.Time            // since when the brain has had no uplink; zero: it has
 	Deaf      []Gap                // when nobody was heard here, the newest last
+	Phone     Phone
+	Tests     []*Call   `json:",omitempty"` // to see that calling works, the newest last
+	Drilled   time.Time `json:",omitzero"`
+
+	Notices  []*Notice                 `json:",omitempty"` // those on their way, the oldest first
+	Noticed  uint64                    `json:",omitempty"` // how many there were
+	Channels map[string]*ChannelStands `json:",omitempty"` // by contact and name
+	Tally    Tally                     `json:",omitzero"`  // for the next digest
 
 	wake time.Time // the next deadline, as of the last Step
 	last time.Time // when the last fact was written
@@ -28,6 +36,9 @@ type State struct {
 	attending time.Time // the same, but for stops that follow one another
 	hearing   time.Time // since when who is there could be heard: such stops begin that once
 	stopped   time.Time // when the last stop was over; zero: none was since the last start
+	tested    bool      // the phone that is configured, in this process
+	expiring  []KeyExpiring
+	testDue   bool
 }
 
 // Site is one home or office as it stands.
@@ -54,8 +65,9 @@ type Site struct {
 	TakenBy     string           `json:",omitempty"` // the Pi's run that took this one over, under a later epoch
 	PiRun       *shutdown.Status // the last one that a Pi told of
 	PiRunAt     time.Time
-	PiRuns      map[string]KnownRun `json:",omitempty"` // the last one of each Pi
-	Taken       []Taken             // of its Pis' records, the newest last
+	PiRuns      map[string]KnownRun  `json:",omitempty"` // the last one of each Pi
+	Taken       []Taken              // of its Pis' records, the newest last
+	LeftOff     map[string]time.Time `json:",omitempty"` // when a person left something off that the plan told to shut down
 
 	Gone    map[string][]Said    // what deleted sources said: it is a repetition when it comes again
 	GoneAt  map[string]time.Time // when sources were deleted: what they said before brings none back
@@ -148,22 +160,28 @@ type UPS struct {
 	Supply power.Supply
 	Since  time.Time
 	Lost   bool
-	LostAt time.Time         // when contact was called lost
-	Stale  bool              // nobody watched for so long that the supply may be another by now
-	Shown  map[string][]Said // by Pi: its reports that changed the supply
-	Listed bool              // the configuration named it then
-	Pi     string            // whose it is; empty: not known
+	LostAt time.Time // when contact was called lost
+
+	LostElsewhere bool              `json:",omitempty"` // with its Pi
+	Stale         bool              // nobody watched for so long that the supply may be another by now
+	Shown         map[string][]Said // by Pi: its reports that changed the supply
+	Listed        bool              // the configuration named it then
+	Pi            string            // whose it is; empty: not known
 	// Transfers is how often it had gone on battery when the supply last changed; 0: it did not say.
 	Transfers int
 
 	reading power.Reading
 	at      time.Time        // when the reading was true; zero: none ever
+	mains   time.Time        // when its word of the mains last came, in this process
 	boot    string           // of the Pi that last knew the supply, in this process
 	assumed bool             // the reading is what the journal knew, not yet heard anew
 	heard   time.Time        // since when it has been heard, after a start or pause; zero: not yet
 	unheard time.Time        // while it is assumed: when the last was heard of it that is certain
 	claims  map[string]claim // by Pi
+	lone    *claim           // the first word of mains after a start or pause, until a newer one confirms it
 	late    *lateReport      // one for a while, until a newer one comes
+
+	advised map[string]time.Time // since when it has said otherwise than what was told of it
 }
 
 // Incident is something that is wrong, from its start to its end.
@@ -183,32 +201,20 @@ type Incident struct {
 	Alarmed  time.Time // since when people are to be called anew; zero: since it was opened
 	Alarm    string    // why anew; empty: for Why
 	Worsened bool      // Alarm is what got worse
+	Worst    Worsening `json:",omitzero"` // what that is, while Worsened
 	Resolved time.Time
 	Outcome  string // why it is over
 	Earlier  []Gap  `json:",omitempty"` // when it went on before, the newest last
 	Ran      bool   `json:",omitempty"` // a run was begun for it that the power was no reason of
+	// Held are who is not called before then, and Unsaid the nodes that have joined it and were
+	// not told yet, since UnsaidAt.
+	Held     map[string]time.Time `json:",omitempty"`
+	Unsaid   []string             `json:",omitempty"`
+	UnsaidAt time.Time            `json:",omitzero"`
+	Lost     Worsening            `json:",omitzero"` // of which UPSes everything has been silent from the beginning
 
 	calmSince time.Time
 }
-
-// Open reports whether the incident still goes on.
-func (i *Incident) Open() bool { return i.Resolved.IsZero() }
-
-// Call is one call, from the wish to its end.
-type Call struct {
-	ID, Incident, Contact string
-	Attempt               int
-	Requested             time.Time
-	SID                   string
-	Ended                 time.Time
-	Delivered             bool
-	Outcome               string
-	Dropped               bool
-	Stale                 bool // requested before it got worse, of which it does not tell
-}
-
-// Open reports whether the call is still to be placed or under way.
-func (c *Call) Open() bool { return c.Ended.IsZero() }
 
 // New makes the state of a brain that has seen nothing.
 func New(cfg Config) *State {
@@ -264,7 +270,7 @@ func byOpening(a, b *Incident) int {
 
 // OpenCalls are the outbox: calls requested and not ended.
 func (s *State) OpenCalls() []*Call {
-	var open []*Call
+	open := slices.DeleteFunc(slices.Clone(s.Tests), func(c *Call) bool { return !c.Open() })
 	for _, i := range slices.SortedFunc(maps.Values(s.Incidents), byOpening) {
 		for _, c := range i.Calls {
 			if c.Open() {
@@ -375,10 +381,11 @@ func (s *Site) hearsBattery() bool {
 	return false
 }
 
-// Mandate is what the site's Pis are told: who acts, and how far the brain has come.
+// Mandate is what one of the site's Pis is told: who acts, and how far the brain has come.
 // A run of an earlier outage says nothing about this one, nor does a dry run once the plan is
 // armed; but a UPS that is out of reach for long is no reason to begin, so there it holds back.
-func (s *State) Mandate(name string, now time.Time) (shutdown.Epoch, shutdown.State, string) {
+// The Pi that has carried the run out knows better of which outage that was.
+func (s *State) Mandate(name, pi string, now time.Time) (shutdown.Epoch, shutdown.State, string) {
 	site := s.Sites[name]
 	if site == nil {
 		return shutdown.Epoch{Holder: s.cfg.Brain}, shutdown.None, ""
@@ -393,7 +400,7 @@ func (s *State) Mandate(name string, now time.Time) (shutdown.Epoch, shutdown.St
 	if site.stopHolds() {
 		return s.tellsStop(site, epoch, now)
 	}
-	if r := site.Run; r == nil || r.DryRun && site.hearsBattery() || r.Over() && (!s.ranFor(site, r) || r.ForNobody() || site.takenInVain()) {
+	if r := site.Run; r == nil || r.DryRun && site.hearsBattery() || r.Over() && (!s.ranFor(site, r) || r.ForNobody() || site.takenInVain() || site.carriedOutBy(pi) || site.mayBeAnother(pi, r)) {
 		return epoch, shutdown.None, ""
 	}
 	if len(site.carriedOut()) > 0 { // nobody has stopped the plan
@@ -427,6 +434,11 @@ func (s *Site) source(name string) *Source {
 }
 
 func (s *State) call(id string) *Call {
+	for _, c := range s.Tests {
+		if c.ID == id {
+			return c
+		}
+	}
 	for _, i := range s.Incidents {
 		for _, c := range i.Calls {
 			if c.ID == id {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"sentinel.home.arpa/shared/routing"
 	"sentinel.home.arpa/shared/shutdown"
 )
 
@@ -75,8 +76,24 @@ func (s *State) Step(now time.Time, in Input) []Fact {
 		if c := d.call(in.Call); c != nil && c.SID != in.SID {
 			d.emit(&CallPlaced{Call: in.Call, SID: in.SID})
 		}
+	case CallIsLate:
+		d.callLate(in)
 	case CallHasEnded:
 		d.callEnded(in)
+	case NoticeHasEnded:
+		d.noticeEnded(in)
+	case Tried:
+		d.tried(in)
+	case NoticeFailing:
+		d.noticeFailing(in)
+	case TestCall:
+		d.testCall(in)
+	case Pinged:
+		d.pinged(in)
+	case PhoneTested:
+		d.phoneTested(in)
+	case Pressed:
+		d.pressed(in)
 	case Acknowledge:
 		if i := d.Incidents[in.Incident]; i != nil && i.Open() && i.Answered == "" {
 			d.answer(i, in.By, in.By+" said so")
@@ -109,6 +126,8 @@ func (s *State) Step(now time.Time, in Input) []Fact {
 		d.stop(in)
 	case SayNetwork:
 		d.sayNetwork(in)
+	case LeaveOff:
+		d.leaveOff(in)
 	case RunAnswered:
 		if r := d.run(in.Site, in.Run); r != nil && in.Start {
 			d.stepRun(in.Site, r.StartAnswered(now, in.Target, in.Err))
@@ -125,12 +144,13 @@ func (s *State) Step(now time.Time, in Input) []Fact {
 		}
 	}
 	d.settle()
+	d.tell()
 	return d.facts
 }
 
 // settle lets everything happen that is due, and notes when it must be asked again.
 func (d *decider) settle() {
-	if !d.Blind.IsZero() {
+	if d.testDue = false; !d.Blind.IsZero() {
 		return // nobody is blamed, nothing begun and nobody called for what is not seen (rule N3)
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Sites)) {
@@ -158,12 +178,15 @@ func (d *decider) settle() {
 		d.settleWorse(i)
 		d.settleCalls(i)
 	}
+	d.settleSelfTest()
+	d.settleDrill()
+	d.settleDigest()
 }
 
 func (d *decider) started(in Started) {
 	d.emit(&BrainStarted{Version: in.Version})
 	for _, text := range in.Notices {
-		d.emit(&Noticed{Text: text})
+		d.emit(&Noticed{Text: text, Severity: routing.Warning})
 	}
 	d.startedOften()
 	d.reconcile()
@@ -182,7 +205,7 @@ func (d *decider) restartClocks() {
 		site.forgetTalks()
 		site.piAdvanced = time.Time{}
 		for _, u := range site.UPSes {
-			u.assume(d.now)
+			u.assume(d.now, d.lostFor(site.Name))
 		}
 		site.lookAt(d.now)
 		for _, src := range site.Sources {
@@ -198,6 +221,7 @@ func (d *decider) arm(in Arm) {
 	site := d.site(in.Site)
 	if !site.Armed {
 		d.emit(&PlanArmed{Site: in.Site, By: in.By})
+		d.tellOfEndedRun(site)
 	}
 	if r := site.Run; r != nil && r.DryRun {
 		d.stepRun(in.Site, r.Abort(d.now, "the plan was armed by "+in.By))

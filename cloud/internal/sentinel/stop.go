@@ -1,11 +1,13 @@
 package sentinel
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
 
 	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/routing"
 	"sentinel.home.arpa/shared/shutdown"
 )
 
@@ -58,6 +60,22 @@ func (s *State) Stopped(site string) string {
 // stopHolds reports whether a person stopped the plan in the outage that goes on.
 func (s *Site) stopHolds() bool { return !s.StoppedAt.IsZero() }
 
+// tellOfEndedRun tells whoever arms the plan anew in an outage in which a run of it was ended that it
+// begins no other (rule G2): its being armed seems to say otherwise.
+func (d *decider) tellOfEndedRun(site *Site) {
+	i := d.open(site.Name, PowerOutage)
+	since, on := site.OnBattery()
+	if i == nil || !on {
+		return
+	}
+	r, pis := site.Run, site.PiRun
+	own := r != nil && r.Over() && !r.Finished && !r.Taken && !r.DryRun && d.ranFor(site, r)
+	if own || pis != nil && pis.State == shutdown.Stopped && !pis.DryRun && pis.On == shutdown.ForPower && !site.PiRunAt.Before(since) {
+		d.emit(&Noticed{Site: site.Name, Incident: i.ID, Severity: routing.Warning,
+			Text: "the plan is armed, but was ended in the outage that goes on at " + site.Name + ", and does not begin again before the power is back"})
+	}
+}
+
 // settleStop ends a stop once the power is back, as it ends on the Pi. Of several UPSes all must be
 // back: it is one outage as long as one of them is on battery (rules S10, U7).
 func (d *decider) settleStop(site *Site) {
@@ -92,18 +110,18 @@ func (d *decider) sameOutage(site *Site, at time.Time) bool {
 	switch {
 	case !on:
 		goesOn := i != nil && site.Supply() != power.Mains && !at.Before(i.Since)
-		if r := d.livePiRun(site); r != nil && !goesOn { // of an outage of which only its Pi knows
-			return !at.Before(r.At)
+		if r := d.livePiRun(site); r != nil && !goesOn { // of an outage of which only its Pi knows, and that it may tell first
+			return !at.Before(r.At) || !site.mainsSince(at) && !site.heardSince(r.At)
 		}
 		if site.StoppedOn != shutdown.ForPower {
 			return d.causeHolds(site)
 		}
-		if i == nil && site.piRanBy(at) { // of one that the stop has ended by now
+		if i == nil { // of one of which only a Pi told, or that the stop has ended by now
 			return !site.mainsSince(at)
 		}
 		return goesOn
 	case since.After(at.Add(claimSlack)): // it goes on if it began with a UPS that is back by now, or a Pi that booted since has told of it first
-		return i != nil && !at.Before(i.Since) || site.piRanBy(at) && since.Sub(at) < rememberedFor && !site.mainsSince(at) && !site.darkSince(at)
+		return i != nil && !at.Before(i.Since) || site.piRanBy(at) && since.Sub(at) < rememberedFor && !site.toldMainsSince(at) && !site.darkSince(at)
 	}
 	heard, _ := site.heardOnBattery()
 	return !heard.After(at.Add(claimSlack)) || !site.lostAllBefore(heard)
@@ -112,7 +130,7 @@ func (d *decider) sameOutage(site *Site, at time.Time) bool {
 // piRanBy reports whether a Pi has told of a run by a moment.
 func (s *Site) piRanBy(at time.Time) bool { return s.PiRun != nil && !at.Before(s.PiRunAt) }
 
-// mainsSince reports whether a UPS has said since a moment that it is on mains, or none is known.
+// mainsSince reports whether a UPS was on mains since a moment, as it says, or none is known.
 func (s *Site) mainsSince(at time.Time) bool {
 	for _, u := range s.UPSes {
 		if !u.assumed && u.at.After(at) && u.reading.Supply == power.Mains && u.reading.LostFor == nil {
@@ -120,6 +138,27 @@ func (s *Site) mainsSince(at time.Time) bool {
 		}
 	}
 	return len(s.UPSes) == 0
+}
+
+// toldMainsSince reports whether a UPS's word of the mains has come since a moment, though it may have been
+// true before: what begins after that moment is another outage.
+func (s *Site) toldMainsSince(at time.Time) bool {
+	for _, u := range s.UPSes {
+		if u.mains.After(at) {
+			return true
+		}
+	}
+	return len(s.UPSes) == 0
+}
+
+// heardSince reports whether a UPS has said something certain since a moment.
+func (s *Site) heardSince(at time.Time) bool {
+	for _, u := range s.UPSes {
+		if !u.assumed && !u.at.IsZero() && !u.certain().Before(at) {
+			return true
+		}
+	}
+	return false
 }
 
 // lostAllBefore reports whether contact with all UPSes that were on battery before a moment was lost
@@ -135,12 +174,13 @@ func (s *Site) lostAllBefore(at time.Time) bool {
 
 // afterTheStop reports whether a UPS's report is of another outage than that in which a person
 // stopped the plan, though nobody heard that one end: it was on mains since as a record tells, or
-// its Pi has booted since it was last heard, in the dark or long after, and counts anew. An old stop
-// must not end a later run (rule S10).
+// its Pi has booted since it was last heard, in the dark or long after, and counts anew. That it has lost
+// the UPS by then changes nothing: no later word would tell. An old stop must not end a later run (rule
+// S10).
 func (d *decider) afterTheStop(u *UPS, in UPSReported, at time.Time) bool {
 	site := d.site(in.Site)
 	since := at.Add(-in.Reading.For.Duration())
-	if !site.stopHolds() || u.Supply != power.Battery || !in.Reading.OnBattery() || in.Reading.LostFor != nil || !since.After(site.StoppedAt) {
+	if !site.stopHolds() || u.Supply != power.Battery || !in.Reading.OnBattery() || !since.After(site.StoppedAt) {
 		return false
 	}
 	for _, e := range site.Taken {
@@ -148,14 +188,31 @@ func (d *decider) afterTheStop(u *UPS, in UPSReported, at time.Time) bool {
 			return true
 		}
 	}
-	if in.Boot != "" && in.Boot == u.boot {
+	if in.Boot != "" && in.Boot == cmp.Or(u.boot, u.shownIn(in.Pi)) {
 		return false
 	}
 	word := u.certain()
-	if u.assumed { // by its word nothing is known of the time in which nobody heard it
+	switch {
+	case u.assumed && u.Stale: // by its word nothing is known of the time in which nobody heard it
 		word = site.StoppedAt
+	case u.assumed:
+		word = later(u.unheard, site.StoppedAt)
 	}
 	return site.bootedSince(in, word) && since.After(word.Add(claimSlack)) && (since.Sub(word) > rememberedFor || site.darkSince(word))
+}
+
+// bootsInStop reports whether a Pi tells from another boot of the outage in which a person stopped the
+// plan. That is kept: after a restart it is known that this boot tells of no other.
+func (u *UPS) bootsInStop(site *Site, in UPSReported) bool {
+	return site.stopHolds() && u.Supply == power.Battery && in.Reading.OnBattery() && in.Seq != 0 && in.Boot != u.shownIn(in.Pi)
+}
+
+// shownIn is the boot of a Pi that told last of what made a fact.
+func (u *UPS) shownIn(pi string) string {
+	if n := len(u.Shown[pi]); n > 0 {
+		return u.Shown[pi][n-1].Boot
+	}
+	return ""
 }
 
 // bootedSince reports whether a report comes from a boot of its Pi that began after a moment, and
@@ -177,18 +234,20 @@ func (s *Site) darkSince(at time.Time) bool {
 	return true
 }
 
+// wasBackMeanwhile is why what was of an outage before ends once another one is found.
+const wasBackMeanwhile = "the power was back meanwhile"
+
 // wasBack ends what was of an outage before, once a UPS is found in another: the power was back.
 func (d *decider) wasBack(site *Site) {
-	const why = "the power was back meanwhile"
 	since, on := site.OnBattery()
 	if !on {
 		return
 	}
 	if site.stopHolds() && site.StoppedAt.Before(since) {
-		d.emit(&StopEnded{Site: site.Name, Why: why})
+		d.emit(&StopEnded{Site: site.Name, Why: wasBackMeanwhile})
 	}
 	if site.Run != nil && site.Run.From().Before(since) {
-		d.powerEnds(site, site.Run, why)
+		d.powerEnds(site, site.Run, wasBackMeanwhile)
 	}
 }
 
@@ -317,6 +376,8 @@ func (s *State) evolveStop(at time.Time, f Fact) {
 		site.StoppedAt, site.StoppedBy, site.StoppedOn = time.Time{}, "", shutdown.ForPower
 	case *NetworkSaid:
 		s.site(f.Site).NetworkOnUPS = saidNetwork(f.OnUPS)
+	case *LeftOff:
+		s.site(f.Site).evolveLeftOff(at, f.Name)
 	}
 }
 
@@ -332,6 +393,8 @@ func sentenceOfStop(f Fact) string {
 		return f.By + " stopped the plan; it does not begin again before the power is back"
 	case *StopEnded:
 		return "the plan may begin again, because " + f.Why
+	case *LeftOff:
+		return f.By + " left " + f.Name + " off; it is not told of any more"
 	case *NetworkSaid:
 		if f.OnUPS {
 			return f.By + " said that the network at " + f.Site + " is on the UPS"

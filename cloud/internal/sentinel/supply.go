@@ -19,23 +19,35 @@ const reportTooOld = 10 * time.Second
 const piPatience = 10 * time.Second
 
 // assume takes what the journal knew for the last report, with contact lost from now. What
-// it knew too long ago says nothing: the UPS must be heard before anything is begun.
-func (u *UPS) assume(now time.Time) {
-	u.heard, u.claims, u.late = time.Time{}, nil, nil
-	if u.Supply == "" {
+// it knew too long ago says nothing: the UPS must be heard before anything is begun. most is how
+// long lost contact takes to be danger.
+func (u *UPS) assume(now time.Time, most time.Duration) {
+	u.heard, u.claims, u.lone, u.late, u.advised = time.Time{}, nil, nil, nil, nil
+	switch {
+	case u.Supply == "":
 		return
-	}
-	if !u.assumed && u.at.IsZero() {
-		u.unheard = now // an earlier process heard it, lately or it is stale
-	} else if !u.assumed {
+	case u.assumed:
+	case !u.at.IsZero():
 		u.unheard = u.certain()
+	case u.Lost:
+		u.unheard = u.LostAt.Add(-most)
+	default:
+		u.unheard = now // an earlier process heard it, lately or it is stale
 	}
 	lost := power.Seconds(0)
 	u.at, u.assumed = now, true
 	u.reading = power.Reading{Supply: u.Supply, For: power.InSeconds(now.Sub(u.Since)), LostFor: &lost}
-	if u.Stale {
+	if u.Stale || now.Sub(u.unheard) > most+rememberedFor {
 		u.reading = power.Reading{Supply: power.Unknown, LostFor: &lost}
 	}
+}
+
+// lostFor is how long lost contact with a site's UPSes takes to be danger.
+func (d *decider) lostFor(site string) time.Duration {
+	if sc := d.cfg.site(site); sc != nil {
+		return sc.Policy.LostFor
+	}
+	return power.DefaultPolicy().LostFor
 }
 
 func (d *decider) upsReported(in UPSReported) {
@@ -65,9 +77,13 @@ func (d *decider) takeReport(u *UPS, in UPSReported) {
 		later, anew = true, true
 	}
 	u.reading, u.at, u.assumed, u.boot = in.Reading, at, false, in.Boot
+	if in.Reading.Supply == power.Mains && in.Reading.LostFor == nil {
+		u.mains = d.now
+	}
 	d.cutting(in)
 	was := u.Supply
 	confirms := u.Stale && was == power.Battery // it was for so long unheard that it was unsure
+	confirms = confirms || u.bootsInStop(d.site(in.Site), in)
 	if in.Reading.Supply == was && !confirms && !later && (u.Pi == "" || u.Pi == in.Pi) {
 		return
 	}
@@ -112,52 +128,6 @@ func (u *UPS) overtaken(in UPSReported) bool {
 	return in.Seq != 0 && i >= 0 && (i < len(shown)-1 || in.Seq <= shown[i].Seq)
 }
 
-// claim is a report that something other than the mains supplies a UPS, not yet confirmed.
-type claim struct {
-	boot string
-	seq  int64
-	at   time.Time
-}
-
-const (
-	// confirmAfter is a little less than the second after which a Pi on battery says so again.
-	confirmAfter = 900 * time.Millisecond
-	// claimSlack is by how much two reports' ways may differ.
-	claimSlack = time.Second
-)
-
-// believes reports whether a report may be acted upon by itself. After a start or a pause
-// only the reports that made facts are known to be old: of an outage that began before its
-// UPS was heard since, one report may be somebody's who held it back, and begins nothing
-// until a newer one confirms it (rule U6). A Pi on battery sends that within a second.
-func (u *UPS) believes(in UPSReported, at time.Time) bool {
-	if in.Reading.Supply == power.Mains {
-		if u.heard.IsZero() {
-			u.heard = at
-		}
-		u.claims = nil
-		return true
-	}
-	goesOn := !u.assumed && u.Supply != "" && u.Supply != power.Mains
-	began := at.Add(-in.Reading.For.Duration())
-	if !u.heard.IsZero() && (goesOn || !began.Before(u.heard.Add(-claimSlack))) {
-		return true
-	}
-	first, ok := u.claims[in.Pi]
-	if !ok || first.boot != in.Boot {
-		if u.claims == nil {
-			u.claims = map[string]claim{}
-		}
-		u.claims[in.Pi] = claim{in.Boot, in.Seq, at}
-		return false
-	}
-	if at.Sub(first.at) < confirmAfter || in.Seq != 0 && in.Seq <= first.seq {
-		return false
-	}
-	u.heard, u.claims = first.at, nil
-	return true
-}
-
 // powerBack is why a run ends that the mains end. It is not of the outage in which a UPS is heard
 // after them, though that may have begun before the run did: the word of mains was late then.
 const powerBack = "the power is back"
@@ -190,6 +160,7 @@ func (d *decider) settlePower(site *Site) {
 			continue
 		}
 		d.settleContact(site, u, r, sc.Policy)
+		d.settleAdvice(site, u)
 		if d.gone(site, u, r) {
 			continue
 		}
@@ -231,12 +202,18 @@ func need(p *shutdown.Plan) time.Duration {
 
 func (d *decider) settleContact(site *Site, u *UPS, r power.Reading, p power.Policy) {
 	lost := r.LostFor != nil && d.due(d.now.Add(p.LostFor-r.LostFor.Duration()))
-	switch {
-	case lost && !u.Lost:
-		d.emit(&ContactLost{Site: site.Name, UPS: u.Name, Why: "nothing certain was heard of it for " + power.Spell(r.LostFor.Duration())})
-	case r.LostFor == nil && u.Lost:
-		d.emit(&ContactBack{Site: site.Name, UPS: u.Name})
+	if u.Lost && (r.LostFor == nil || u.heardSinceLost()) {
+		d.emit(&ContactBack{Site: site.Name, UPS: u.Name, Elsewhere: u.LostElsewhere})
 	}
+	if lost && !u.Lost {
+		d.emit(&ContactLost{Site: site.Name, UPS: u.Name, Why: "nothing certain was heard of it for " + power.Spell(r.LostFor.Duration()), Elsewhere: d.piAway(site, u)})
+	}
+}
+
+// heardSinceLost reports whether a UPS was heard since contact with it was called lost, though it is lost
+// again by now: its Pi told of it only then. A loss of long ago would say that its outage is as old.
+func (u *UPS) heardSinceLost() bool {
+	return !u.assumed && u.reading.Supply != power.Unknown && u.certain().After(u.LostAt.Add(claimSlack))
 }
 
 func (d *decider) outage(site *Site, u *UPS, r power.Reading) {
@@ -287,7 +264,7 @@ func (d *decider) anotherUPS(site *Site, u *UPS, r power.Reading, p power.Policy
 	if i.Answered != "" {
 		why += "; " + i.Answered + " knew of the outage before"
 	}
-	d.emit(&IncidentWorse{ID: i.ID, What: what, Why: why})
+	d.emit(&IncidentWorse{ID: i.ID, What: what, Why: why, UPSes: []string{u.Name}})
 }
 
 // mayBegin holds a plan back that brain or Pi has begun already in this outage (rule G2). What
@@ -325,9 +302,9 @@ func (d *decider) beginRun(site *Site, plan shutdown.Plan, v power.Verdict) {
 	if r := site.PiRun; r != nil && r.State.Open() { // mayBegin waited for it
 		v.Reason += fmt.Sprintf("; the run of %s has made no headway for %s", cmp.Or(r.Epoch.Holder, "the Pi"), power.Spell(d.now.Sub(site.piAdvanced)))
 	}
-	d.start(site, i, epoch, shutdown.Header{Plan: plan, Reason: v.Reason})
-	if i.Answered != "" && !i.Reopened.IsZero() && !slices.Contains(i.Worse, planBegins) { // that is always a call (rule U2)
-		d.emit(&IncidentWorse{ID: i.ID, What: planBegins, Why: "the plan begins: " + v.Reason + "; " + i.Answered + " knew of the outage before"})
+	d.start(site, i, epoch, shutdown.Header{Plan: plan, Reason: v.Reason, Owed: site.owedByPis(plan)})
+	if i.Answered != "" && !i.Reopened.IsZero() && !slices.Contains(i.Worse, PlanBegins) { // that is always a call (rule U2)
+		d.emit(&IncidentWorse{ID: i.ID, What: PlanBegins, Why: "the plan begins: " + v.Reason + "; " + i.Answered + " knew of the outage before"})
 	}
 }
 
@@ -381,7 +358,7 @@ func (d *decider) onlyWatches(site *Site) bool {
 // start begins a run.
 func (d *decider) start(site *Site, i *Incident, epoch shutdown.Epoch, h shutdown.Header) {
 	h.ID, h.DryRun = fmt.Sprintf("%s/%d", i.ID, epoch.Counter), !site.Armed
-	h.Owed = append(append(d.takeBack(site), site.Run.StillOwed()...), site.Run.Unreturned()...)
+	h.Owed = slices.Concat(d.takeBack(site), site.Run.StillOwed(), site.Run.Unreturned(), h.Owed)
 	h.Starting = site.Run.StartsUnderWay(d.now)
 	d.emit(&RunStepped{Site: site.Name, Incident: i.ID, Epoch: epoch, Event: shutdown.Event{Type: shutdown.Began, At: d.now, Run: &h}})
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/shutdown"
 )
 
@@ -61,6 +62,39 @@ func (s *State) ranFor(site *Site, r *shutdown.Run) bool {
 func (s *Site) takenInVain() bool {
 	by := s.takenBy()
 	return s.Run != nil && s.Run.Taken && by != nil && by.State == shutdown.Stopped
+}
+
+// carriedOutBy reports whether a Pi's own run is through under a later epoch than the site's, which it took
+// over, or which was for the same machines.
+func (s *Site) carriedOutBy(pi string) bool {
+	k, r := s.lastOf(pi), s.Run
+	if r == nil || !r.Over() || k == nil || k.Run.DryRun || k.Run.On != shutdown.ForPower {
+		return false
+	}
+	return k.Run.State == shutdown.HasEnded && k.Run.Epoch.Compare(s.Epoch) > 0 && (r.Taken || !r.Scoped())
+}
+
+// mayBeAnother reports whether a Pi may be in another outage than that of a run which is through. Its UPS,
+// which was on battery, or in a test, when it was last heard, long ago, is yet to be heard since the Pi is
+// back, also if that is not known yet. Or it is on battery since later than the run was begun, by the word
+// of the Pi, which may count anew, but knows of what was through in its outage before. It is not as long as
+// a UPS of the site has been on battery for longer (rule U7).
+func (s *Site) mayBeAnother(pi string, r *shutdown.Run) (may bool) {
+	if !r.Finished && !r.Taken {
+		return false
+	}
+	src := s.Sources[pi]
+	for _, u := range s.UPSes {
+		if !u.Lost && !u.assumed && !u.at.IsZero() && u.reading.OnBattery() && u.reading.LostFor == nil {
+			later := u.at.Add(-u.reading.For.Duration()).After(r.From().Add(claimSlack))
+			if may = may || later && u.Pi == pi; !later {
+				return false
+			}
+		}
+		away := src != nil && (src.Condition != Up || u.at.Before(src.Since))
+		may = may || away && u.Pi == pi && u.Lost && (u.Supply == power.Battery || u.tests())
+	}
+	return may
 }
 
 // settleTakenOver ends the site's run once that which took it over has ended.

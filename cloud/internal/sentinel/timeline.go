@@ -129,6 +129,8 @@ func sentenceOfIncident(f Fact, because func(what, why string) string) string {
 		return f.Text
 	case *CallRequested:
 		return because("calling "+f.Contact, f.Why)
+	case *CallLate:
+		return fmt.Sprintf("the call to %s cannot be placed yet: %s", f.Contact, withAdvice(f.Why, f.Advice))
 	case *CallEnded:
 		switch {
 		case f.Delivered:
@@ -137,13 +139,21 @@ func sentenceOfIncident(f Fact, because func(what, why string) string) string {
 			return "no person took the call: " + f.Outcome
 		}
 		return "the call was not taken: " + f.Outcome
+	case *SelfTested:
+		return sentenceOfSelfTest(f)
+	case *KeyPressed:
+		return sentenceOfKey(f)
 	case *CallDropped:
 		return because("the call is taken back", f.Why)
+	case *CallHeld:
+		return because(f.Contact+" is not called now", f.Why)
+	case *NoticeRequested, *NoticeEnded, *NoticesCounted, *ChannelFailing, *ChannelWorks, *ChannelTried, *DigestMade:
+		return sentenceOfNotice(f, because)
 	case *PlanArmed:
 		return "the plan was armed by " + f.By
 	case *PlanDisarmed:
 		return "the plan was disarmed by " + f.By
-	case *PlanStopped, *StopEnded, *NetworkSaid:
+	case *PlanStopped, *StopEnded, *NetworkSaid, *LeftOff:
 		return sentenceOfStop(f)
 	case *RunStepped:
 		return sentenceOfRun(f.Event)

@@ -131,6 +131,8 @@ func SiteOf(f Fact) string {
 		return f.Site
 	case *Noticed:
 		return f.Site
+	case *NoticeRequested:
+		return f.Site
 	case *PlanArmed:
 		return f.Site
 	case *PlanDisarmed:

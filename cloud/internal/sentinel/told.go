@@ -43,7 +43,7 @@ func (d *decider) toldNode(site *Site, target string) {
 	}
 	for _, p := range site.Run.Current() {
 		if p.Target.ID() == target && p.Target.Kind.Machine() {
-			d.emit(&IncidentJoined{ID: site.RunIncident, Node: p.Target.Node, Why: "the plan told it to shut down"})
+			d.emit(&IncidentJoined{ID: site.RunIncident, Node: p.Target.Node, Why: "the plan told it to shut down", Planned: true})
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/routing"
 )
 
 // settlePis sees to Pis that are silent for a reason of their own: a notice, and a call
@@ -61,7 +62,7 @@ func (d *decider) settleOffPis(site *Site, off []*Source) {
 	if site.darkAsPlanned() { // it starts with the others when the power is back
 		since = later(since, site.livesSince())
 	}
-	n := &Noticed{Site: site.Name, About: aboutOffPis + site.Name, As: last.UTC().Format(time.RFC3339)}
+	n := &Noticed{Site: site.Name, About: aboutOffPis + site.Name, As: last.UTC().Format(time.RFC3339), Severity: routing.Warning}
 	if d.Told[n.About] == n.As || !site.lives() || !d.due(d.heardBy(since, d.cfg.Times.Return)) {
 		return
 	}
@@ -119,7 +120,7 @@ func (d *decider) settlePi(site *Site, src *Source, watched bool) {
 	if i := d.open(site.Name, Unwatched); i != nil && slices.Contains(i.Nodes, src.Name) {
 		return // told already
 	}
-	n := &Noticed{Site: site.Name, About: aboutSilentPi + src.Name, As: src.Last.UTC().Format(time.RFC3339)}
+	n := &Noticed{Site: site.Name, About: aboutSilentPi + src.Name, As: src.Last.UTC().Format(time.RFC3339), Severity: routing.Warning}
 	if d.cfg.Times.PiNotice <= 0 || d.Told[n.About] == n.As || !site.lives() || !d.due(d.heardBy(d.silentSince(site, src), d.cfg.Times.PiNotice)) {
 		return
 	}

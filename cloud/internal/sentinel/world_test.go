@@ -246,6 +246,13 @@ func (w *world) step(in sentinel.Input) []sentinel.Fact {
 // told is a fact's sentence; of a run's bookkeeping, which has none, its type.
 func told(f sentinel.Fact) string {
 	text := sentinel.Sentence(f)
+	if n, ok := f.(*sentinel.NoticeRequested); ok {
+		over := ""
+		if n.Over {
+			over = ", over"
+		}
+		return fmt.Sprintf("%s (%s, %s%s): %s", text, n.Kind, n.Severity, over, strings.ReplaceAll(strings.ReplaceAll(n.Text, "\n\n", "\n"), "\n", "\n"+strings.Repeat(" ", 33)))
+	}
 	if step, ok := f.(*sentinel.RunStepped); ok && text == "" {
 		return "(" + strings.TrimSpace(string(step.Event.Type)+" "+step.Event.Target) + ")"
 	}

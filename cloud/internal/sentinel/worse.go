@@ -9,16 +9,24 @@ import (
 	"sentinel.home.arpa/shared/shutdown"
 )
 
-// The ways in which an incident gets worse, each once (rule H5).
+// The ways in which an incident gets worse, each once (rule H5), beside those of UPSes.
 const (
-	allNodes   = "all-nodes"
-	lowCharge  = "charge"
-	lowRuntime = "runtime"
-	lateTarget = "late"
-	planBegins = "plan" // in an outage of which somebody knew before
+	AllNodes   = "all-nodes"
+	LowCharge  = "charge"
+	LowRuntime = "runtime"
+	LateTarget = "late"
+	PlanBegins = "plan" // in an outage of which somebody knew before
 )
 
-func worsenings() []string { return []string{allNodes, lowCharge, lowRuntime, lateTarget} }
+// Worsening is what an incident has become worse by: the same as its sentence, for who says it in
+// another language.
+type Worsening struct {
+	What   string
+	UPSes  []string `json:",omitempty"`
+	Broken bool     `json:",omitempty"`
+}
+
+func worsenings() []string { return []string{AllNodes, LowCharge, LowRuntime, LateTarget} }
 
 // settleWorse calls once more about an outage that got worse. That all nodes are down is
 // judged when one of them fails, not when a healthy one leaves.
@@ -27,7 +35,7 @@ func (d *decider) settleWorse(i *Incident) {
 		return // nothing there can be told or seen any more
 	}
 	for _, what := range worsenings() {
-		if what != allNodes {
+		if what != AllNodes {
 			d.worsen(i, what)
 		}
 	}
@@ -70,10 +78,10 @@ func (d *decider) worse(i *Incident, what string) (why string, is bool) {
 		return "", false
 	}
 	switch what {
-	case allNodes:
+	case AllNodes:
 		return "all nodes of " + site.Name + " are down now", i.Kind == NodeFailure && d.allDown(site)
-	case lateTarget:
-		late := d.late(site, i)
+	case LateTarget:
+		late := d.Late(i)
 		were := " was"
 		if len(late) > 1 {
 			were = " were"
@@ -105,19 +113,23 @@ func (d *decider) weakBattery(site *Site, i *Incident, what string) (why string,
 	}
 	for _, r := range site.OnBatteryNow(d.now, d.cfg.Times.ReportFresh) {
 		switch {
-		case what == lowCharge && r.Charge != nil && *r.Charge < d.cfg.WorseCharge:
+		case what == LowCharge && r.Charge != nil && *r.Charge < d.cfg.WorseCharge:
 			return fmt.Sprintf("the battery is at %.0f %%", *r.Charge*100), true
-		case what == lowRuntime && r.Runtime != nil && r.Runtime.Duration() < d.cfg.WorseRuntime:
+		case what == LowRuntime && r.Runtime != nil && r.Runtime.Duration() < d.cfg.WorseRuntime:
 			return "the battery lasts for " + power.Spell(r.Runtime.Duration()) + " more", true
 		}
 	}
 	return "", false
 }
 
-// late are the targets of the outage's run, the brain's or a Pi's, that were not down at
+// Late are the targets of an outage's run, the brain's or a Pi's, that were not down at
 // their stage's deadline.
-func (d *decider) late(site *Site, i *Incident) []string {
+func (s *State) Late(i *Incident) []string {
 	var late []string
+	site := s.Sites[i.Site]
+	if site == nil {
+		return nil
+	}
 	if r := site.Run; r != nil && site.RunIncident == i.ID {
 		for _, p := range r.Targets {
 			if p.Late && p.Target.Kind != shutdown.Listing {
