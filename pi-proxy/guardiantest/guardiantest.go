@@ -12,8 +12,11 @@ type (
 	Outage   = guardian.Outage
 )
 
-// Yielded is the event of a run that was given up to the brain's.
-const Yielded = guardian.Yielded
+// Yielded is the event of a run that was given up to the brain's, BrainDone that of one of the brain's that is over.
+const (
+	Yielded   = guardian.Yielded
+	BrainDone = guardian.BrainDone
+)
 
 // New makes a guardian that holds no plan and does nothing.
 func New(self string) *Guardian { return guardian.New(self) }

@@ -48,7 +48,9 @@ type Outside struct {
 type Orders struct {
 	Guards   bool     // there is a bundle: the Pi belongs to a brain
 	Contacts []string // whom to call, the first first; empty: nobody can be
-	Place    int      // among the site's Pis, from 0: the first calls, the others later
+	Channels []Channel
+	Before   bool // a Pi that comes before this one is heard in the house
+	Place    int  // among the site's Pis, from 0: the first calls, the others later
 }
 
 // Watch is not safe for concurrent use.
@@ -80,6 +82,10 @@ func New(t Times, s State, now time.Time) *Watch {
 	}
 	for name, at := range w.state.Leaving {
 		w.state.Leaving[name] = earlier(at, now)
+	}
+	w.state.Told = earlier(w.state.Told, now)
+	for i, n := range w.state.Notices {
+		w.state.Notices[i].At = earlier(n.At, now)
 	}
 	return w
 }
@@ -121,8 +127,9 @@ func (w *Watch) Supplied(now time.Time, battery bool) {
 func (w *Watch) Answered(now time.Time, brain string, leaving bool) (es []Event) {
 	w.listen(now, Up)
 	if g := w.state.Gone; g != nil {
-		gone := now.Sub(g.Since)
+		gone, was := now.Sub(g.Since), *g
 		es = append(es, w.note(Event{Type: Back, At: now, For: gone, Why: saidBack(g.Cause, gone)}))
+		es = append(es, w.tellBack(now, was)...)
 		for _, c := range w.state.Open() {
 			es = append(es, w.note(Event{Type: Dropped, At: now, Call: c, Why: "the sentinel answers again"}))
 		}
@@ -168,6 +175,7 @@ func (w *Watch) Tick(now time.Time) (es []Event) {
 	if w.state.Gone == nil {
 		es = append(es, w.note(Event{Type: Gone, At: now, Since: since, Cause: w.cause(), Why: saidGone(w.cause(), silent)}))
 	}
+	es = append(es, w.tell(now)...)
 	if now.Sub(w.state.Gone.Since) < w.times.Call+w.others() {
 		return es
 	}

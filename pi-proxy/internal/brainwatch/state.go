@@ -20,6 +20,7 @@ const (
 type Absence struct {
 	Since time.Time `json:"since"` // its last answer, or when the Pi began to listen
 	Cause Cause     `json:"cause"`
+	Told  bool      `json:"told,omitempty"` // channels were told of it
 }
 
 // Call is one to a person.
@@ -46,6 +47,9 @@ type Alarm struct {
 type State struct {
 	Gone  *Absence `json:"gone,omitempty"`  // nil: it is there
 	Alarm *Alarm   `json:"alarm,omitempty"` // the last one
+	// Told is when the channels were last told that a brain is gone, Notices what has not reached them.
+	Told    time.Time `json:"told,omitzero"`
+	Notices []Notice  `json:"notices,omitempty"`
 	// Leaving is when brains said that they are about to be restarted, by name.
 	Leaving map[string]time.Time `json:"leaving,omitempty"`
 	// Blocked: no anchor has answered while a brain did, so their silence says nothing.
@@ -62,6 +66,7 @@ func (s State) clone() State {
 		s.Alarm.Calls = slices.Clone(s.Alarm.Calls)
 	}
 	s.Leaving = maps.Clone(s.Leaving)
+	s.Notices = slices.Clone(s.Notices)
 	return s
 }
 
@@ -85,6 +90,10 @@ const (
 	CallEnded EventType = "call_ended"
 	// Dropped: a call that is not over is to be taken back.
 	Dropped EventType = "dropped"
+	// Telling: notices are to be sent.
+	Telling EventType = "telling"
+	// NoticeEnded: one was delivered, or will not be.
+	NoticeEnded EventType = "notice_ended"
 	// Blocked: no anchor answers though a brain does.
 	Blocked EventType = "blocked"
 	// Unblocked: one does again.
@@ -104,6 +113,9 @@ type Event struct {
 	First bool          // of Calling: it is the first of an alarm
 	Power bool          // of Calling: it tells of a power outage too
 	Why   string        // a sentence for people
+
+	Notices   []Notice // of Telling, and of NoticeEnded
+	Delivered bool     // of NoticeEnded
 }
 
 // apply is the only writer of the state.
@@ -120,6 +132,13 @@ func (s *State) apply(e Event) {
 		s.Gone = &Absence{Since: e.Since, Cause: e.Cause}
 	case Back:
 		s.Gone = nil
+	case Telling:
+		s.Notices = append(s.Notices, e.Notices...)
+		if s.Gone != nil {
+			s.Gone.Told, s.Told = true, e.At
+		}
+	case NoticeEnded:
+		s.Notices = slices.DeleteFunc(s.Notices, func(n Notice) bool { return n.ID == e.Notices[0].ID })
 	case Blocked, Unblocked:
 		s.Blocked = e.Type == Blocked
 	case Calling:

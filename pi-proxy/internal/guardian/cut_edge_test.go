@@ -51,6 +51,15 @@ func TestG4_OnTheSecond(t *testing.T) {
 		l.pass(100)
 		l.wants()
 	})
+	t.Run("a last look as long ago as counts", func(t *testing.T) {
+		l, seen := down(t)
+		l.pass(45)
+		l.sees = map[string]shutdown.Sight{}
+		l.pass(60)
+		if cuts := l.all(guardian.Cutting); len(cuts) == 0 || cuts[0].Event.At.Sub(seen) != time.Minute {
+			t.Errorf("it cuts the output at %v", cuts)
+		}
+	})
 	t.Run("silent for as long as counts", func(t *testing.T) {
 		for silent, want := range map[time.Duration]int{5 * time.Second: 1, 5*time.Second - 1: 0} {
 			l, _ := down(t)

@@ -44,6 +44,9 @@
 // its runtime, which counts as half an hour if it is shorter or not known. A process that has
 // not listened for all that time cannot tell, and the outage goes on.
 //
+// A person's stop reaches a Pi whose own UPSes have mains too: it holds there for as long as that of another
+// Pi is on battery, and in the own outage that begins meanwhile (rule S10).
+//
 // Where the plan says which UPS feeds which machine, a run is for those alone that are called for,
 // and an outage that a run was for may have the plan go on for others (rule U7): the Pi's own run, if
 // it is the last, or else one for who is left, after the same patience with the brain. Of a UPS that
@@ -54,7 +57,8 @@
 // them. What the brain's run stopped the brain starts, and each Pi what its own did, also one that
 // another Pi took up; but nothing while a UPS that another Pi reads is on battery, nor on nodes that
 // another's later run told. A Pi that takes up the run of another, which may be dead, owes what that
-// stopped too: a word of a run under way names those guests.
+// stopped too: a word of a run under way names those guests. So does the brain, which leaves to a Pi that
+// lives what that says it starts (Returns).
 //
 // Where the plan is to begin for an internet outage too, the Pi begins it once neither a brain nor an
 // anchor has answered for the delay, and nothing is on battery (Outside). Such a run tells machines to

@@ -33,7 +33,16 @@ func (f *fed) restore(ev shutdown.Event) {
 }
 
 // wired reports whether it is known which UPS feeds which machine.
-func (g *Guardian) wired() bool { return g.orders.Plan.Wiring != nil }
+func (g *Guardian) wired() bool { return g.fedPlan().Wiring != nil }
+
+// fedPlan is the plan that says so: the orders', or that of the Pi's own run if it goes on for others
+// and a later bundle says nothing of it. A run keeps the plan that it began with (rule S10).
+func (g *Guardian) fedPlan() shutdown.Plan {
+	if g.orders.Plan.Wiring == nil && g.widens() {
+		return g.Run.Plan
+	}
+	return g.orders.Plan
+}
 
 // BrainFor takes the brain's word on which machines its run is for; nil: all. It goes with the next
 // Mandated.
@@ -52,7 +61,7 @@ func (g *Guardian) covered(machine string) bool {
 
 // coversAll reports whether nothing more begins in this outage, whoever is called for.
 func (g *Guardian) coversAll() bool {
-	return g.done && (!g.wired() || g.fed.all || g.end.mine && (g.Run.Stopped != "" || !g.Run.Scoped()))
+	return g.elsewhere.stop != (shutdown.Epoch{}) || g.done && (!g.wired() || g.fed.all || g.end.mine && (g.Run.Stopped != "" || !g.Run.Scoped()))
 }
 
 // coveredNow are all of them.
@@ -92,14 +101,15 @@ func (g *Guardian) takenBack(now time.Time) func(machine string) bool {
 	if now.Before(g.listens.Add(patience)) {
 		return func(string) bool { return false }
 	}
-	known := g.fedBy(now)
-	return func(m string) bool { return g.orders.Plan.Wiring.TakenBack(m, known) }
+	w := g.fedPlan().Wiring
+	known := g.fedBy(now, w)
+	return func(m string) bool { return w.TakenBack(m, known) }
 }
 
 // fedBy is what is known of the site's UPSes, for who decides by machine.
-func (g *Guardian) fedBy(now time.Time) (feeds []power.Feed) {
+func (g *Guardian) fedBy(now time.Time, w *power.Wiring) (feeds []power.Feed) {
 	elsewhere := g.Elsewhere(now)
-	names := slices.AppendSeq(slices.Collect(maps.Keys(g.orders.Plan.Wiring.Feeds)), maps.Keys(g.readings))
+	names := slices.AppendSeq(slices.Collect(maps.Keys(w.Feeds)), maps.Keys(g.readings))
 	names = slices.AppendSeq(slices.AppendSeq(names, maps.Keys(g.peers.upses)), maps.Keys(g.out))
 	slices.Sort(names)
 	word := g.tripReason(now)
@@ -153,11 +163,12 @@ func (g *Guardian) silentFeed(now time.Time, ups string) (*power.Reading, power.
 	if !slices.Contains(g.unheard(), ups) {
 		return nil, power.Unsure
 	}
-	if g.lostIn(now) > 0 || g.tooLong(now.Sub(g.silent)) {
+	lost := now.Sub(g.lostSince(ups))
+	if g.lostIn(now) > 0 || g.tooLong(lost) {
 		return nil, power.StillCalls
 	}
 	r := power.Reading{Supply: power.Battery, For: power.InSeconds(now.Sub(g.out[ups].Since))}
-	return new(r.Lost(now.Sub(g.silent))), power.StillCalls
+	return new(r.Lost(lost)), power.StillCalls
 }
 
 // standing is whether a UPS may be a reason still of what it called for.
@@ -173,7 +184,7 @@ func (g *Guardian) standing(r power.Reading) power.Standing {
 }
 
 // decideFed asks the policy about each machine that no run of this outage was for. While all UPSes
-// that the Pi reads have mains it is another Pi that acts.
+// that the Pi reads have mains, as in a self-test, it is another Pi that acts.
 func (g *Guardian) decideFed(now time.Time) (v power.Verdict, onBattery bool) {
 	v.In = power.Never
 	unheard := g.unheard()
@@ -181,10 +192,11 @@ func (g *Guardian) decideFed(now time.Time) (v power.Verdict, onBattery bool) {
 	for _, h := range g.readings {
 		onBattery = onBattery || h.OnBattery()
 	}
-	if g.calm() {
+	if len(g.out) == 0 {
 		return v, onBattery
 	}
-	_, v = g.orders.Plan.CalledFor(g.orders.Policy, g.fedBy(now), g.covered)
+	plan := g.fedPlan()
+	_, v = plan.CalledFor(g.orders.Policy, g.fedBy(now, plan.Wiring), g.covered)
 	if in := g.lostIn(now); len(unheard) > 0 && in > 0 && !v.Start && (v.In == power.Never || in < v.In) {
 		v.In = in
 	}
@@ -194,10 +206,15 @@ func (g *Guardian) decideFed(now time.Time) (v power.Verdict, onBattery bool) {
 // heedFed lets the Pi's own run of this outage take who is called for now, and who no longer is. One
 // that is through goes on for others only once nobody else acts for them.
 func (g *Guardian) heedFed(now time.Time, widen bool) []Event {
-	if !g.wired() || g.Run == nil || !g.end.mine || !g.Run.Widens() || g.Run.Finished && g.calm() {
+	if g.Run == nil || !g.end.mine || !g.Run.Widens() || g.Run.Finished && g.calm() {
 		return nil
 	}
-	es, in := g.Run.Heed(now, g.orders.Policy, g.Run.Plan.Wiring.Without(g.orders.Plan.Wiring, g.fedBy(now)), widen)
+	later := g.orders.Plan.Wiring
+	w := later
+	if w == nil {
+		w = g.Run.Plan.Wiring
+	}
+	es, in := g.Run.Heed(now, g.orders.Policy, g.Run.Plan.Wiring.Without(later, g.fedBy(now, w)), widen)
 	out := g.apply(es)
 	if at := now.Add(in); in != power.Never && (g.wake.IsZero() || at.Before(g.wake)) {
 		g.wake = at
@@ -224,7 +241,7 @@ func (g *Guardian) widens() bool {
 // uncover lets the next outage of a machine begin anew for it, once the mains have ended the one in which
 // another's run told it, while other machines are still in theirs.
 func (g *Guardian) uncover(now time.Time) []Event {
-	if !g.wired() || !g.done || len(g.fed.covers) == 0 {
+	if !g.wired() || !g.done {
 		return nil
 	}
 	still := slices.DeleteFunc(slices.Clone(g.fed.covers), g.takenBack(now))
@@ -258,6 +275,9 @@ func (g *Guardian) beginFed(now time.Time, v power.Verdict) []Event {
 		if es := g.heedFed(now, true); len(es) > 0 { // none if only a later plan knows that they are called for
 			return append(es, g.advance(now)...)
 		}
+	}
+	if g.orders.Plan.Wiring == nil {
+		return nil // of a new run that would call for all
 	}
 	before := g.coveredNow()
 	es := g.begin(now, v)

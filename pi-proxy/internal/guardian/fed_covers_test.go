@@ -185,3 +185,80 @@ func TestG6_APiNamesWhomTheRunOfThisOutageWasFor(t *testing.T) {
 		t.Errorf("of the brain's it names %v", w.Scope)
 	}
 }
+
+// TestS10_ThePisRunKeepsWhatFeedsWhom where a new bundle says so no more: who has mains by then is told
+// nothing, who is called for later is, and a later epoch holds both back.
+func TestS10_ThePisRunKeepsWhatFeedsWhom(t *testing.T) {
+	unwired := wired()
+	unwired.Plan.Wiring = nil
+	t.Run("one has mains", func(t *testing.T) {
+		s := newStreet(t, wired())
+		s.wait(15)
+		s.fails("a")
+		s.fails("b")
+		s.wait(21)
+		s.note(s.g.Order(s.now, unwired))
+		s.isBack("b")
+		s.wait(1)
+		s.takes("pve1")
+		s.wait(30)
+		s.takes("pve2", "pve3")
+		s.wait(5)
+		s.wants("pve1")
+		if !s.g.Run.Finished || s.g.Run.Left["pve2"] == "" {
+			t.Errorf("the run is %+v", s.g.Run)
+		}
+	})
+	for name, at := range map[string]int{"in it": 0, "after its end": 1} {
+		t.Run("another is called for "+name, func(t *testing.T) {
+			s := newStreet(t, wired())
+			s.wait(15)
+			s.fails("a")
+			s.wait(21)
+			for range at {
+				s.takes("pve1")
+				s.wait(1)
+			}
+			s.note(s.g.Order(s.now, unwired))
+			s.fails("b")
+			s.wait(12)
+			s.takes("pve1")
+			s.wait(12)
+			s.takes("pve2", "pve3")
+			s.wait(5)
+			s.wants("pve1 pve2 pve3")
+			if n := len(s.all(shutdown.Began)); n != 1 {
+				t.Errorf("%d runs", n)
+			}
+		})
+	}
+	t.Run("over a restart", func(t *testing.T) {
+		s := newStreet(t, wired())
+		s.wait(15)
+		s.fails("a")
+		s.wait(21)
+		s.takes("pve1")
+		s.wait(1)
+		s.g = guardian.New("pi")
+		s.g.Order(s.now, unwired)
+		for _, e := range s.disk {
+			s.g.Restore(e)
+		}
+		s.note(s.g.Restarted(s.now, s.now, []string{"a", "b"}))
+		s.wait(60) // b has mains all along
+		s.wants("pve1")
+	})
+	t.Run("another epoch came", func(t *testing.T) {
+		s := newStreet(t, wired())
+		s.wait(15)
+		s.fails("a")
+		s.wait(21)
+		s.takes("pve1")
+		s.wait(1)
+		s.note(s.g.Order(s.now, unwired))
+		s.note(s.g.Mandated(s.now, brainsRun, shutdown.None))
+		s.fails("b")
+		s.wait(60)
+		s.wants("pve1") // the outage has had its run, as the new plan has it
+	})
+}

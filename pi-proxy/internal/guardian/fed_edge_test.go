@@ -139,3 +139,26 @@ func TestU7_ARunOfAnOutageBeforeHeedsNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestS5_AWordOf3SecondsAgoIsActedUpon and of one that is older the Pi waits for what follows.
+func TestS5_AWordOf3SecondsAgoIsActedUpon(t *testing.T) {
+	dueAfter := 0
+	for s := newStreet(t, wired()); s.told() == ""; dueAfter++ {
+		if dueAfter == 0 {
+			s.wait(15)
+			s.fails("a")
+		}
+		s.wait(1)
+	}
+	for age, begins := range map[time.Duration]bool{3 * time.Second: true, 3*time.Second + time.Millisecond: false} {
+		s := newStreet(t, wired())
+		s.wait(15)
+		s.fails("a")
+		s.wait(dueAfter - 3)
+		s.now = s.now.Add(age)
+		s.note(s.g.Tick(s.now))
+		if got := s.told(); (got != "") != begins {
+			t.Errorf("by a word %s old it told %q", age, got)
+		}
+	}
+}

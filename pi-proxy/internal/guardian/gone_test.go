@@ -55,6 +55,9 @@ func TestU5_AUPSThatIsGoneHoldsNoOutageOpen(t *testing.T) {
 			if got := h.lose(c.last, mains(), 3*time.Hour); got != c.want {
 				t.Fatalf("it is gone after %v, want %v", got, c.want)
 			}
+			if over := h.all(guardian.OutageOver); len(over) != 1 || over[0].Event.At != h.now {
+				t.Errorf("the outage is not over with it: %v", over)
+			}
 			if got := h.lose(c.last.Lost(c.want), mains(), time.Hour); got != 10*time.Second || len(h.all(guardian.Gone)) != 1 || len(h.all(guardian.OutageOver)) != 1 {
 				t.Errorf("it is gone %d times, and the outage over %d times", len(h.all(guardian.Gone)), len(h.all(guardian.OutageOver)))
 			}

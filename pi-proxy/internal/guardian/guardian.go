@@ -55,6 +55,9 @@ const (
 	// that is too long or drains it; again when its transfer is named. OnMains: it was, and is on mains.
 	OnBattery shutdown.EventType = "on_battery"
 	OnMains   shutdown.EventType = "on_mains"
+	// ContactLost: nothing certain is heard since the event's time of a UPS that was on battery; OnBattery
+	// once it is.
+	ContactLost shutdown.EventType = "contact_lost"
 	// Gone: a UPS that was on battery was not heard for so long that it no longer counts as that.
 	Gone shutdown.EventType = "gone"
 	// Rebooted: the Pi runs in another boot, by whose clock nothing of before can be counted, and
@@ -84,13 +87,16 @@ type Guardian struct {
 	turned   time.Time         // the last Tick
 	holds    time.Time         // since when S2's reason has held; zero: it does not
 	held     bool              // it held before Resumed, in an outage that may go on
-	brain    time.Time         // the brain's last word that it acts; good if not earlier than holds
+	brain    time.Time         // the brain's last word that it acts in this outage
+	unbound  bool              // the brain has said since the mains were last there that nothing is stopped
 	done     bool              // a run of this outage was begun here, or is over at the brain's
 	wake     time.Time
 	end      ending
 	peers    peers
 	fed      fed
 	net      internet
+
+	elsewhere elsewhere
 }
 
 // heard is a reading and when it came.
@@ -111,6 +117,7 @@ func New(self string) *Guardian {
 func (g *Guardian) Restore(e Event) {
 	g.fed.restore(e.Event)
 	g.net.restore(e.Event)
+	g.elsewhere.restore(e)
 	switch {
 	case g.end.restore(e.Event), g.peers.restore(e):
 	case e.Event.Type == OnBattery:
@@ -121,8 +128,13 @@ func (g *Guardian) Restore(e Event) {
 		g.out[e.Event.Target] = o
 	case e.Event.Type == Rebooted:
 		for ups, o := range g.out {
-			o.Since = time.Time{}
+			o.Since, o.Lost = time.Time{}, time.Time{}
 			g.out[ups] = o
+		}
+	case e.Event.Type == ContactLost:
+		if o, ok := g.out[e.Event.Target]; ok {
+			o.Lost = e.Event.At
+			g.out[e.Event.Target] = o
 		}
 	case e.Event.Type == OnMains || e.Event.Type == Gone:
 		delete(g.out, e.Event.Target)
@@ -216,9 +228,12 @@ func (g *Guardian) mandated(now time.Time, epoch shutdown.Epoch, run shutdown.St
 			return es
 		}
 	}
-	es := g.hearStop(now, epoch, run)
-	over := run == shutdown.HasEnded || run == shutdown.Stopped
-	if g.holds.IsZero() && !(over && g.held) {
+	es := append(g.hearStop(now, epoch, run), g.hearStopElsewhere(now, epoch, run)...)
+	// In the ride-through the brain may be gone after it. One that says so from the first word on may not have heard
+	// of the mains that ended the outage before.
+	early := run == shutdown.Stopped && len(g.out) > 0 && g.unbound
+	g.unbound = g.unbound || run != shutdown.Stopped && epoch.Compare(g.seen) >= 0
+	if g.holds.IsZero() && !g.held && !early {
 		return es
 	}
 	switch run {
@@ -249,12 +264,12 @@ func (g *Guardian) Reported(now time.Time, ups string, r power.Reading) []Event 
 
 // powerBack ends what an outage began.
 func (g *Guardian) powerBack(now time.Time, why string) (es []Event) {
-	g.holds, g.held, g.wake = time.Time{}, false, time.Time{}
+	g.holds, g.held, g.brain, g.wake, g.unbound = time.Time{}, false, time.Time{}, time.Time{}, false
 	es = g.powerLeaves(now, why)
 	if g.open() && g.Run.ForPower() {
 		es = g.apply(g.Run.Abort(now, why))
 	}
-	if g.done || g.fresh != g.unused() || g.peers.fresh != g.known().Counter+1 {
+	if g.done || g.fresh != g.unused() || g.peers.fresh != g.known().Counter+1 || len(g.peers.kept) > 0 {
 		es = append(es, g.note(g.Epoch, shutdown.Event{Type: OutageOver, At: now})...)
 	}
 	return es
@@ -283,8 +298,9 @@ func (g *Guardian) Seen(now time.Time, target string, s shutdown.Sight) []Event 
 // Tick is the passing of time. A reading ages with it; the Pi polls the UPS each second
 // and reports also that it could not.
 func (g *Guardian) Tick(now time.Time) []Event {
-	es := g.forgetGone(now)
+	es := append(g.forgetGone(now), g.keepStopElsewhere(now)...)
 	es = append(es, g.tick(now)...)
+	es = append(es, g.noteLost(now)...)
 	es = append(es, g.putBack(now)...)
 	return append(es, g.finish(now)...)
 }
@@ -341,7 +357,7 @@ func (g *Guardian) begin(now time.Time, v power.Verdict) []Event {
 }
 
 func (g *Guardian) start(now time.Time, h shutdown.Header) []Event {
-	epoch, ran := shutdown.Epoch{Counter: g.known().Counter + 1, Holder: g.self}, g.net.ran
+	epoch, ran, took := shutdown.Epoch{Counter: g.known().Counter + 1, Holder: g.self}, g.net.ran, g.peers.tookNoted()
 	h.ID, h.Plan = fmt.Sprintf("%s-%s-%d", g.orders.Plan.Site, g.self, epoch.Counter), g.orders.Plan
 	h.Owed, h.Starting = append(g.owed(), g.takesUp(h)...), g.Run.StartsUnderWay(now)
 	es := g.note(epoch, shutdown.Event{Type: shutdown.Began, At: now, Run: &h})
@@ -352,6 +368,7 @@ func (g *Guardian) start(now time.Time, h shutdown.Header) []Event {
 	if g.peers.known != (shutdown.Epoch{}) {
 		es = append(es, g.note(g.peers.known, shutdown.Event{Type: PeerEpoch, At: now})...)
 	}
+	es = append(es, g.keepStopped(now, g.peers.actor, took)...)
 	if ran {
 		es = append(es, g.note(epoch, shutdown.Event{Type: InternetRan, At: now})...)
 	}

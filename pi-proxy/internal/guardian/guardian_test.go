@@ -196,10 +196,11 @@ func TestG1_ABrainThatAdvancesIsTrustedAlsoWhenTimeIsShort(t *testing.T) {
 	h.beganAt(21 * time.Second)
 }
 
+// TestG1_WordsFromBeforeTheReasonCountForNothing, but for that of a stop: see TestS10_AStopIsHeardBeforeThePlanWouldBegin.
 func TestG1_WordsFromBeforeTheReasonCountForNothing(t *testing.T) {
 	h := newHouse(t, orders())
 	h.cut()
-	h.pass(9, shutdown.Advancing, shutdown.HasEnded, shutdown.Stopped)
+	h.pass(9, shutdown.Advancing, shutdown.HasEnded)
 	h.pass(11)
 	h.beganAt(20 * time.Second)
 }

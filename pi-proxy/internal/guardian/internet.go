@@ -128,7 +128,7 @@ func (g *Guardian) internetBack(now time.Time) (es []Event) {
 	case r.Stopped == why && g.orders.Armed: // the rest did not come to disk
 		return append(es, g.apply(r.BeginPutBack(now, why, nil))...)
 	}
-	return append(es, g.apply(r.PowerBack(now, why, g.toldLater))...)
+	return append(es, g.apply(r.PowerBack(now, why, g.leaves))...)
 }
 
 // restore takes what an event says of an outage of the internet.

@@ -489,3 +489,38 @@ func TestS0_ItsRunLetsNoOutputBeCut(t *testing.T) {
 		t.Errorf("it would cut the output once %v are down", ts)
 	}
 }
+
+// TestS0_AnotherPisRunIsOfThisOutage of the internet only where it is out here too, on mains; and
+// that is noted once.
+func TestS0_AnotherPisRunIsOfThisOutage(t *testing.T) {
+	o := offlinePlan()
+	o.Pis = []string{"pi0", "pi"}
+	says := func(h *house) { h.note(h.g.PeerSaid(h.now, "pi0", advancing(3, "pi0"))) }
+	for name, c := range map[string]struct {
+		happens func(h *house)
+		want    int
+	}{
+		"out":        {func(h *house) { h.unplug(); h.offline(9); says(h) }, 1},
+		"said twice": {func(h *house) { h.unplug(); h.offline(9); says(h); h.offline(1); says(h) }, 1},
+		"not out":    {func(h *house) { h.online(9); says(h) }, 0},
+		"on battery": {func(h *house) { h.unplug(); h.offline(9); h.report(battery(0)); says(h) }, 0},
+	} {
+		h := newHouse(t, o)
+		c.happens(h)
+		if got := len(h.all(guardian.InternetRan)); got != c.want {
+			t.Errorf("%s: noted %d times, want %d", name, got, c.want)
+		}
+	}
+}
+
+// TestS0_TheLastWordThatItIsOutIsGoodFor10s, to the second: a command needs a fresh reason (rule S5).
+func TestS0_TheLastWordThatItIsOutIsGoodFor10s(t *testing.T) {
+	h := newHouse(t, offlinePlan())
+	h.unplug()
+	h.offline(121)
+	for after, want := range map[time.Duration]bool{0: true, 10 * time.Second: true, 10*time.Second + 1: false} {
+		if got := h.g.ActsOffline(h.now.Add(after)); got != want {
+			t.Errorf("%s after the last word: %v, want %v", after, got, want)
+		}
+	}
+}

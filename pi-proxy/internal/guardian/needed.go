@@ -23,21 +23,31 @@ func Needed(es []Event) (places []int) {
 			over, brains.then, pis.then = -1, -1, -1
 		}
 	}
-	supply, done := map[string]bool{}, false // what a later event has said
-	tripped, own, rebooted, net, stopped := false, false, false, false, false
+	supply, contact, done := map[string]bool{}, map[string]bool{}, false // what a later event has said
+	tripped, own, rebooted, net, stopped, elsewhere, anew, theirs := false, false, false, false, false, false, false, false
 	for i, e := range slices.Backward(es) {
 		overtaken := false
 		switch e.Event.Type {
 		case OnBattery, OnMains, Gone:
 			overtaken = supply[e.Event.Target]
-			supply[e.Event.Target] = true
+			supply[e.Event.Target], contact[e.Event.Target] = true, true
+		case ContactLost:
+			overtaken = contact[e.Event.Target]
+			contact[e.Event.Target] = true
 		case EpochSeen, PeerEpoch:
 			overtaken = true
 		case BrainDone, PeerDone, Yielded, OutageOver:
 			overtaken, done = done, true
 			stopped = stopped || e.Event.Type == Yielded || e.Event.Type == OutageOver
+			theirs = theirs || e.Event.Type == OutageOver
 		case shutdown.Began:
-			done, stopped = true, true
+			done, stopped, elsewhere, anew, theirs = true, true, true, true, true
+		case PeerStopped:
+			overtaken, theirs = theirs, true
+		case PeerTold:
+			overtaken = anew
+		case StopElsewhere, StopElsewhereOver:
+			overtaken, elsewhere = elsewhere, true
 		case StopHeard:
 			overtaken, stopped = stopped, true
 		case Tripped:

@@ -34,6 +34,7 @@ func (g *Guardian) Out() []string { return slices.Sorted(maps.Keys(g.out)) }
 type Outage struct {
 	Since    time.Time      // zero: it was not heard in this boot of the Pi
 	Transfer power.Transfer // as far as the UPS has named it
+	Lost     time.Time      // since when nothing certain is heard of it, if that is danger; zero: it is not
 }
 
 // Outage is the one that a UPS was in when it was last heard, by whatever process of this boot.
@@ -58,7 +59,7 @@ func (g *Guardian) listen(now time.Time) {
 // mark notes that a UPS has changed between mains and battery.
 func (g *Guardian) mark(now time.Time, ups string, r power.Reading) []Event {
 	before, was := g.out[ups]
-	o := Outage{now, r.Transfer()}
+	o := Outage{Since: now, Transfer: r.Transfer()}
 	tooLong := g.orders.Policy.TooLong(r)
 	if r.OnBattery() || tooLong {
 		o.Since = now.Add(-r.For.Duration())
@@ -70,8 +71,39 @@ func (g *Guardian) mark(now time.Time, ups string, r power.Reading) []Event {
 		return g.onBattery(g.Epoch, ups, o)
 	case r.OnBattery() && r.LostFor == nil && o.Transfer.At != "" && !o.Transfer.Same(before.Transfer): // only now named, or another one
 		return g.onBattery(g.Epoch, ups, o)
+	case was && r.LostFor == nil && !before.Lost.IsZero():
+		before.Lost = time.Time{}
+		return g.onBattery(g.Epoch, ups, before)
 	}
 	return nil
+}
+
+// noteLost notes since when nothing certain is heard of UPSes on battery, once that is danger. Another
+// process could not tell, and would take it for lost with the restart.
+func (g *Guardian) noteLost(now time.Time) (es []Event) {
+	for _, ups := range slices.Sorted(maps.Keys(g.out)) {
+		o, since := g.out[ups], g.silent
+		if h, ok := g.readings[ups]; ok {
+			r := h.now(now)
+			if r.LostFor == nil {
+				continue
+			}
+			since = now.Add(-r.LostFor.Duration())
+		}
+		known := o.Since.IsZero() || !o.Lost.IsZero() || since.IsZero()
+		if !known && now.Sub(since) >= g.orders.Policy.LostFor {
+			es = append(es, g.note(g.Epoch, shutdown.Event{Type: ContactLost, Target: ups, At: since})...)
+		}
+	}
+	return es
+}
+
+// lostSince is since when nothing is heard of one of unheard.
+func (g *Guardian) lostSince(ups string) time.Time {
+	if lost := g.out[ups].Lost; !lost.IsZero() && lost.Before(g.silent) {
+		return lost
+	}
+	return g.silent
 }
 
 // anew ends the outage before, if a UPS that is first heard in this boot of the Pi must have been
@@ -98,6 +130,9 @@ func (g *Guardian) onBattery(epoch shutdown.Epoch, ups string, o Outage) []Event
 		es[0].Transfer = &o.Transfer
 	}
 	g.Restore(es[0])
+	if !o.Lost.IsZero() {
+		es = append(es, g.note(epoch, shutdown.Event{Type: ContactLost, Target: ups, At: o.Lost})...)
+	}
 	return es
 }
 
@@ -211,11 +246,12 @@ func (g *Guardian) decide(now time.Time) (v power.Verdict, onBattery bool) {
 			weigh(power.Verdict{In: in})
 			continue
 		}
-		if g.tooLong(now.Sub(g.silent)) {
+		lost := now.Sub(g.lostSince(ups))
+		if g.tooLong(lost) {
 			continue
 		}
 		r := power.Reading{Supply: power.Battery, For: power.InSeconds(now.Sub(g.out[ups].Since))}
-		weigh(g.orders.Policy.Decide(r.Lost(now.Sub(g.silent)), need))
+		weigh(g.orders.Policy.Decide(r.Lost(lost), need))
 	}
 	return v, onBattery
 }

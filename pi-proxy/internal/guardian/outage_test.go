@@ -389,6 +389,51 @@ func TestU5_ArmedLongAfterAUPSWasUnplugged(t *testing.T) {
 	}
 }
 
+// TestU5_LostLongAgoIsNoDangerAfterARestart either, nor after another: armed then, the plan does not begin.
+// A UPS that was heard since is lost anew.
+func TestU5_LostLongAgoIsNoDangerAfterARestart(t *testing.T) {
+	for name, c := range map[string]struct {
+		lost  time.Duration // before the restart
+		again int           // restarts, a minute apart, before somebody arms the plan
+		heard bool          // for a second in the minute before that
+		want  int
+	}{
+		"a minute":                    {time.Minute, 1, false, 1},
+		"7 min":                       {7 * time.Minute, 1, false, 0},
+		"a minute, and six more":      {time.Minute, 7, false, 0},
+		"7 min, and heard in between": {7 * time.Minute, 1, true, 1},
+		"7 min, and heard twice":      {7 * time.Minute, 2, true, 1},
+	} {
+		o := orders()
+		o.Armed = false
+		h := newHouse(t, o)
+		h.cut()
+		h.pass(5)
+		last := battery(5 * time.Second)
+		for lost := h.now; h.now.Sub(lost) < c.lost; {
+			h.now = h.now.Add(time.Second)
+			h.report(last.Lost(h.now.Sub(lost)))
+		}
+		for i := range c.again {
+			if i > 0 {
+				h.mute(60, shutdown.Began)
+			}
+			if c.heard {
+				h.second()
+			}
+			h.now = h.now.Add(3 * time.Second)
+			h.restart(h.now.Add(-3 * time.Second))
+		}
+		o.Armed = true
+		h.orders = o
+		h.note(h.g.Order(h.now, o))
+		h.mute(60, shutdown.Began)
+		if got := len(h.began()); got != c.want {
+			t.Errorf("lost for %s: %d runs, want %d", name, got, c.want)
+		}
+	}
+}
+
 func TestG2_WhichRunsAreOfAnOutageBeforeIsKnownAfterARestart(t *testing.T) {
 	h := newHouse(t, orders())
 	h.report(mains())

@@ -17,6 +17,12 @@ const (
 	// PeerDone: another Pi knows that a run of this outage has ended or was stopped, so it needs
 	// no other; again for fewer machines once others that it was for have mains (rule U7).
 	PeerDone shutdown.EventType = "peer_done"
+	// PeerTold: machines, the event's targets, took the command of another Pi's run that was begun after
+	// the Pi's own last.
+	PeerTold shutdown.EventType = "peer_told"
+	// PeerStopped: another Pi's run that is under way has told guests and machines, the event's targets.
+	// Whoever takes it up owes the guests. Without guests: it told none, or is not under way any more.
+	PeerStopped shutdown.EventType = "peer_stopped"
 )
 
 const (
@@ -53,7 +59,8 @@ type peers struct {
 	acts  time.Time         // when one last said that its run advances; good if not earlier than Guardian.holds
 	actor string            // which
 	took  []string          // the machines that took the command of another's run
-	owed  []shutdown.Target // the guests that another's run has told which is under way, or is taken up
+	owed  []shutdown.Target // the guests that another's run has told which is under way
+	kept  []shutdown.Target // what is written down of that, in this outage
 	later []string          // those that took that of a run which was begun after the Pi's own last, by name
 	under shutdown.Epoch    // of what this outage was done with, if not by the Pi's own run
 	since time.Time         // when the run of this outage began or was first known to be over; zero: not known
@@ -73,7 +80,8 @@ func (g *Guardian) PeerSaid(now time.Time, pi string, w PeerWord) (es []Event) {
 		}
 	}
 	es = append(es, g.heardLater(now, w)...)
-	if pi == g.peers.actor && !w.State.Open() { // it lives, and sees to them by itself, or a person stopped it
+	if pi == g.peers.actor && !w.State.Open() { // it lives, and sees to the guests by itself, or a person stopped it
+		es = append(es, g.keepStopped(now, pi, g.peers.tookNoted())...)
 		g.peers.owed = nil
 	}
 	switch w.State {
@@ -103,20 +111,48 @@ func (g *Guardian) hearElsewhere(now, at time.Time, upses map[string]power.Readi
 }
 
 // peerActs takes it that another Pi's run advances, or the brain's as it knows.
-func (g *Guardian) peerActs(now, at time.Time, pi string, w PeerWord) []Event {
+func (g *Guardian) peerActs(now, at time.Time, pi string, w PeerWord) (es []Event) {
 	if g.open() && w.Epoch.Compare(g.Epoch) < 0 {
 		return nil // it will yield
+	}
+	if !g.holds.IsZero() || g.open() { // else it is of no outage here
+		es = g.keepStopped(now, pi, g.stopped(w))
 	}
 	g.peers.took, g.peers.owed = w.Took, w.Stopped
 	if at.After(g.peers.acts) {
 		g.peers.acts, g.peers.actor = at, pi
 	}
 	if !g.open() {
-		return nil
+		return es
 	}
 	g.holds, g.peers.acts = now, now // should it stop advancing, this Pi takes over again
-	es := g.apply(g.Run.HandOver(now, "the run of "+pi+" advances under a later epoch"))
+	es = append(es, g.apply(g.Run.HandOver(now, "the run of "+pi+" advances under a later epoch"))...)
 	return append(es, g.note(g.seen, shutdown.Event{Type: Yielded, At: now})...)
+}
+
+// stopped are the guests that another Pi's run has told, and the machines of the plan that took its command.
+func (g *Guardian) stopped(w PeerWord) []shutdown.Target {
+	ts := slices.Clone(w.Stopped)
+	for _, m := range g.orders.Plan.Machines() {
+		if slices.Contains(w.Took, m.ID()) {
+			ts = append(ts, m)
+		}
+	}
+	return ts
+}
+
+// keepStopped writes that down if it is another than before: the next process may take that run up.
+func (g *Guardian) keepStopped(now time.Time, pi string, ts []shutdown.Target) []Event {
+	same := func(a, b shutdown.Target) bool { return a.ID() == b.ID() && a.Node == b.Node }
+	if slices.EqualFunc(ts, g.peers.kept, same) {
+		return nil
+	}
+	return g.note(g.Epoch, shutdown.Event{Type: PeerStopped, At: now, Why: pi, Targets: ts})
+}
+
+// tookNoted are the machines of that: what is owed is the next run's.
+func (p *peers) tookNoted() []shutdown.Target {
+	return slices.DeleteFunc(slices.Clone(p.kept), func(t shutdown.Target) bool { return t.Kind == shutdown.Guest })
 }
 
 // peerDone takes it that a run of this outage has ended, or that a person stopped the plan in it.
@@ -138,14 +174,14 @@ func (g *Guardian) peerDone(now time.Time, w PeerWord) (es []Event) {
 	return es
 }
 
-// outLater reports whether all UPSes that are on battery are so only since after a moment.
+// outLater reports whether all UPSes that are on battery, if any, are so only since after a moment.
 func (g *Guardian) outLater(at time.Time) bool {
 	for _, o := range g.out {
 		if !o.Since.After(at) { // or it is not known since when
 			return false
 		}
 	}
-	return len(g.out) > 0
+	return true
 }
 
 // Says is what the other Pis of the site are to know, but for the UPSes.
@@ -208,7 +244,7 @@ func (p *peers) restore(e Event) (all bool) {
 	case shutdown.Began, shutdown.PowerJoined:
 		p.under, p.since = shutdown.Epoch{}, e.Event.At
 		if e.Event.Type == shutdown.Began {
-			p.later = nil
+			p.later, p.took, p.owed, p.kept = nil, nil, nil, nil
 		}
 		return false
 	case Yielded:
@@ -217,6 +253,23 @@ func (p *peers) restore(e Event) (all bool) {
 	case Rebooted: // by whose clock nothing of before can be counted
 		p.since = time.Time{}
 		return false
+	case PeerTold:
+		for _, m := range e.Event.Targets {
+			if !slices.Contains(p.later, m.Node) {
+				p.later = append(p.later, m.Node)
+			}
+		}
+		return true
+	case PeerStopped:
+		p.kept, p.owed, p.took, p.actor = e.Event.Targets, nil, nil, e.Event.Why
+		for _, t := range e.Event.Targets {
+			if t.Kind == shutdown.Guest {
+				p.owed = append(p.owed, t)
+			} else {
+				p.took = append(p.took, t.ID())
+			}
+		}
+		return true
 	case PeerDone:
 		p.under, p.since = e.Epoch, e.Event.At
 	case PeerEpoch:
@@ -231,7 +284,7 @@ func (p *peers) restore(e Event) (all bool) {
 
 // peersOver notes that an outage is over: what was known of runs until then says nothing of the next.
 func (g *Guardian) peersOver() {
-	g.peers.fresh, g.peers.took = g.known().Counter+1, nil
+	g.peers.fresh, g.peers.took, g.peers.owed, g.peers.kept = g.known().Counter+1, nil, nil, nil
 	g.peers.under, g.peers.since = shutdown.Epoch{}, time.Time{}
 }
 
@@ -254,7 +307,7 @@ func (g *Guardian) begins(soon bool) time.Time {
 	if soon {
 		wait = urgent
 	}
-	if !g.brain.Before(from) {
+	if at := g.brain.Add(patience); at.After(from.Add(wait)) {
 		from, wait = g.brain, patience // it acts, and its word is good for that long
 	}
 	at := from.Add(wait + time.Duration(g.place(""))*turnEach)

@@ -359,6 +359,33 @@ func TestG4_AfterTheRunOfAnotherPi(t *testing.T) {
 	}
 }
 
+// TestG4_WhatTookAnotherPisCommandIsKnownOnceThatIsThrough, also if the brain was the first to say that it is,
+// and over a restart.
+func TestG4_WhatTookAnotherPisCommandIsKnownOnceThatIsThrough(t *testing.T) {
+	both := []string{"node/pve1", "node/pve2"}
+	for _, restarts := range []bool{false, true} {
+		l := newLastHours(t, hangs, among("pi1", "pi"))
+		l.supply(battery(0))
+		for _, n := range both {
+			l.sees[n] = off()
+		}
+		l.pass(15)
+		w := advancing(4, "pi1")
+		w.Took = both
+		l.said("pi1", w)
+		l.note(l.g.Mandated(l.now, shutdown.Epoch{Counter: 5, Holder: "cloud"}, shutdown.HasEnded))
+		w.State = shutdown.HasEnded
+		for range 70 {
+			l.said("pi1", w)
+			if l.pass(1); restarts {
+				l.boot(l.now)
+				restarts = false
+			}
+		}
+		l.wants(guardian.Cutting)
+	}
+}
+
 // TestG7_ThePiGoesAfterTheRunOfAnotherPi, and not while that goes on.
 func TestG7_ThePiGoesAfterTheRunOfAnotherPi(t *testing.T) {
 	l := newLastHours(t, guardian.Own{UPS: "ups", Halt: true}, among("pi1", "pi"))

@@ -20,7 +20,7 @@ func (g *Guardian) mainsBack(now time.Time) (es []Event) {
 	case g.Run != nil && g.end.mine && g.Run.Stopped == why && g.Run.Back == nil && g.orders.Armed: // the rest did not come to disk
 		es = append(es, g.apply(g.Run.BeginPutBack(now, why, nil))...)
 	case g.open() || g.Run != nil && (g.end.mine || len(g.owed()) > 0):
-		es = append(es, g.apply(g.Run.PowerBack(now, why, g.toldLater))...)
+		es = append(es, g.apply(g.Run.PowerBack(now, why, g.leaves))...)
 	}
 	es = append(es, g.powerBack(now, why)...)
 	return append(es, g.putBack(now)...)
@@ -42,10 +42,25 @@ func (g *Guardian) owed() (ts []shutdown.Target) {
 	return slices.DeleteFunc(ts, func(t shutdown.Target) bool { return g.toldLater(t.Node) })
 }
 
+// Returns are the guests that the Pi starts again, or is to once the power is back. Whoever takes its run
+// up owes them if the Pi is dead by then.
+func (g *Guardian) Returns() []shutdown.Target {
+	switch {
+	case g.Run == nil, g.Run.DryRun:
+		return nil
+	case !g.open() && !g.end.mine && !g.Run.PutsBack():
+		return g.owed()
+	}
+	return slices.DeleteFunc(g.Run.ToReturn(), g.leaves)
+}
+
+// leaves reports whether a guest is on a node that another's later run told.
+func (g *Guardian) leaves(guest shutdown.Target) bool { return g.toldLater(guest.Node) }
+
 // takesUp are the guests that another Pi's run has told which the Pi takes up with one of its own, but for
 // those on nodes that took the command.
 func (g *Guardian) takesUp(h shutdown.Header) (ts []shutdown.Target) {
-	if h.On != shutdown.ForPower || g.peers.acts.Before(g.holds) {
+	if h.On != shutdown.ForPower || len(g.peers.kept) == 0 {
 		return nil
 	}
 	for _, t := range g.peers.owed {
@@ -62,19 +77,23 @@ func (g *Guardian) toldLater(node string) bool { return slices.Contains(g.peers.
 
 // heardLater takes what another Pi says of a run that was begun after the Pi's own last: the machines that
 // it told, or that a person stopped it, so that nothing is started again.
-func (g *Guardian) heardLater(now time.Time, w PeerWord) []Event {
+func (g *Guardian) heardLater(now time.Time, w PeerWord) (es []Event) {
 	if g.Run == nil || w.Epoch.Compare(g.Epoch) <= 0 {
 		return nil
 	}
+	told := shutdown.Event{Type: PeerTold, At: now}
 	for _, m := range g.Run.Plan.Machines() {
 		if slices.Contains(w.Took, m.ID()) && !g.toldLater(m.Node) {
-			g.peers.later = append(g.peers.later, m.Node)
+			told.Targets = append(told.Targets, m)
 		}
 	}
-	if w.State != shutdown.Stopped || g.open() {
-		return nil
+	if len(told.Targets) > 0 {
+		es = g.note(g.Epoch, told)
 	}
-	return g.apply(g.Run.EndPutBack(now, stoppedByPerson, false))
+	if w.State != shutdown.Stopped || g.open() {
+		return es
+	}
+	return append(es, g.apply(g.Run.EndPutBack(now, stoppedByPerson, false))...)
 }
 
 // putBack lets the guests be started again that are due. Nothing is on battery.

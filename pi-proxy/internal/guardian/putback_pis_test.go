@@ -1,6 +1,7 @@
 package guardian_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -269,5 +270,145 @@ func TestS5_WhoTakesARunUpOwesWhatThatStopped(t *testing.T) {
 	h.pass(60)
 	if owed := h.g.Run.Owed; len(owed) > 0 {
 		t.Errorf("of an outage before it owes %v", owed)
+	}
+}
+
+// TestS5_WhatAnotherPisRunStoppedIsKnownOverARestart of the Pi that takes it up: else its guests stay off, if
+// the other is dead.
+func TestS5_WhatAnotherPisRunStoppedIsKnownOverARestart(t *testing.T) {
+	theirs := advancing(7, "pi1")
+	theirs.Took = []string{"node/pve2"}
+	for i, node := range []string{"pve1", "pve2"} {
+		theirs.Stopped = append(theirs.Stopped, shutdown.Target{Kind: shutdown.Guest, Node: node, VMID: 100 + i, Type: "qemu"})
+	}
+	restart := func(h *house) {
+		var kept []guardian.Event
+		for _, i := range guardian.Needed(h.disk) {
+			kept = append(kept, h.disk[i])
+		}
+		h.disk = kept
+		h.restart(h.now)
+	}
+	for name, c := range map[string]struct {
+		happens func(h *house)
+		owed    []string
+	}{
+		"it dies":                  {func(*house) {}, []string{"guest/100"}},
+		"it lives, and is through": {func(h *house) { h.said("pi1", guardian.PeerWord{State: shutdown.None}) }, nil},
+		"the mains were back":      {func(h *house) { h.report(mains()); h.cut(); h.pass(11) }, nil},
+		"it is restarted twice":    {func(h *house) { restart(h); h.pass(2) }, []string{"guest/100"}},
+		"it told another guest": {func(h *house) {
+			again := theirs
+			again.Stopped = append(slices.Clone(theirs.Stopped), shutdown.Target{Kind: shutdown.Guest, Node: "pve1", VMID: 102, Type: "lxc"})
+			h.said("pi1", again)
+		}, []string{"guest/100", "guest/102"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, among("pi1", "pi"))
+			h.report(mains())
+			h.cut()
+			h.pass(11)
+			for range 3 {
+				h.said("pi1", theirs)
+			}
+			if n := len(h.all(guardian.PeerStopped)); n != 1 {
+				t.Errorf("what it stopped was written down %d times", n)
+			}
+			c.happens(h)
+			restart(h)
+			h.pass(60)
+			var owed []string
+			for _, g := range h.g.Run.Owed {
+				owed = append(owed, g.ID())
+			}
+			if !slices.Equal(owed, c.owed) {
+				t.Fatalf("it owes %v, want %v", owed, c.owed)
+			}
+			restart(h)
+			h.report(mains())
+			for range 60 {
+				h.now = h.now.Add(time.Second)
+				h.report(mains())
+			}
+			if n := len(h.all(shutdown.PutBackBegan)); n != min(len(c.owed), 1) {
+				t.Errorf("the putting back began %d times", n)
+			}
+		})
+	}
+}
+
+// TestS5_WhatAPiStartsAgainItSays: the guests that its run stopped, until they run again, or somebody else
+// sees to them.
+func TestS5_WhatAPiStartsAgainItSays(t *testing.T) {
+	says := func(h *house) (ids []string) {
+		for _, g := range h.g.Returns() {
+			ids = append(ids, g.ID())
+		}
+		return ids
+	}
+	both := []string{"guest/100", "guest/101"}
+	for name, c := range map[string]struct {
+		happens func(h *house)
+		want    []string
+	}{
+		"under way":         {func(*house) {}, both},
+		"under way, booted": {(*house).boot, both},
+		"power back":        {func(h *house) { h.andB(1, mains, other(mains())) }, both},
+		"one runs": {func(h *house) {
+			h.andB(1, mains, other(mains()))
+			h.note(h.g.Seen(h.now, "guest/100", shutdown.Sight{Running: true}))
+		}, []string{"guest/101"}},
+		"out again meanwhile": {func(h *house) {
+			h.andB(1, mains, other(mains()))
+			h.andB(1, mains, other(battery(0)))
+		}, both},
+		"the brain took it up": {func(h *house) {
+			h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 9, Holder: "brain"}, shutdown.Advancing))
+		}, nil},
+		"another Pi took it up": {func(h *house) { h.said("pi2", advancing(7, "pi2")) }, both},
+		"and told one's node": {func(h *house) {
+			w := advancing(7, "pi2")
+			w.Took = []string{"node/pve1"}
+			h.said("pi2", w)
+		}, []string{"guest/101"}},
+		"a person stopped it": {func(h *house) { h.note(h.g.Stopped(h.now, shutdown.Stopped, h.g.Run.ID)) }, nil},
+		"disarmed":            {func(h *house) { h.note(h.g.Order(h.now, guardian.Orders{})) }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := ofTwoPis(t, nil)
+			c.happens(h)
+			if got := says(h); !slices.Equal(got, c.want) {
+				t.Errorf("it says %v", got)
+			}
+		})
+	}
+}
+
+// TestS5_WhomALaterRunToldIsKnownOverARestart, though the Pi that told it is gone by then: nothing is started
+// on a node that goes down.
+func TestS5_WhomALaterRunToldIsKnownOverARestart(t *testing.T) {
+	h := ofTwoPis(t, nil)
+	w := advancing(7, "pi2")
+	w.Took = []string{"node/pve1"}
+	for range 3 {
+		h.said("pi2", w)
+	}
+	if n := len(h.all(guardian.PeerTold)); n != 1 {
+		t.Errorf("it is written %d times", n)
+	}
+	h.boot()
+	for range 12 {
+		h.now = h.now.Add(time.Second)
+		h.report(mains())
+	}
+	for _, e := range h.all(shutdown.PutBackBegan) {
+		for _, g := range e.Event.Targets {
+			if g.Node == "pve1" {
+				t.Errorf("%s is to be started on a node that was told", g.ID())
+			}
+		}
+	}
+	if n := len(h.all(shutdown.PutBackBegan)); n != 1 {
+		t.Errorf("put back %d times", n)
 	}
 }

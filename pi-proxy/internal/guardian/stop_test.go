@@ -139,3 +139,140 @@ func TestS5_AStopStartsNothingAgain(t *testing.T) {
 		})
 	}
 }
+
+// TestS10_AStopHoldsUnderAnotherName: a Pi that has booted, with apcupsd, hears the outage under another
+// name, and takes it for the next if its run was through; but not if a person has stopped the plan since
+// and the Pi has confirmed it, also under a lower epoch than that run's.
+func TestS10_AStopHoldsUnderAnotherName(t *testing.T) {
+	for name, counter := range map[string]uint64{"not stopped": 0, "stopped before the brain knew of the run": 1, "at once with it": 2, "stopped": 3} {
+		h := newHouse(t, orders())
+		named := func(transfer string) {
+			r := battery(h.now.Sub(h.out))
+			r.OnBatteryAt = transfer
+			h.report(r)
+		}
+		h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 1, Holder: "brain"}, shutdown.None))
+		h.cut()
+		named("first")
+		h.pass(21)
+		for _, node := range []string{"node/pve1", "node/pve2"} {
+			h.note(h.g.Seen(h.now, node, shutdown.Sight{Closed: true, SilentFor: new(time.Minute)}))
+		}
+		if !h.g.Run.Finished || h.g.Epoch.Counter != 2 {
+			t.Fatalf("%s: under %v the run is not through", name, h.g.Epoch)
+		}
+		if counter > 0 {
+			h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: counter, Holder: "brain"}, shutdown.Stopped))
+			if h.g.Heeds() == (shutdown.Epoch{}) {
+				t.Fatalf("%s: that is not confirmed", name)
+			}
+		}
+		h.reboot()
+		named("second")
+		h.out = h.now
+		h.pass(30)
+		if runs := len(h.began()); (runs == 1) != (counter > 0) {
+			t.Errorf("%s: %d runs", name, runs)
+		}
+	}
+}
+
+// TestS10_APiWithMainsConfirmsAStop that a person made in the outage of another Pi's UPS, once it is on disk; it
+// begins nothing in it, also where its own UPS is out later and no brain answers.
+func TestS10_APiWithMainsConfirmsAStop(t *testing.T) {
+	stop := shutdown.Epoch{Counter: 5, Holder: "brain"}
+	calm := func(t *testing.T) *house {
+		h := newHouse(t, among("pi2", "pi"))
+		h.andB(15, mains, other(mains()))
+		return h
+	}
+	// told lets seconds pass in which b is on battery and the brain says that the plan is stopped.
+	told := func(h *house, seconds int) {
+		for range seconds {
+			h.andB(1, mains, other(battery(time.Minute)))
+			h.note(h.g.Mandated(h.now, stop, shutdown.Stopped))
+		}
+	}
+	began := func(h *house, other guardian.PeerWord) int {
+		h.out = h.now
+		h.andB(40, h.onBattery, other)
+		return len(h.all(shutdown.Began))
+	}
+	stopped := func(t *testing.T) *house {
+		h := calm(t)
+		if told(h, 5); h.g.Heeds() != stop {
+			t.Fatalf("it heeds %v", h.g.Heeds())
+		}
+		return h
+	}
+	t.Run("confirmed and written once", func(t *testing.T) {
+		h := stopped(t)
+		n := len(h.disk)
+		if told(h, 60); len(h.disk) != n {
+			t.Errorf("it writes on: %v", h.disk[n:])
+		}
+		if h.boot(); h.g.Heeds() != stop {
+			t.Errorf("after a restart it heeds %v", h.g.Heeds())
+		}
+		if told(h, 20); h.g.Heeds() != stop {
+			t.Errorf("and later %v", h.g.Heeds())
+		}
+	})
+	t.Run("its own UPS is out later", func(t *testing.T) {
+		for name, boots := range map[string]bool{"": false, "after a restart": true} {
+			h := stopped(t)
+			if boots {
+				h.boot()
+			}
+			if n := began(h, other(battery(2*time.Minute))); n != 0 || h.g.Heeds() != stop {
+				t.Errorf("%s %d runs, and it heeds %v", name, n, h.g.Heeds())
+			}
+			h.andB(40, h.onBattery, other(mains())) // it is one outage as long as one of them is on battery
+			if n := len(h.all(shutdown.Began)); n != 0 {
+				t.Errorf("%s %d runs once the other has mains", name, n)
+			}
+			h.andB(1, mains, other(mains()))
+			if n := began(h, other(mains())); n != 1 {
+				t.Errorf("%s %d runs in the next outage", name, n)
+			}
+		}
+	})
+	for name, over := range map[string]func(h *house){
+		"the other has mains":              func(h *house) { h.andB(1, mains, other(mains())) },
+		"the brain says so":                func(h *house) { h.note(h.g.Mandated(h.now, stop, shutdown.None)) },
+		"a brain of a later epoch says so": func(h *house) { h.note(h.g.Mandated(h.now, brainsRun, shutdown.None)) },
+		"nothing is heard of the other for as long as a battery lasts": func(h *house) {
+			h.andB(2*3600, mains, guardian.PeerWord{State: shutdown.None})
+		},
+	} {
+		t.Run("over once "+name, func(t *testing.T) {
+			h := stopped(t)
+			if over(h); h.g.Heeds() != (shutdown.Epoch{}) {
+				t.Errorf("it heeds %v", h.g.Heeds())
+			}
+			if n := began(h, other(mains())); n != 1 {
+				t.Errorf("%d runs in its own outage", n)
+			}
+		})
+	}
+	t.Run("not once an earlier epoch says so", func(t *testing.T) {
+		h := stopped(t)
+		if h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 4, Holder: "brain"}, shutdown.None)); h.g.Heeds() != stop {
+			t.Errorf("it heeds %v", h.g.Heeds())
+		}
+	})
+	t.Run("not while all have mains", func(t *testing.T) {
+		h := calm(t)
+		for range 20 {
+			h.andB(1, mains, other(mains()))
+			h.note(h.g.Mandated(h.now, stop, shutdown.Stopped))
+		}
+		told(h, 5) // and then it is a stop of the outage before, of which the brain missed the end
+		if h.g.Heeds() != (shutdown.Epoch{}) {
+			t.Errorf("it heeds %v", h.g.Heeds())
+		}
+		if n := began(h, other(battery(time.Minute))); n != 1 {
+			t.Errorf("%d runs in its own outage", n)
+		}
+	})
+}

@@ -121,3 +121,23 @@ func TestG2_EndedAfterAPause(t *testing.T) {
 	h.pass(60)
 	h.beganAt()
 }
+
+// TestG1_TheBrainsWordIsGoodBeforeTheUPSIsHeardAgain: after a pause in an outage a word that the brain's run
+// advances counts for its 10 s as ever, though time is short once the UPS is heard.
+func TestG1_TheBrainsWordIsGoodBeforeTheUPSIsHeardAgain(t *testing.T) {
+	h := newHouse(t, orders())
+	h.cut()
+	h.pass(12, shutdown.Advancing)
+	h.note(h.g.Resumed(h.now))
+	h.now = h.now.Add(time.Second)
+	word := h.now.Sub(h.out)
+	h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 4, Holder: "brain"}, shutdown.Advancing))
+	for range 12 {
+		h.now = h.now.Add(time.Second)
+		r := battery(h.now.Sub(h.out))
+		r.LowFor = &r.For
+		h.report(r)
+		h.note(h.g.Tick(h.now))
+	}
+	h.beganAt(word + 10*time.Second)
+}

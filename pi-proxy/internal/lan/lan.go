@@ -19,6 +19,8 @@ const (
 	heardFor = time.Minute
 	// heardMost bounds what one heartbeat of the Pi carries.
 	heardMost = 250
+	// askEach is how often the brain is asked about the same stranger, askMost about how many in that time.
+	askEach, askMost = time.Minute, 8
 	// MaxAnnouncement bounds the envelope of one, which has some 700 bytes: anybody may
 	// send them, and a relay carries up to 32.
 	MaxAnnouncement = 4 << 10
@@ -39,6 +41,8 @@ type Listener struct {
 	KeyOf func(node string) (wire.PublicKey, bool)
 	// Keep puts an announcement on disk; stranger is its signer if that is not known.
 	Keep func(envelope []byte, stranger string) error
+	// Ask has the brain hear of a stranger by its heartbeat, of which nothing is kept here.
+	Ask  func(envelope []byte)
 	Tell func(a *wire.Answer) // adds what nodes should know
 	// NewBoot is told when a node is heard from a boot that it was not heard from before.
 	NewBoot func()
@@ -46,10 +50,11 @@ type Listener struct {
 	Refused func(reason string)
 	Orders  Orders // nil: nobody is ordered anything
 
-	seen wire.Sequence
-	lags wire.Lags
-	mu   sync.Mutex
-	last map[string]heard
+	seen  wire.Sequence
+	lags  wire.Lags
+	mu    sync.Mutex
+	last  map[string]heard
+	asked map[wire.PublicKey]time.Time // when the brain was last asked about a stranger
 }
 
 // repeated counts what was answered and yet changed nothing.
@@ -91,11 +96,14 @@ func (l *Listener) serve(take func(e *wire.Envelope, raw []byte) (beat bool, err
 	}
 }
 
-func (l *Listener) heartbeat(e *wire.Envelope, _ []byte) (bool, error) {
+func (l *Listener) heartbeat(e *wire.Envelope, raw []byte) (bool, error) {
 	key, ok := l.KeyOf(e.Header.Node)
+	if key != e.Signer {
+		l.ask(e, raw)
+	}
 	if !ok {
 		return false, &courier.Fault{Status: http.StatusForbidden, Reason: "unknown", Err: fmt.Errorf("%s is not known here", e.Header.Node),
-			Hint: "the brain has not handed its key out; it must know the node first"}
+			Hint: "the brain has not handed its key out: let the node in there (sentinel-cloud approve)"}
 	}
 	var m wire.Heartbeat
 	if err := courier.Decode(e, key, wire.KindHeartbeat, &m); err != nil {
@@ -113,6 +121,28 @@ func (l *Listener) heartbeat(e *wire.Envelope, _ []byte) (bool, error) {
 		l.Orders.Heard(m.Node, m.Boot, m.State, lag)
 	}
 	return true, nil
+}
+
+// ask has the brain hear once in a while of a stranger, which may have no other way to it: a person
+// lets it in there. Few are asked about, since anybody may make keys.
+func (l *Listener) ask(e *wire.Envelope, raw []byte) {
+	l.mu.Lock()
+	now := l.Now()
+	maps.DeleteFunc(l.asked, func(_ wire.PublicKey, at time.Time) bool { return now.Sub(at) >= askEach })
+	_, lately := l.asked[e.Signer]
+	full := len(l.asked) >= askMost
+	l.mu.Unlock()
+	var m wire.Heartbeat
+	if lately || full || len(raw) > MaxAnnouncement || courier.Decode(e, e.Signer, wire.KindHeartbeat, &m) != nil {
+		return
+	}
+	l.mu.Lock()
+	if l.asked == nil {
+		l.asked = map[wire.PublicKey]time.Time{}
+	}
+	l.asked[e.Signer] = now
+	l.mu.Unlock()
+	l.Ask(raw)
 }
 
 // hear notes a heartbeat as of when it was sent: one that waited in a buffer says nothing

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -69,6 +70,7 @@ type pi struct {
 	now   time.Time
 	keep  func() error
 	kept  []kept
+	asked []wire.PublicKey // the signers of heartbeats about which the brain is asked
 
 	refused []string // the reasons that were counted
 	logged  bytes.Buffer
@@ -113,6 +115,15 @@ func newPi(t testing.TB) *pi {
 			defer p.mu.Unlock()
 			p.kept = append(p.kept, kept{string(envelope), stranger})
 			return nil
+		},
+		Ask: func(envelope []byte) {
+			e, err := wire.Read(envelope)
+			if err != nil {
+				t.Error(err)
+			}
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.asked = append(p.asked, e.Signer)
 		},
 		Tell: func(a *wire.Answer) { a.Pis = []wire.Peer{{Name: "pi", Address: "192.168.1.2:7777"}} },
 	}
@@ -205,6 +216,44 @@ func TestH7_AnUnknownNodeIsRefusedWithAHint(t *testing.T) {
 	_, err := p.beat(t, header("stranger", 1), "running", newKey(t))
 	refused(t, err, http.StatusForbidden, "stranger is not known here; the brain has not handed its key out")
 	p.hears(t)
+}
+
+// TestH7_TheBrainIsAskedAboutAStranger, which has no other way to it: once a minute each, and about few.
+func TestH7_TheBrainIsAskedAboutAStranger(t *testing.T) {
+	p := newPi(t)
+	first, anew := newKey(t), newKey(t)
+	for seq := range int64(3) {
+		_, err := p.beat(t, header("nas", 1+seq), "running", first)
+		refused(t, err, http.StatusForbidden, "let the node in there (sentinel-cloud approve)")
+		_, err = p.beat(t, header("pve1", 1+seq), "running", anew) // set up anew
+		refused(t, err, http.StatusForbidden, "")
+	}
+	if want := []wire.PublicKey{first.PublicKey(), anew.PublicKey()}; !slices.Equal(p.asked, want) {
+		t.Fatalf("asked about %v", p.asked)
+	}
+	p.later(time.Minute)
+	for seq := range int64(20) { // each with a key of its own
+		if _, err := p.beat(t, header("nas", 10+seq), "running", newKey(t)); err == nil {
+			t.Error("it is known")
+		}
+	}
+	if n := len(p.asked); n != 2+8 {
+		t.Errorf("asked about %d in a minute", n-2)
+	}
+	p.later(time.Minute)
+	forged := bytes.Replace(seal(t, wire.KindHeartbeat, wire.Heartbeat{Header: header("nas", 99), State: "running"}, first), []byte(first.PublicKey()), []byte(anew.PublicKey()), 1)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	to := courier.Receiver{Name: "pi", URL: p.server.URL, Key: p.key.PublicKey()}
+	if _, err := p.client.Post(ctx, to, courier.PathHeartbeat, header("nas", 99), forged); err == nil || len(p.asked) != 10 {
+		t.Errorf("%v, asked about %d", err, len(p.asked))
+	}
+	if _, err := p.beat(t, header("pve1", 1), "running", p.node); err != nil || len(p.asked) != 10 {
+		t.Errorf("one that is known: %v, asked about %d", err, len(p.asked))
+	}
+	if len(p.kept) > 0 {
+		t.Errorf("kept %v", p.kept)
+	}
 }
 
 func TestR1_AForgedHeartbeatIsRefused(t *testing.T) {
