@@ -15,7 +15,9 @@ import (
 
 	"sentinel.home.arpa/cloud/brain"
 	"sentinel.home.arpa/cloud/internal/cli"
+	"sentinel.home.arpa/cloud/internal/setup"
 	"sentinel.home.arpa/shared/daemon"
+	"sentinel.home.arpa/shared/wire"
 )
 
 type commands struct {
@@ -41,9 +43,19 @@ type commands struct {
 		Arm struct {
 			Force bool `help:"Also if a node does not answer or would refuse, or a Pi lacks a secret."`
 		} `cmd:"" help:"Let the plan's commands out: from now on a power cut really shuts machines down."`
-		Disarm struct{} `cmd:"" help:"Hold the plan's commands back."`
-		Stop   struct{} `cmd:"" help:"Stop the run that is under way; the plan does not begin again before the power is back."`
+		Disarm  struct{} `cmd:"" help:"Hold the plan's commands back."`
+		Dismiss struct {
+			Name string `arg:"" help:"A guest or node, as status calls it."`
+			Site string `help:"Its site, if several have one of that name."`
+		} `cmd:"" help:"Leave something off that the plan shut down: it is not started again, and not told of any more."`
+		Stop struct{} `cmd:"" help:"Stop the run that is under way; the plan does not begin again before the power is back."`
 	} `cmd:"" help:"The order in which machines are shut down in a power cut."`
+	Init struct {
+		Force bool `help:"Also over a configuration that is there; it is kept as .old."`
+	} `cmd:"" help:"Write the configuration by asking for what only you know, and say what is left to do."`
+	Doctor struct {
+		JSON bool `help:"As JSON."`
+	} `cmd:"" help:"Look over all that the sentinel needs, on one screen, and say what to do. Exit 1: something is wrong."`
 	Status struct {
 		Watch bool `help:"Again each second, until you end it." xor:"how"`
 		JSON  bool `help:"As the brain says it, in JSON." xor:"how"`
@@ -54,6 +66,9 @@ type commands struct {
 	Timeline struct {
 		ID string `arg:"" help:"The incident, as incidents lists it."`
 	} `cmd:"" help:"What happened in an incident, and because of what."`
+	Digest struct {
+		JSON bool `help:"As the brain says it, in JSON."`
+	} `cmd:"" help:"How all was since the last digest, or the first start: what the next one would say. Nothing is sent."`
 	Ack struct {
 		ID string `arg:"" help:"The incident, as incidents lists it."`
 	} `cmd:"" help:"Say that you know of an incident; nobody is called about it any more, unless it gets worse."`
@@ -78,6 +93,26 @@ type commands struct {
 		Key  string `help:"Its key, as the page lists it; needed if several wait under the name, if a Pi relayed it, or if the name has another key already."`
 		Site string `help:"Its site, if it does not say so itself."`
 	} `cmd:"" help:"Let a machine in that waits, since it is not known or was set up anew."`
+	Calls struct {
+		Preview struct {
+			Kind     string `enum:"power,internet,node,unwatched,tailnet," default:"" help:"What the calls are about: power, internet, node, unwatched or tailnet; all if you do not say."`
+			Language string `help:"Such as de; that of the contact if you do not say."`
+			Contact  string `help:"Who is called; the first of the configuration if you do not say."`
+			Variant  int    `help:"Only the one with this number, as the kind lists them."`
+			Speak    string `type:"path" help:"A file for the sound of the first, by espeak-ng."`
+		} `cmd:"" help:"What calls say, in all their variants, by the configuration file. Nobody is called."`
+	} `cmd:"" help:"The calls that the brain makes."`
+	Test struct {
+		Notice struct {
+			Contact string `required:"" help:"Whom to tell, by the name in cloud.yaml."`
+		} `cmd:"" help:"Send somebody a notice by each of the channels, and say which took it. Exit 1: not all did."`
+		SMS struct {
+			Contact string `required:"" help:"Whom to tell, by the name in cloud.yaml."`
+		} `cmd:"" name:"sms" help:"Send somebody a text message. Exit 1: it was not taken."`
+		Call struct {
+			Contact string `required:"" help:"Whom to call, by the name in cloud.yaml."`
+		} `cmd:"" help:"Call somebody to see that it works, and wait for what becomes of it. Exit 1: nobody took it."`
+	} `cmd:"" help:"See that people are reached."`
 	Journal struct {
 		Site     string `help:"Only what is about this site."`
 		Node     string `help:"Only what is about this node, Pi or UPS."`
@@ -92,6 +127,7 @@ type commands struct {
 	Restore struct {
 		File string `arg:"" type:"path" help:"A copy that backup made."`
 	} `cmd:"" help:"Put a copy in the place of the journal. Stop the brain first."`
+	Key     struct{} `cmd:"" help:"Print the brain's public key, for brains: of machines without Tailscale."`
 	Version struct{} `cmd:"" help:"Print the version."`
 }
 
@@ -109,8 +145,14 @@ func run() int {
 		return 0
 	case "check-config":
 		return checkConfig(c.Config, cli.Operator{Socket: c.Socket})
+	case "key":
+		return printKey(c.Config)
+	case "init":
+		return initial(c.Config, c.Init.Force)
 	case "restore <file>":
 		return restore(c.Config, c.Restore.File)
+	case "calls preview":
+		return preview(c.Config, brain.Preview(c.Calls.Preview))
 	case "status":
 		return status(cli.Operator{Socket: c.Socket}, c.Status.Watch, c.Status.JSON)
 	default:
@@ -139,6 +181,8 @@ func runBrain(config string) int {
 // ask has the running brain answer a verb.
 func (c *commands) ask(verb string, operator cli.Operator) error {
 	switch verb {
+	case "doctor":
+		return operator.Doctor(os.Stdout, brain.Examine(context.Background(), c.Config, operator.Heard), c.Doctor.JSON)
 	case "plan show":
 		return operator.PlanShow(os.Stdout, c.Plan.Show.JSON)
 	case "plan check":
@@ -149,6 +193,8 @@ func (c *commands) ask(verb string, operator cli.Operator) error {
 		return operator.Arm(os.Stdout, true, c.Plan.Arm.Force)
 	case "plan disarm":
 		return operator.Arm(os.Stdout, false, false)
+	case "plan dismiss <name>":
+		return operator.PlanDismiss(os.Stdout, c.Plan.Dismiss.Name, c.Plan.Dismiss.Site)
 	case "plan stop":
 		return operator.PlanStop(os.Stdout)
 	case "ack <id>":
@@ -157,6 +203,8 @@ func (c *commands) ask(verb string, operator cli.Operator) error {
 		return operator.Incidents(os.Stdout, c.Incidents.JSON)
 	case "timeline <id>":
 		return operator.Timeline(os.Stdout, c.Timeline.ID)
+	case "digest":
+		return operator.Digest(os.Stdout, c.Digest.JSON)
 	case "mute <node>":
 		return operator.Mute(os.Stdout, c.Mute.Node, c.Mute.For)
 	case "unmute <node>":
@@ -169,6 +217,12 @@ func (c *commands) ask(verb string, operator cli.Operator) error {
 		return operator.Waiting(os.Stdout)
 	case "approve <node>":
 		return operator.Approve(os.Stdout, c.Approve.Node, c.Approve.Key, c.Approve.Site)
+	case "test notice":
+		return operator.TestNotice(os.Stdout, c.Test.Notice.Contact, false)
+	case "test sms":
+		return operator.TestNotice(os.Stdout, c.Test.SMS.Contact, true)
+	case "test call":
+		return operator.TestCall(os.Stdout, c.Test.Call.Contact)
 	case "journal":
 		return operator.Journal(os.Stdout, cli.Search{Site: c.Journal.Site, Node: c.Journal.Node, Incident: c.Journal.Incident,
 			Since: c.Journal.Since, Limit: c.Journal.Limit}, c.Journal.JSON)
@@ -176,6 +230,18 @@ func (c *commands) ask(verb string, operator cli.Operator) error {
 		return operator.Backup(context.Background(), os.Stdout, c.Backup.File, brain.CheckJournal)
 	}
 	return fmt.Errorf("%s is no verb of the brain", verb)
+}
+
+// initial writes the first configuration.
+func initial(config string, force bool) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	info, err := os.Stdin.Stat()
+	return tell(setup.Setup{In: os.Stdin, Out: os.Stdout, Force: force, Terminal: err == nil && info.Mode()&os.ModeCharDevice != 0,
+		Check: func(path string) error {
+			_, err := brain.LoadConfig(path)
+			return err
+		}}.Run(ctx, config))
 }
 
 func restore(config, file string) int {
@@ -190,6 +256,14 @@ func restore(config, file string) int {
 	return tell(err)
 }
 
+func printKey(config string) int {
+	cfg, err := brain.LoadConfig(config)
+	if err != nil {
+		return tell(err)
+	}
+	return tell(wire.PrintKey(os.Stdout, cfg.StateDir))
+}
+
 func checkConfig(path string, operator cli.Operator) int {
 	notes, err := brain.CheckConfig(path, operator.Heard)
 	for _, n := range notes {
@@ -200,6 +274,17 @@ func checkConfig(path string, operator cli.Operator) int {
 	}
 	fmt.Println(path + ": fine")
 	return 0
+}
+
+func preview(config string, p brain.Preview) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := brain.PreviewCalls(ctx, os.Stdout, config, p)
+	if errors.Is(err, brain.ErrNoSuch) {
+		tell(err)
+		return 2
+	}
+	return tell(err)
 }
 
 // status watches until it is interrupted.

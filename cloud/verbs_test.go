@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"sentinel.home.arpa/shared/courier"
+	"sentinel.home.arpa/shared/sim/hooksim"
 	"sentinel.home.arpa/shared/wire"
 )
 
@@ -22,13 +25,15 @@ import (
 type house struct {
 	*testing.T
 	socket string
+	config string
 	keys   map[string]wire.Key
 	client *courier.Client
 	begun  time.Time
 	seq    wire.Counter
 	bundle string // that the Pi has
 	wg     sync.WaitGroup
-	deaf   atomic.Bool // the Pi takes no bundle
+	deaf   atomic.Bool      // the Pi takes no bundle
+	hooks  hooksim.Receiver // Alex's ntfy
 }
 
 func newHouse(t *testing.T) *house {
@@ -42,18 +47,22 @@ func newHouse(t *testing.T) *house {
 		h.keys[name] = key
 		return fmt.Sprintf("{name: %s, key: %q}", name, key.PublicKey())
 	}
+	ntfy := httptest.NewServer(&h.hooks)
+	t.Cleanup(ntfy.Close)
 	secret := written(t, "secret\n")
 	path := written(t, fmt.Sprintf(`
 sites: [{name: home, time_zone: UTC, pi_proxies: [{name: pi, relay: "127.0.0.1:1", key: %q}], nodes: [%s, %s]}]
 proxmox: {token_id: "sentinel@pve!shutdown", token_secret_file: %s}
 plan: [{nodes: {pve1: {api: "https://127.0.0.1:1", fingerprint: "77:B1:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD"}}}]
+contacts: [{name: Alex, notices: ["ntfy://%s/home?scheme=http"]}]
 failure: {silence: 10s}
 listen: 127.0.0.1:0
 state_dir: %s
 control_socket: %s
-`, h.piKey(), peer("pve1"), peer("pve2"), secret, filepath.Join(dir, "state"), h.socket))
+`, h.piKey(), peer("pve1"), peer("pve2"), secret, ntfy.Listener.Addr(), filepath.Join(dir, "state"), h.socket))
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
+	h.config = path
 	cmd := program(ctx, "run", "--config", path)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -160,6 +169,15 @@ func TestH9_Verbs(t *testing.T) {
 	h.says(0, "home is in maintenance until HH:MM; its machines may come and go, and a power outage is still told.", "maintain", "home")
 	h.says(0, "home is not in maintenance; what fails calls you.", "maintain", "home", "--end")
 	h.says(1, `there is no node "pve3"; did you mean pve1?`, "mute", "pve3")
+	h.says(0, "ntfy: delivered by ntfy", "test", "notice", "--contact", "Alex")
+	if got := h.hooks.Taken(); !slices.ContainsFunc(got, func(g hooksim.Got) bool {
+		return strings.Contains(g.Body, "This is a test of ntfy to Alex, sent by the operator at ")
+	}) {
+		t.Errorf("%+v", got)
+	}
+	h.says(1, "these channels were tried less than a minute ago", "test", "notice", "--contact", "Alex")
+	h.says(1, "there is no such channel; write {sms: true} for Alex under contacts[].notices: in cloud.yaml", "test", "sms", "--contact", "Alex")
+	h.says(1, `there is no contact "Axel"; known are Alex`, "test", "notice", "--contact", "Axel")
 	h.says(2, `for must be a time from 1 minute to 30 days, not "1s"; write 30m, 2h or 14d`, "mute", "pve1", "--for", "1s")
 	h.says(1, `no incident "x" is remembered; `+"`sentinel-cloud incidents` lists those of the last 24 h; the journal has the older ones", "timeline", "x")
 	const unknown = "no node of the plan answers, so it is not known whether high availability is at work"
@@ -167,10 +185,17 @@ func TestH9_Verbs(t *testing.T) {
 	h.says(1, unknown+"; "+away+"; `sentinel-cloud plan check` tells all; `sentinel-cloud plan arm --force` arms it all the same", "plan", "arm")
 	h.says(0, "! "+unknown+"\n! "+away+"\nhome: the plan is armed; a power cut really shuts machines down.", "plan", "arm", "--force")
 	h.says(1, "there is nothing to stop: no run of the plan is under way, and no UPS is on battery; `sentinel-cloud plan disarm` keeps the plan from beginning at all", "plan", "stop")
+	h.says(1, "there is nothing to leave off: nothing is off that the plan told to shut down", "plan", "dismiss", "pve1")
 	h.says(0, "home: the plan is not armed; nothing is shut down in a power cut.", "plan", "disarm")
 	h.deaf.Store(true)
 	h.says(1, "! "+unknown+"\n! "+away+"\nhome: the plan is armed, but pi has not confirmed; until then what was said before may hold.", "plan", "arm", "--force")
 
+	h.says(1, "nobody can be called without a twilio: section in cloud.yaml", "test", "call", "--contact", "Alex")
+
+	if code, out, _ := does(t, "digest", "--socket", h.socket); code != 0 || !strings.HasPrefix(out, "Digest of home: ") ||
+		!strings.Contains(out, "\n\nAt home, since ") || !strings.Contains(out, "\nThe plan has been armed since ") || !strings.HasSuffix(out, "\nAll notices were delivered.\n") {
+		t.Errorf("digest: exit %d\n%s", code, out)
+	}
 	list := h.await("-node-", "incidents")
 	id := regexp.MustCompile(`home-node-\w+`).FindString(list)
 	if !strings.Contains(list, "Failure at home, because pve2 sent nothing for 10 s and announced nothing") || strings.Contains(list, "nothing; pve2") {
@@ -183,7 +208,7 @@ func TestH9_Verbs(t *testing.T) {
 	h.says(0, id+" is known to the operator; nobody is called about it unless it gets worse.", "ack", id)
 	h.says(1, `no incident "`+id+`x" is open; did you mean `+id+`?`, "ack", id+"x")
 	if code, out, _ := does(t, "timeline", id, "--socket", h.socket); code != 0 ||
-		!regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d  pve2 failed, because it sent nothing for 10 s and announced nothing\n(.*\n)*\d\d:\d\d:\d\d  `+id+` is known, because the operator said so\n\z`).MatchString(out) {
+		!regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d  pve2 failed, because it sent nothing for 10 s and announced nothing\n(.*\n)*\d\d:\d\d:\d\d  `+id+` is known, because the operator said so\n\d\d:\d\d:\d\d  telling Alex by ntfy: Failure at home: known\n\z`).MatchString(out) {
 		t.Errorf("timeline: exit %d\n%s", code, out)
 	}
 	h.says(0, "pve2 is deleted; it comes back if it is heard again.\n! pve2 still stands in cloud.yaml, among the nodes of home; if it is gone for good, remove it there too, and reload", "delete", "pve2")

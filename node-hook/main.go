@@ -25,6 +25,8 @@ Commands:
   announce [KIND]   announce poweroff, reboot, halt, kexec or soft-reboot, or that it is
                     cancelled; without a kind the shutdown under way, or nothing
   check-config      check the configuration file
+  key               print this machine's public key, by which a brain knows it
+  doctor [--json]   look the agent and its machine over, and say what to do
   version           print the version
 
   --config FILE     default ` + hook.DefaultPath + `, which need not exist
@@ -40,6 +42,7 @@ type order struct {
 	config  string
 	command string
 	kind    wire.ShutdownKind // of announce; empty if not named
+	json    bool              // of doctor
 }
 
 // parse reads a command line. Flags may stand before the command and behind it.
@@ -48,6 +51,7 @@ func parse(args []string) (order, error) {
 	flags := flag.NewFlagSet(program, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.StringVar(&o.config, "config", o.config, "")
+	flags.BoolVar(&o.json, "json", false, "")
 	var words []string
 	for len(args) > 0 {
 		if err := flags.Parse(args); err != nil {
@@ -61,7 +65,7 @@ func parse(args []string) (order, error) {
 		words = []string{"run"}
 	}
 	o.command, words = words[0], words[1:]
-	if !slices.Contains([]string{"run", "announce", "check-config", "version"}, o.command) {
+	if !slices.Contains([]string{"run", "announce", "check-config", "doctor", "key", "version"}, o.command) {
 		return o, fmt.Errorf("%.40q is no command; see --help", o.command)
 	}
 	if o.command == "announce" && len(words) > 0 {
@@ -70,6 +74,9 @@ func parse(args []string) (order, error) {
 			return o, err
 		}
 		o.kind, words = kind, words[1:]
+	}
+	if o.json && o.command != "doctor" {
+		return o, fmt.Errorf("--json is of doctor alone; see --help")
 	}
 	if len(words) > 0 {
 		return o, fmt.Errorf("%.40q is too much after %s; see --help", words[0], o.command)
@@ -94,6 +101,12 @@ func main() {
 		err = b.Announce(context.Background(), o.config, o.kind, os.Stdout)
 	case "check-config":
 		err = b.Check(o.config, os.Stdout)
+	case "key":
+		err = b.PrintKey(o.config, os.Stdout)
+	case "doctor":
+		if err = b.Doctor(context.Background(), o.config, o.json, os.Stdout); errors.Is(err, hook.ErrBadNews) {
+			os.Exit(1) // it was said
+		}
 	case "version":
 		fmt.Println(program, daemon.Version())
 	default:

@@ -106,13 +106,15 @@ func TestCommandLine(t *testing.T) {
 		{"announce halt --config WRONG", 1, "", "wrong.yaml:1:1"},
 		{"check-config --config /nonexistent/node.yaml", 1, "", "no such file"},
 		{"version", 0, "sentinel-node ", ""},
+		{"key --config GOOD", 0, "ed25519:", ""}, // the announcement made it
+		{"key --config NONE", 1, "", "it is made at the first start"},
 		{"--help", 0, "Usage: sentinel-node", ""},
 		{"frobnicate", 2, "", `"frobnicate" is no command; see --help`},
 		{"--frobnicate", 2, "", "flag provided but not defined"},
 		{"--config", 2, "", "flag needs an argument"},
 		{"version x", 2, "", `"x" is too much after version`},
 	} {
-		args := strings.Fields(strings.NewReplacer("GOOD", good, "BAD", bad, "WRONG", wrong).Replace(c.args))
+		args := strings.Fields(strings.NewReplacer("GOOD", good, "BAD", bad, "WRONG", wrong, "NONE", config(t, well)).Replace(c.args))
 		cmd := command(t, args...)
 		var stdout, stderr strings.Builder
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr

@@ -16,6 +16,8 @@ import (
 	"sentinel.home.arpa/pi-proxy/internal/root"
 	"sentinel.home.arpa/pi-proxy/proxy"
 	"sentinel.home.arpa/shared/daemon"
+	"sentinel.home.arpa/shared/doctor"
+	"sentinel.home.arpa/shared/wire"
 )
 
 const defaultConfig = "/etc/sentinel/pi.yaml"
@@ -36,6 +38,11 @@ type commands struct {
 	Status struct {
 		JSON bool `name:"json" help:"As JSON."`
 	} `cmd:"" help:"Say how the running Pi sees its brain and its internet, and whom it would call."`
+	Key    struct{} `cmd:"" help:"Print this Pi's public key, by which brains and nodes know it."`
+	Doctor struct {
+		Apcupsd string `default:"${apcupsd}" type:"path" help:"Where apcupsd's configuration and scripts are."`
+		JSON    bool   `name:"json" help:"As JSON."`
+	} `cmd:"" help:"Look this Pi over, on one screen, and say what to do. Exit 1: something is wrong."`
 	Version struct{} `cmd:"" help:"Print the version."`
 	Root    struct{} `cmd:"" hidden:"" help:"Do one thing as root that the Pi asks for on standard input, a socket of systemd's."`
 }
@@ -45,7 +52,7 @@ func main() { os.Exit(run()) }
 func run() int {
 	var c commands
 	ctx := kong.Parse(&c, kong.Name("sentinel-pi"), kong.Description("The sentinel's Pi."), kong.UsageOnError(),
-		kong.Vars{"config": defaultConfig, "socket": proxy.DefaultControlSocket, "events": events},
+		kong.Vars{"config": defaultConfig, "socket": proxy.DefaultControlSocket, "events": events, "apcupsd": proxy.ApcupsdDir},
 		kong.Exit(func(code int) { os.Exit(min(code, 2)) }))
 	switch ctx.Command() {
 	case "version":
@@ -61,15 +68,21 @@ func run() int {
 		slog.SetDefault(daemon.Logger(os.Stderr, slog.LevelInfo, "text"))
 		return daemon.Main("sentinel-pi root", func(ctx context.Context) error { return root.ServeStdin(ctx, slog.Default()) }, func() {})
 	}
-	if ctx.Command() == "status" {
+	switch ctx.Command() {
+	case "status":
 		return status(c.Socket, c.Status.JSON)
+	case "doctor":
+		return examine(&c)
 	}
 	cfg, err := proxy.LoadConfig(c.Config, c.Config == defaultConfig)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	if ctx.Command() == "check-config" {
+	switch ctx.Command() {
+	case "key":
+		return printKey(cfg.StateDir)
+	case "check-config":
 		if _, err := os.Stat(c.Config); errors.Is(err, fs.ErrNotExist) {
 			fmt.Println(c.Config + ": there is none, so all is as by default: fine")
 			return 0
@@ -87,6 +100,15 @@ func run() int {
 	}, func() { daemon.Reread(cfg.ReadAgain(c.Config, c.Config == defaultConfig)) })
 }
 
+// printKey prints the public key, once the Pi has made one.
+func printKey(dir string) int {
+	if err := wire.PrintKey(os.Stdout, dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
 // status prints the running Pi's; a brain that is gone is bad news.
 func status(socket string, asJSON bool) int {
 	s, err := proxy.ReadStatus(socket)
@@ -100,6 +122,21 @@ func status(socket string, asJSON bool) int {
 		fmt.Print(s)
 	}
 	if s.BrainGone {
+		return 1
+	}
+	return 0
+}
+
+// examine prints what the doctor finds; what is wrong is bad news.
+func examine(c *commands) int {
+	found := proxy.Examine(context.Background(), c.Config, c.Config == defaultConfig, c.Doctor.Apcupsd)
+	text, err := doctor.Text(found, c.Doctor.JSON)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	_, _ = os.Stdout.Write(text) // there is nobody to tell
+	if !doctor.Well(found) {
 		return 1
 	}
 	return 0

@@ -115,12 +115,29 @@ func TestCommands(t *testing.T) {
 		}
 		said(t, 0, defaultConfig+": there is none, so all is as by default: fine", "", "check-config")
 	})
+	t.Run("its key before its first start", func(t *testing.T) {
+		said(t, 1, "", "made at the first start", "key", "--config", good)
+	})
+	t.Run("its key", func(t *testing.T) {
+		key, err := wire.LoadKey(filepath.Dir(good))
+		if err != nil {
+			t.Fatal(err)
+		}
+		said(t, 0, string(key.PublicKey())+"\n", "", "key", "--config", good)
+	})
 	t.Run("no command", func(t *testing.T) { said(t, 2, "check-config", `expected one of "run"`) })
 	t.Run("an unknown command", func(t *testing.T) { said(t, 2, "", "unexpected argument", "explode") })
 	t.Run("an unknown flag", func(t *testing.T) { said(t, 2, "", "unknown flag", "--explode") })
 	t.Run("an event without a name", func(t *testing.T) { said(t, 2, "", "<name>", "event") })
 	t.Run("an event that apcupsd has not", func(t *testing.T) {
 		said(t, 2, "", `"onbattery","mainsback"`, "--socket", socket, "event", "bogus")
+	})
+	t.Run("a doctor without a Pi", func(t *testing.T) { said(t, 1, "wrong  Pi: the Pi cannot be reached", "", "--config", good, "doctor") })
+	t.Run("a doctor in JSON", func(t *testing.T) {
+		said(t, 1, `{"what":"configuration","state":"ok","say":`, "", "--config", good, "doctor", "--json")
+	})
+	t.Run("a doctor of a bad configuration", func(t *testing.T) {
+		said(t, 1, "wrong  configuration: "+bad+":2:7:", "", "--config", bad, "doctor")
 	})
 	t.Run("root without systemd's socket", func(t *testing.T) { said(t, 1, "", "only systemd starts this", "root") })
 	t.Run("an event without a Pi", func(t *testing.T) {

@@ -3,6 +3,7 @@ package brain
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +101,12 @@ func TestR8_SetUpAnew(t *testing.T) {
 			anew.beat()
 			if late := time.Since(anew.lastWord()); late > time.Second {
 				h.Errorf("the new key was last heard %s ago", late)
+			}
+			rest(time.Second)
+			if !slices.ContainsFunc(h.view().Sites[0].Sources, func(s web.Source) bool {
+				return s.Name == "nas" && s.Key == string(anew.key.PublicKey())
+			}) {
+				h.Errorf("the page shows %+v", h.view().Sites[0].Sources)
 			}
 			h.crash(time.Second)
 		}

@@ -28,6 +28,7 @@ type arming struct {
 	path string
 	lost atomic.Bool
 
+	look   sync.Mutex    // by the one that looks at the machines before the plan is armed
 	turn   chan struct{} // holds one while a person's word is taken down
 	mu     sync.Mutex
 	undoes chan struct{} // closed by the next disarming

@@ -19,6 +19,7 @@ import (
 	"sentinel.home.arpa/shared/calls"
 	"sentinel.home.arpa/shared/daemon"
 	"sentinel.home.arpa/shared/orders"
+	"sentinel.home.arpa/shared/outbox"
 	"sentinel.home.arpa/shared/tailnet"
 	"sentinel.home.arpa/shared/uplink"
 	"sentinel.home.arpa/shared/wire"
@@ -43,23 +44,32 @@ type Brain struct {
 	journal    *journal.Journal
 	table      *liveness.Table
 	identities *ingest.Identities
-	tailnet    *tailnet.Node // nil with listen:
+	tailnet    *tailnet.Node                                                        // nil with listen:
+	funnel     func(ctx context.Context, port uint16) (net.Listener, string, error) // for keys
 	uplink     *looks
 	reach      *uplink.Tailnet // nil with listen:
 	caller     *calls.Caller
+	testing    atomic.Bool // a self-test of the phone is under way
+	outbox     *outbox.Outbox
+	trials     trials
 	pis        pis
 	asking     sync.Mutex // by whoever asks the plan's machines: one at a time
 	desk       *orders.Desk
-	reload     *Reload // nil: the configuration stays as it is
+	keypad     atomic.Pointer[keypad] // nil: calls have no keys
+	noKeys     atomic.Pointer[string] // why they have none although they should; nil: nothing is wrong
+	reload     *Reload                // nil: the configuration stays as it is
 
 	seq     wire.Counter
 	inputs  chan submission
 	counted chan guestCount
 	sighted chan sighting
 	reread  chan reloaded
+	digests chan chan<- shownDigest
 	renew   chan struct{} // the bundles, since a Pi says something new of itself
+	resumed chan struct{} // closed once the loop has taken up what an earlier process left
 	stopped chan struct{}
 	wg      sync.WaitGroup
+	ways    sync.WaitGroup // the ways to machines that come too late; whoever asked for one has ended before
 	pulse   pulse
 	view    atomic.Pointer[view]
 	bundles atomic.Pointer[map[string]bundle]
@@ -95,8 +105,9 @@ func New(ctx context.Context, cfg Config, log *slog.Logger, reload *Reload) (*Br
 
 func newBrain(ctx context.Context, cfg Config, log *slog.Logger, m machine) (*Brain, error) {
 	b := &Brain{log: log, machine: m, version: daemon.Version(), notifier: daemon.NewNotifier(log),
-		health: daemon.NewHealth(30*time.Second, "journal"), metrics: newMetrics(), reread: make(chan reloaded),
-		inputs: make(chan submission, batch), counted: make(chan guestCount), renew: make(chan struct{}, 1), stopped: make(chan struct{}),
+		health: daemon.NewHealth(30*time.Second, "journal"), metrics: newMetrics(), reread: make(chan reloaded), digests: make(chan chan<- shownDigest),
+		inputs: make(chan submission, batch), counted: make(chan guestCount), renew: make(chan struct{}, 1),
+		resumed: make(chan struct{}), stopped: make(chan struct{}),
 		performers: map[string]*performer{}, guests: map[string]*int{}, left: map[string]*left{}, sighted: make(chan sighting),
 	}
 	b.table = liveness.New(cfg.Failure.Silence.Std())
@@ -119,6 +130,7 @@ func newBrain(ctx context.Context, cfg Config, log *slog.Logger, m machine) (*Br
 	if b.tailnet != nil {
 		b.reach = uplink.OfTailnet(b.tailnet, m.dial, log)
 		b.uplink.Gone = b.reach.Gone
+		b.funnel = b.tailnet.Funnel
 	}
 	return b, nil
 }
@@ -140,6 +152,8 @@ func (b *Brain) open(ctx context.Context, cfg Config) (err error) {
 	b.set.Store(set)
 	b.identities = b.identitiesOf(set)
 	b.caller = calls.NewCaller(nil, b.callReport(), b.log)
+	b.outbox = outbox.New(b.noticeReport(), b.log)
+	b.outbox.Use(set.senders)
 	b.desk = &orders.Desk{Log: b.log, Key: b.key, Self: b.header, Now: b.now}
 	b.useTwilio(set)
 	return b.replay(ctx, before)

@@ -51,25 +51,28 @@ func (b *Brain) renewBundles() {
 // lately says nothing about a run: a brain that hangs must not keep the Pi from acting.
 func (b *Brain) tell(asker ingest.Known, has string, a *wire.Answer) {
 	a.BrainKey = b.key.PublicKey()
+	var own bundle
 	if bundles := b.bundles.Load(); bundles != nil {
-		a.Pis = (*bundles)[asker.Site].Pis
+		own = (*bundles)[asker.Site]
 	}
+	a.Pis = own.Pis
 	if asker.Role != sentinel.Pi {
 		return
 	}
 	a.Leaving = b.leaving.say(asker.Name)
-	b.pis.named(asker.Name, has)
+	b.named(asker, has, own)
 	a.Calls = b.callsFor(asker.Name, asker.Site)
-	bundles, v := b.bundles.Load(), b.view.Load()
-	if bundles == nil || v == nil {
+	v := b.view.Load()
+	if own.hash == "" || v == nil {
 		return
 	}
-	own := (*bundles)[asker.Site]
-	m := v.mandates[asker.Site]
+	m := v.mandates[asker.Site][asker.Name]
 	if b.clock.Now().Sub(v.at) > pausedAfter {
 		m.Run = shutdown.None
 	}
-	m, a.Bundle = b.mandate(has, m, own)
+	if m, a.Bundle = b.mandate(has, m, own); a.Bundle != nil {
+		b.gave(asker, a.Bundle)
+	}
 	m.Hosts = b.desk.Waiting(m.RunID)
 	a.Mandate = &m
 }

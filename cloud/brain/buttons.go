@@ -43,6 +43,7 @@ func (b *Brain) buttons(mux *http.ServeMux) {
 	}{
 		"POST /api/v1/plan/disarm":             {b.disarm, nil},
 		"POST /api/v1/plan/stop":               {b.stop, nil},
+		"POST /api/v1/plan/dismiss":            {b.leaveOff, []string{"name", "site"}},
 		"POST /api/v1/plan/network":            {b.sayNetwork, []string{"on-ups"}},
 		"POST /api/v1/incidents/{id}/ack":      {b.acknowledge, nil},
 		"POST /api/v1/nodes/{name}/approve":    {b.approve, []string{"key", "site"}},
@@ -172,7 +173,7 @@ func (b *Brain) forgetNode(ctx context.Context, r *http.Request) (any, error) {
 	if err := b.submit(ctx, sentinel.Delete{Site: k.Site, Name: k.Name, By: operator}); err != nil {
 		return nil, err
 	}
-	b.table.Forget(k)
+	b.table.Delete(b.clock.Now(), k)
 	if where := b.cfg().names(k); len(where) > 0 {
 		return warned{[]string{fmt.Sprintf("%s still stands in cloud.yaml, %s; if it is gone for good, remove it there too, and reload", k.Name, strings.Join(where, " and "))}}, nil
 	}

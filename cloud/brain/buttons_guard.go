@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"sentinel.home.arpa/shared/courier"
 )
@@ -41,8 +42,13 @@ func (b *Brain) button(do func(ctx context.Context, r *http.Request) error, take
 
 // answers is a button that has something to say, or a question that only an admin may ask.
 func (b *Brain) answers(do func(ctx context.Context, r *http.Request) (any, error), takes ...string) http.HandlerFunc {
+	return b.answersWithin(2*appendWithin, do, takes...)
+}
+
+// answersWithin is answers for what takes longer than a write to the disk.
+func (b *Brain) answersWithin(d time.Duration, do func(ctx context.Context, r *http.Request) (any, error), takes ...string) http.HandlerFunc {
 	press := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), 2*appendWithin)
+		ctx, cancel := context.WithTimeout(r.Context(), d)
 		defer cancel()
 		var answer any
 		_, err := parameters(r, takes...)

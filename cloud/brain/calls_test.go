@@ -55,3 +55,51 @@ func TestG3_APiIsToldWhomToCall(t *testing.T) {
 		t.Errorf("without an account: %+v", got)
 	}
 }
+
+// TestG3_APiThatTellsIsGivenChannels, those that want to hear of it, by the names of their secrets; another is not. Whose phone
+// rings for other sites alone is not called by it.
+func TestG3_APiThatTellsIsGivenChannels(t *testing.T) {
+	secret := func(name string) config.Secret {
+		s, err := config.NewSecret(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	cfg := Config{Sites: []Site{{Name: "home", Pis: []Peer{{Name: "pi"}}}, {Name: "office"}},
+		Email: &Email{Host: "mail.example.org", TLS: "implicit", User: "sentinel", Password: secret("mail-password"), From: "sentinel@example.org"},
+		Contacts: []Person{
+			{Name: "Alex", Phone: alex, Notices: []Channel{{URLFile: secret("alex-ntfy")}, {SMS: true, Kinds: []string{"ups"}}, {Email: "alex@example.org", On: "online", Sites: []string{"home"}}}},
+			{Name: "Sam", Notices: []Channel{{Email: "sam@example.org", Sites: []string{"office"}}}},
+			{Name: "Kim", Phone: sam},
+			{Name: "Lee", Phone: "+15550100300", Calls: Rings{Sites: []string{"office"}}, Notices: []Channel{{Email: "lee@example.org"}}},
+		}}
+	b := set(&Brain{renew: make(chan struct{}, 1), identities: &ingest.Identities{}}, cfg)
+	given := func(site string, tells bool) *wire.Calls {
+		b.piIs(ingest.Known{Name: "pi"}, wire.PiStatus{Calls: wire.NoCalls, Tells: tells})
+		return b.callsFor("pi", site)
+	}
+	mail := &wire.Mail{Host: "mail.example.org", TLS: "implicit", User: "sentinel", Password: "mail-password", From: "sentinel@example.org"}
+	for _, c := range []struct {
+		site  string
+		tells bool
+		want  *wire.Calls
+	}{
+		{"home", false, &wire.Calls{Contacts: []wire.Contact{{Name: "Alex", Phone: alex}, {Name: "Kim", Phone: sam}}}},
+		{"home", true, &wire.Calls{Mail: mail, Contacts: []wire.Contact{
+			{Name: "Alex", Phone: alex, Channels: []wire.Channel{{URLFile: "alex-ntfy", Turns: "both"}, {Email: "alex@example.org", Turns: "online"}}}, {Name: "Kim", Phone: sam},
+			{Name: "Lee", Channels: []wire.Channel{{Email: "lee@example.org", Turns: "both"}}}}}},
+		{"office", true, &wire.Calls{Mail: mail, Contacts: []wire.Contact{
+			{Name: "Alex", Phone: alex, Channels: []wire.Channel{{URLFile: "alex-ntfy", Turns: "both"}}}, {Name: "Sam", Channels: []wire.Channel{{Email: "sam@example.org", Turns: "both"}}}, {Name: "Kim", Phone: sam},
+			{Name: "Lee", Phone: "+15550100300", Channels: []wire.Channel{{Email: "lee@example.org", Turns: "both"}}}}}},
+	} {
+		if diff := cmp.Diff(c.want, given(c.site, c.tells)); diff != "" {
+			t.Errorf("%s, tells %t (-want +got):\n%s", c.site, c.tells, diff)
+		}
+	}
+	cfg.Email = &Email{Sendmail: "/usr/sbin/sendmail", From: "sentinel@example.org"}
+	set(b, cfg)
+	if got := given("home", true); got.Mail != nil || len(got.Contacts[0].Channels) != 1 {
+		t.Errorf("a Pi is told of a program of the brain's: %+v", got)
+	}
+}

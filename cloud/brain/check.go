@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +21,7 @@ const asItsUser = "run check-config as the user that the brain runs as, or with 
 const (
 	twilioSecret  = "twilio.api_key_secret_file"
 	proxmoxSecret = "proxmox.token_secret_file"
+	deadmanSecret = "deadman.url_file"
 )
 
 // anySecret and anySID stand in where only what is around them is checked.
@@ -81,14 +83,19 @@ func (c *Config) checkTwilio(f *config.File) []error {
 	if t.APIKeySecret.IsZero() {
 		errs = append(errs, f.Errorf(twilioSecret, "is missing; name the credential that holds the API key's secret"))
 	}
-	for key, set := range map[string]func(c *twilio.Config){ // one at a time, for its own line
-		"account_sid": func(c *twilio.Config) { c.AccountSID = t.AccountSID },
-		"api_key_sid": func(c *twilio.Config) { c.APIKeySID = t.APIKeySID },
-		"from":        func(c *twilio.Config) { c.From = t.From },
-		"api_url":     func(c *twilio.Config) { c.BaseURL = t.APIURL },
+	for _, v := range []struct { // one at a time, for its own line
+		key, value, missing string
+		set                 func(c *twilio.Config)
+	}{
+		{"account_sid", t.AccountSID, "it is on the first page of Twilio's console", func(c *twilio.Config) { c.AccountSID = t.AccountSID }},
+		{"api_key_sid", t.APIKeySID, "make a standard API key in Twilio's console", func(c *twilio.Config) { c.APIKeySID = t.APIKeySID }},
+		{"from", t.From, "write your number at Twilio, such as \"+14155550199\"", func(c *twilio.Config) { c.From = t.From }},
+		{"api_url", t.APIURL, "", func(c *twilio.Config) { c.BaseURL = t.APIURL }},
 	} {
-		if err := triedTwilio(set); err != nil {
-			errs = append(errs, f.Errorf("twilio."+key, "%s", err))
+		if v.value == "" && v.missing != "" {
+			errs = append(errs, f.Errorf("twilio."+v.key, "is missing; %s", v.missing))
+		} else if err := triedTwilio(v.set); err != nil {
+			errs = append(errs, f.Errorf("twilio."+v.key, "%s", err))
 		}
 	}
 	return errs
@@ -120,10 +127,31 @@ func (c *Config) secrets() []namedSecret {
 	if c.Twilio != nil {
 		out = append(out, namedSecret{twilioSecret, c.Twilio.APIKeySecret})
 	}
+	if c.Twilio != nil && c.Calls.Keypad.on() {
+		out = append(out, namedSecret{authToken, c.Twilio.AuthToken})
+		if !c.Twilio.OldAuthToken.IsZero() {
+			out = append(out, namedSecret{oldAuthToken, c.Twilio.OldAuthToken})
+		}
+	}
+	if !c.Deadman.URL.IsZero() {
+		out = append(out, namedSecret{deadmanSecret, c.Deadman.URL})
+	}
 	if len(c.Plan) > 0 && c.Proxmox != nil {
 		out = append(out, namedSecret{proxmoxSecret, c.Proxmox.TokenSecret})
 	}
-	return out
+	return append(out, c.channelSecrets()...)
+}
+
+// errNoPing never repeats the address, which is a secret.
+var errNoPing = errors.New("what stands there is no address; write one line such as https://<host>/<token>")
+
+// checkPing wants an address that can be asked for.
+func checkPing(secret string) error {
+	u, err := url.Parse(secret)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+		return errNoPing
+	}
+	return nil
 }
 
 // CheckConfig reads and checks cloud.yaml and the secrets that it names. Notes are about
@@ -158,12 +186,24 @@ func CheckConfig(path string, heard func() ([]string, bool)) (notes []string, er
 	}
 	for _, named := range c.secrets() {
 		secret := look(named.key, named.file, false)
-		if secret == "" || named.key != twilioSecret {
+		if secret == "" {
+			continue
+		}
+		if err := checkChannelSecret(named.key, secret); err != nil {
+			errs = append(errs, f.Errorf(named.key, "what stands in %s %s", named.file.Name(), err))
+		}
+		if err := checkPing(secret); named.key == deadmanSecret && err != nil {
+			errs = append(errs, f.Errorf(named.key, "%s", err))
+		}
+		if named.key != twilioSecret {
 			continue
 		}
 		if err := triedTwilio(func(t *twilio.Config) { t.APIKeySecret = secret }); err != nil {
 			errs = append(errs, f.Errorf(named.key, "%s", err))
 		}
+	}
+	if _, err := c.texts(); err != nil && !f.Spoilt("contacts") && !f.Spoilt("sites") {
+		errs = append(errs, f.Errorf("calls.texts", "%s", err))
 	}
 	notes = append(notes, c.missing(f)...)
 	known, ok := heard()

@@ -15,8 +15,15 @@ func (c *Config) missing(f *config.File) (notes []string) {
 			notes = append(notes, fmt.Sprintf("sites[%d].pi_proxies: %s has none, so nobody reports its UPS: a power cut there is not known as one", i, s.Name))
 		}
 	}
-	if len(c.Contacts) == 0 && !f.Spoilt("contacts") {
+	switch {
+	case f.Spoilt("contacts"):
+	case len(c.Contacts) == 0:
 		notes = append(notes, "contacts: there are none, so nobody is called")
+	case len(c.callable()) == 0:
+		notes = append(notes, "contacts: none has a phone, so nobody is called; notices alone wake nobody")
+	}
+	if c.untoldDigest() && !f.Spoilt("contacts") && !f.Spoilt("sites") {
+		notes = append(notes, "notices.digest: no channel takes the kind digest, so nobody is told")
 	}
 	if len(c.Plan) == 0 && !f.Spoilt("plan") {
 		notes = append(notes, "plan: there is none, so nothing is shut down in a power cut")
@@ -63,7 +70,7 @@ func (c *Config) unlisted(heard []string, ok bool) (notes []string) {
 			}
 		}
 		if len(open) > 0 {
-			notes = append(notes, fmt.Sprintf("sites[%d]: whether there is %s was not looked at, since %s lists no nodes: and no brain runs here; once it runs, check-config asks it", i, strings.Join(open, ", "), s.Name))
+			notes = append(notes, fmt.Sprintf("sites[%d]: whether there is %s was not looked at, since %s names no nodes, and no brain runs here; once it runs, check-config asks it", i, strings.Join(open, ", "), s.Name))
 		}
 	}
 	return notes

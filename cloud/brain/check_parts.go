@@ -10,17 +10,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
 
 	"sentinel.home.arpa/shared/config"
 	"sentinel.home.arpa/shared/proxmox"
 	"sentinel.home.arpa/shared/wire"
 )
-
-// longestName is how long a person's name may be, in bytes: it is spoken.
-const longestName = 60
 
 var phonePattern = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
 
@@ -35,6 +30,11 @@ func (c *Config) check(f *config.File) error {
 	errs = append(errs, c.checkSites(f)...)
 	errs = append(errs, c.checkContacts(f)...)
 	errs = append(errs, c.checkTwilio(f)...)
+	errs = append(errs, c.checkTongues(f)...)
+	errs = append(errs, c.checkKeypad(f)...)
+	if p := c.Calls.Texts; p != "" && !filepath.IsAbs(p) {
+		errs = append(errs, f.Errorf("calls.texts", "%.80q is no absolute path; begin it with /", p))
+	}
 	errs = append(errs, c.checkPlan(f)...)
 	errs = append(errs, c.checkPlanOn(f)...)
 	return f.Join(errs...)
@@ -176,30 +176,6 @@ func (s *Site) checkAnyUPS(f *config.File, at string) (errs []error) {
 		case by < 2:
 			errs = append(errs, f.Errorf(key, "%q is fed by fewer than two UPSes; name it under feeds: of each that feeds it, or remove it here", n))
 		}
-	}
-	return errs
-}
-
-func (c *Config) checkContacts(f *config.File) []error {
-	var errs []error
-	seen := map[string]bool{}
-	for i, p := range c.Contacts {
-		at := fmt.Sprintf("contacts[%d]", i)
-		switch {
-		case p.Name == "":
-			errs = append(errs, f.Errorf(at+".name", "the contact has no name; it is greeted by it"))
-		case len(p.Name) > longestName || strings.ContainsFunc(p.Name, func(r rune) bool { return !unicode.IsPrint(r) }):
-			errs = append(errs, f.Errorf(at+".name", "%.80q cannot be spoken; write a name of at most %d letters, without control characters", p.Name, longestName))
-		case seen[p.Name]:
-			errs = append(errs, f.Errorf(at+".name", "%q stands here for the second time; names tell people apart", p.Name))
-		}
-		seen[p.Name] = true
-		if !phonePattern.MatchString(p.Phone) {
-			errs = append(errs, f.Errorf(at+".phone", "%q is no international number; write it as +<country><number>, e.g. +886912345678", p.Phone))
-		}
-	}
-	if len(c.Contacts) > 0 && c.Twilio == nil && !f.Spoilt("twilio") {
-		errs = append(errs, f.Errorf("contacts", "nobody can be called without a twilio: section; add one, or remove contacts:"))
 	}
 	return errs
 }

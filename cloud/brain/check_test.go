@@ -102,6 +102,24 @@ func TestR5_CheckConfigInOneGo(t *testing.T) {
 	}
 }
 
+// TestR5_AnAccountThatIsHalfThere: what is missing is told as missing, in the same order each time.
+func TestR5_AnAccountThatIsHalfThere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cloud.yaml")
+	if err := os.WriteFile(path, []byte("sites: [{name: home}]\ntwilio: {auth_token_file: twilio-auth-token}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	at := path + ":2:1: twilio."
+	want := at + "api_key_secret_file: is missing; name the credential that holds the API key's secret\n" +
+		at + "account_sid: is missing; it is on the first page of Twilio's console\n" +
+		at + "api_key_sid: is missing; make a standard API key in Twilio's console\n" +
+		at + `from: is missing; write your number at Twilio, such as "+14155550199"`
+	for range 8 {
+		if _, err := CheckConfig(path, nobodyRuns); err == nil || err.Error() != want {
+			t.Fatalf("got\n%v\nnot\n%s", err, want)
+		}
+	}
+}
+
 // TestR5_SecretsOfAnotherUser: the operator is told that the brain's user may see more.
 func TestR5_SecretsOfAnotherUser(t *testing.T) {
 	if os.Geteuid() == 0 {
@@ -135,9 +153,10 @@ func TestR5_CheckConfigSaysWhatIsMissing(t *testing.T) {
 	}{
 		"nothing": {"sites: [{name: home}]\n", nobodyRuns, []string{"sites[0].pi_proxies: home has none, so nobody reports its UPS: a power cut there is not known as one",
 			"contacts: there are none, so nobody is called", "plan: there is none, so nothing is shut down in a power cut"}},
-		"all of it": {secrets.Replace(smallest), nobodyRuns, nil},
+		"all of it":           {secrets.Replace(smallest), nobodyRuns, nil},
+		"a digest for nobody": {strings.Replace(secrets.Replace(smallest), "twilio:", "notices: {digest: Mon 08:00}\ntwilio:", 1), nobodyRuns, []string{"notices.digest: no channel takes the kind digest, so nobody is told"}},
 		"no brain": {wired, nobodyRuns, []string{"sites[0].ups[0].feeds[1]: pve22 is no node of the plan; did you mean pve2?",
-			"sites[0]: whether there is nas, desktop, workstation was not looked at, since home lists no nodes: and no brain runs here; once it runs, check-config asks it"}},
+			"sites[0]: whether there is nas, desktop, workstation was not looked at, since home names no nodes, and no brain runs here; once it runs, check-config asks it"}},
 		"a brain": {wired, func() ([]string, bool) { return []string{"pi", "pve1", "nas", "desktops"}, true }, []string{"sites[0].ups[0].feeds[1]: no node called pve22 has ever been heard; did you mean pve2?",
 			"sites[0].ups[1].feeds[1]: no node called desktop has ever been heard; did you mean desktops?", "plan[3].hosts[1]: no node called workstation has ever been heard; known are desktops, nas, pi, pve1, pve2, pve3"}},
 		"listed": {strings.Replace(wired, "    pi_proxies: [pi]\n", "    pi_proxies: [pi]\n    nodes: [pve1, pve22, nas, desktop, workstation]\n", 1), nobodyRuns, nil},

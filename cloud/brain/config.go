@@ -28,7 +28,10 @@ type Config struct {
 	Log      Log      `yaml:"log"`
 	Sites    []Site   `yaml:"sites"`
 	Contacts []Person `yaml:"contacts"`
+	Notices  Notices  `yaml:"notices"`
 	Twilio   *Twilio  `yaml:"twilio"`
+	Calls    Calls    `yaml:"calls"`
+	Email    *Email   `yaml:"email"`
 	Proxmox  *Proxmox `yaml:"proxmox"`
 	Plan     Plan     `yaml:"plan"`
 	PlanOn   []string `yaml:"plan_on"` // what begins it beside the power: causes of package shutdown
@@ -37,6 +40,7 @@ type Config struct {
 	Internet Internet `yaml:"internet"`
 	Anchors  []string `yaml:"anchors"`
 	Journal  Journal  `yaml:"journal"`
+	Deadman  Deadman  `yaml:"deadman"`
 
 	ControlSocket string `yaml:"control_socket"`
 	BootIDFile    string `yaml:"boot_id_file"`
@@ -97,21 +101,39 @@ func (p *Peer) UnmarshalYAML(decode func(any) error) error {
 	return err
 }
 
-// Person is somebody who is told.
-type Person struct {
-	Name  string `yaml:"name"`
-	Phone string `yaml:"phone"`
-}
-
 // Twilio is the account that places calls.
 type Twilio struct {
 	AccountSID   string        `yaml:"account_sid"`
 	APIKeySID    string        `yaml:"api_key_sid"`
 	APIKeySecret config.Secret `yaml:"api_key_secret_file"`
+	AuthToken    config.Secret `yaml:"auth_token_file"`     // by which Twilio signs which keys were pressed
+	OldAuthToken config.Secret `yaml:"old_auth_token_file"` // while it is replaced
 	From         string        `yaml:"from"`
 	APIURL       string        `yaml:"api_url"`
-	Voice        string        `yaml:"voice"`
 	Language     string        `yaml:"language"`
+	Voice        string        `yaml:"voice"` // of language; empty: one that speaks it well
+	// Voices are those of other languages, by code.
+	Voices map[string]string `yaml:"voices"`
+}
+
+// Calls is what calls say, how often somebody is called at most (rule C8), and how the way to call
+// people is looked after.
+type Calls struct {
+	Texts        string `yaml:"texts"` // a file or directory of templates; empty: those that are shipped
+	PerHour      int    `yaml:"per_hour"`
+	OtherPerHour int    `yaml:"other_per_hour"`
+
+	SelfTest config.Duration `yaml:"self_test"` // 0: never
+	Price    float64         `yaml:"price"`     // of one call, in the account's currency
+	Few      int             `yaml:"few"`       // calls that the credit must last for
+	Drill    Weekly          `yaml:"drill"`     // when everybody is called to see that it works
+	Keypad   Keypad          `yaml:"keypad"`
+}
+
+// Deadman is who is told at an interval that the brain lives.
+type Deadman struct {
+	URL   config.Secret   `yaml:"url_file"`
+	Every config.Duration `yaml:"every"`
 }
 
 // Proxmox is how the cluster's API is used.
@@ -169,7 +191,7 @@ type Internet struct {
 
 // DefaultConfig is what a file that says nothing means.
 func DefaultConfig() Config {
-	p, t := power.DefaultPolicy(), sentinel.DefaultTimes()
+	p, t, limits := power.DefaultPolicy(), sentinel.DefaultTimes(), sentinel.DefaultLimits()
 	return Config{
 		Name:     "brain",
 		StateDir: cmp.Or(os.Getenv("STATE_DIRECTORY"), "/var/lib/sentinel-cloud"),
@@ -183,10 +205,13 @@ func DefaultConfig() Config {
 			ChargeFloor: config.Percent(p.ChargeFloor * 100),
 			WorseCharge: config.Percent(sentinel.DefaultWorseCharge * 100), WorseRuntime: config.Duration(sentinel.DefaultWorseRuntime),
 		},
+		Notices:  Notices{PerHour: limits.Notices},
 		PlanOn:   []string{},
 		Internet: Internet{CallAfter: config.Duration(t.InternetCall), PlanAfter: defaultPlanAfter},
+		Calls:    Calls{PerHour: limits.Calls, OtherPerHour: limits.OtherCalls, SelfTest: config.Duration(24 * time.Hour), Price: 0.02, Few: sentinel.DefaultFewCalls, Keypad: Keypad{Port: 443}},
 		Anchors:  []string{"1.1.1.1:443", "9.9.9.9:443"},
 		Journal:  Journal{Keep: config.Duration(400 * 24 * time.Hour)},
+		Deadman:  Deadman{Every: config.Duration(time.Minute)},
 
 		ControlSocket: DefaultControlSocket,
 	}

@@ -36,6 +36,28 @@ func limits() []limit {
 		within("power.worse_runtime", 0, h, func(c *Config) config.Duration { return c.Power.WorseRuntime }),
 		within("internet.call_after", 0, h, func(c *Config) config.Duration { return c.Internet.CallAfter }),
 		within("internet.plan_after", m, 24*h, func(c *Config) config.Duration { return c.Internet.PlanAfter }),
+		{"calls.self_test", "0s, or " + words(h, week), func(f *config.File, c *Config) []error {
+			if c.Calls.SelfTest == 0 {
+				return nil
+			}
+			return []error{config.Bound(f, "calls.self_test", c.Calls.SelfTest, h, week)}
+		}},
+		within("calls.price", 0.001, 100, func(c *Config) float64 { return c.Calls.Price }),
+		within("calls.few", 0, 1000, func(c *Config) int { return c.Calls.Few }),
+		within("calls.per_hour", 1, 60, func(c *Config) int { return c.Calls.PerHour }),
+		within("calls.other_per_hour", 1, 60, func(c *Config) int { return c.Calls.OtherPerHour }),
+		within("notices.per_hour", 5, 1000, func(c *Config) int { return c.Notices.PerHour }),
+		{"contacts[].notices[].repeat", words(5*m, 24*h), func(f *config.File, c *Config) (errs []error) {
+			for i, p := range c.Contacts {
+				for j, n := range p.Notices {
+					if n.Repeat != 0 {
+						errs = append(errs, config.Bound(f, channelKey(i, j, "repeat"), n.Repeat, 5*m, 24*h))
+					}
+				}
+			}
+			return errs
+		}},
+		within("deadman.every", 10*s, h, func(c *Config) config.Duration { return c.Deadman.Every }),
 		within("journal.keep", week, 3650*24*h, func(c *Config) config.Duration { return c.Journal.Keep }),
 		{"plan[].timeout", words(5*s, 2*h), func(f *config.File, c *Config) (errs []error) {
 			for i, stage := range c.Plan {

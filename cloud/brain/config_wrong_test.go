@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,7 +51,7 @@ func TestR5_WrongConfigurations(t *testing.T) {
 		fmt.Fprintf(&all, "# %s\n%s\n\n", name, wrong)
 	}
 	seen := map[string]bool{}
-	for _, tt := range wrongChanges() {
+	for _, tt := range slices.Concat(wrongChanges(), wrongPeople()) {
 		if n := strings.Count(smallest, tt.from); n != 1 || seen[tt.name] {
 			t.Fatalf("%s: %q stands in the smallest configuration %d times", tt.name, tt.from, n)
 		}
@@ -133,6 +134,9 @@ func wrongChanges() []struct{ name, from, to string } {
 		{"an account", "AC00000000000000000000000000000001", "AC1"},
 		{"an API key's and an API's address", "api_key_sid: SK00000000000000000000000000000002", "api_key_sid: SK2\n  api_url: \"ftp://x\""},
 		{"a caller's number", `from: "+14155550199"`, `from: "0199"`},
+		{"a language without texts", "  from:", "  language: fr-FR\n  from:"},
+		{"a language of a contact without texts", "twilio:", "    language: zh-HK\ntwilio:"},
+		{"a voice that is none", "  from:", "  voices: {de-DE: \"\", yue-CN: Polly.Hiujin}\n  from:"},
 		{"no Twilio secret", "  api_key_secret_file: twilio-secret\n", ""},
 		{"a path that is no credential", "twilio-secret", "secrets/twilio"},
 		{"a token", "sentinel@pve!shutdown", "sentinel"},
@@ -219,6 +223,21 @@ func wrongChanges() []struct{ name, from, to string } {
 		{"what begins no plan", "sites:", "plan_on: [fire, node_failure, node_failure]\nsites:"},
 		{"an internet outage without a Pi", "    pi_proxies: [pi]\n", "plan_on: [internet_outage]\n"},
 		{"a hasty internet outage", "sites:", "plan_on: [internet_outage]\ninternet: {plan_after: 10s}\nsites:"},
+		{"a hasty self-test", "sites:", "calls: {self_test: 1m}\nsites:"},
+		{"a self-test in a month", "sites:", "calls: {self_test: 30d}\nsites:"},
+		{"a free call", "sites:", "calls: {price: 0, few: -1}\nsites:"},
+		{"a drill at no time", "sites:", "calls: {drill: weekly}\nsites:"},
+		{"a drill on a day that is none", "sites:", "calls: {drill: Mo 18:00}\nsites:"},
+		{"a drill at an hour that is none", "sites:", "calls: {drill: Mon 25:00}\nsites:"},
+		{"a digest at no time", "sites:", "notices: {digest: weekly}\nsites:"},
+		{"a digest each day at an hour that is none", "sites:", "notices: {digest: daily 24:00}\nsites:"},
+		{"a digest on two days", "sites:", "notices: {digest: Mon Thu 08:00}\nsites:"},
+		{"a ping that never rests", "sites:", "deadman: {url_file: deadman-url, every: 1s}\nsites:"},
+		{"a ping's address for a file", "sites:", "deadman: {url_file: \"https://hc.example.org/0123456789abcdef\"}\nsites:"},
+		{"keys without a token", "sites:", "calls: {keypad: {funnel: true}}\nsites:"},
+		{"keys by two ways, through a port that is none", "twilio:", "calls: {keypad: {funnel: true, listen: \"127.0.0.1:8443\", port: 80}}\ntwilio:\n  auth_token_file: token"},
+		{"keys for everybody", "twilio:", "calls: {keypad: {listen: \":8443\", address: \"http://sentinel.example.org\"}}\ntwilio:\n  auth_token_file: token"},
+		{"a price that is none", "sites:", "calls: {price: 2 cents}\nsites:"},
 		{"a text for what begins the plan", "sites:", "plan_on: node_failure\nsites:"},
 	}
 }

@@ -13,15 +13,27 @@ import (
 	"sentinel.home.arpa/shared/calls"
 	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/shutdown"
+	"sentinel.home.arpa/shared/twilio"
 )
 
 // effect does what a fact asks for. The fact is in the journal by now.
 func (b *Brain) effect(ctx context.Context, e journal.Entry) {
 	switch f := e.Fact.(type) {
 	case *sentinel.CallRequested:
-		b.placeCall(ctx, e.At, &sentinel.Call{ID: f.Call, Incident: f.Incident, Contact: f.Contact}, false)
+		b.placeCall(ctx, e.At, &sentinel.Call{ID: f.Call, Incident: f.Incident, Contact: f.Contact, Other: f.Other, Test: f.Test}, false)
 	case *sentinel.CallDropped:
 		b.caller.Drop(f.Call)
+	case *sentinel.NoticeRequested:
+		b.sendNotice(ctx, &sentinel.Notice{ID: f.Notice, Contact: f.Contact, Channel: f.Channel, Site: f.Site, Incident: f.Incident, Kind: f.Kind,
+			Severity: f.Severity, Over: f.Over, Subject: f.Subject, Text: f.Text, Requested: e.At})
+	case *sentinel.KeyPressed:
+		if k := b.keypad.Load(); k != nil {
+			k.took(f)
+		}
+	case *sentinel.CallEnded:
+		if k := b.keypad.Load(); k != nil {
+			k.over(f.Call)
+		}
 	case *sentinel.BlindEnded:
 		b.table.Restart(b.clock.Now(), b.wereUp())
 	case *sentinel.KeyBound: // here, or the bundles would lack it
@@ -39,27 +51,31 @@ func (b *Brain) effect(ctx context.Context, e journal.Entry) {
 }
 
 // leftovers are what an earlier process left: calls that may or may not have been placed,
-// none of which may be taken for another's, and the watch over a run. What this process
+// none of which may be taken for another's, notices, and the watch over a run. What this process
 // begins by itself before they are resumed is not among them.
 func (b *Brain) leftovers() (resume func(ctx context.Context)) {
-	calls := b.state.OpenCalls()
+	calls, notices := b.state.OpenCalls(), b.state.OpenNotices()
 	runs := map[string]*shutdown.Run{}
 	for _, site := range b.state.Sites {
 		if site.Run != nil && (!site.Run.Over() || site.Run.PutsBack()) {
 			runs[site.Name] = site.Run
 		}
 	}
-	return func(ctx context.Context) { b.resume(ctx, calls, runs) }
+	return func(ctx context.Context) { b.resume(ctx, calls, notices, runs) }
 }
 
-func (b *Brain) resume(ctx context.Context, calls []*sentinel.Call, runs map[string]*shutdown.Run) {
+func (b *Brain) resume(ctx context.Context, calls []*sentinel.Call, notices []*sentinel.Notice, runs map[string]*shutdown.Run) {
 	b.renewBundles()
-	for _, i := range b.state.Incidents {
-		for _, c := range i.Calls {
+	known := func(calls []*sentinel.Call) {
+		for _, c := range calls {
 			if c.SID != "" {
 				b.caller.Known(c.SID)
 			}
 		}
+	}
+	known(b.state.Tests)
+	for _, i := range b.state.Incidents {
+		known(i.Calls)
 	}
 	for _, c := range calls {
 		if !c.Open() {
@@ -69,6 +85,9 @@ func (b *Brain) resume(ctx context.Context, calls []*sentinel.Call, runs map[str
 		if c.Dropped {
 			b.caller.Drop(c.ID)
 		}
+	}
+	for _, n := range notices { // which may have been delivered: rather twice than never
+		b.sendNotice(ctx, n)
 	}
 	for site, run := range runs {
 		if now := b.state.Sites[site]; now != nil && now.Run == run && (!run.Over() || run.PutsBack()) { // or it is no longer configured
@@ -80,19 +99,86 @@ func (b *Brain) resume(ctx context.Context, calls []*sentinel.Call, runs map[str
 func (b *Brain) placeCall(ctx context.Context, decided time.Time, c *sentinel.Call, doubtful bool) {
 	i := b.state.Incidents[c.Incident]
 	number, text, err := "", "", error(nil)
-	if i != nil {
+	to := b.cfg().tongueOf(c.Contact)
+	switch {
+	case c.Test != "":
 		number = b.set.Load().numbers[c.Contact]
-		text, err = notify.Text(b.story(i, c.Contact))
+		text, err = notify.Shipped().Say(testStory(c.Contact), to.language)
+	case i != nil:
+		number = b.set.Load().numbers[c.Contact]
+		text, err = b.say(i, c.Contact, to)
 	}
 	switch {
 	case b.phone == nil || number == "":
 		err = fmt.Errorf("there is no way to call %s", c.Contact)
 	case err == nil:
-		b.caller.Call(ctx, calls.Order{ID: c.ID, Number: number, Text: text, Age: func() time.Duration { return b.clock.Now().Sub(decided) }, SID: c.SID, Doubtful: doubtful})
+		says := b.withKeys(c, i, calls.Speech{Text: text, Language: to.code, Voice: to.voice}, to)
+		b.caller.Call(ctx, calls.Order{ID: c.ID, Number: number, Speech: says, Late: b.late(i, says, to),
+			Age: func() time.Duration { return b.clock.Now().Sub(decided) }, SID: c.SID, Doubtful: doubtful, Urgent: !c.Other, MayAsk: doubtful && b.keypad.Load() != nil && i != nil})
 		return
 	}
 	b.log.Error("call not placed", "call", c.ID, "err", err)
 	b.later(ctx, sentinel.CallHasEnded{Call: c.ID, Outcome: err.Error()})
+}
+
+// withKeys has a call ask for keys where they work. One whose text leaves no room for them goes
+// without: then who takes it counts. So does a test call, in which nothing has happened.
+func (b *Brain) withKeys(c *sentinel.Call, i *sentinel.Incident, s calls.Speech, to tongue) calls.Speech {
+	k := b.keypad.Load()
+	if k == nil || i == nil {
+		return s
+	}
+	address, prompt, bye, err := k.begin(c, spoken{texts: b.set.Load().texts, text: s.Text, to: to, stoppable: b.stoppable(i)})
+	if err == nil && address == "" {
+		return s
+	}
+	if err == nil {
+		_, err = twilio.AskTwice(s.Text, s.Voice, s.Language, twilio.Keys{Action: address, Prompt: prompt, Bye: bye})
+	}
+	if err != nil {
+		b.log.Warn("the call goes without keys", "call", c.ID, "err", err)
+		return s
+	}
+	s.Keys, s.Prompt, s.Bye = address, prompt, bye
+	return s
+}
+
+// staleAfter is from when a call says that it is late: its text tells how it was.
+const staleAfter = 2 * time.Minute
+
+// late is what a call says first that could not be placed for a while. One whose text leaves no room for it
+// goes without.
+func (b *Brain) late(i *sentinel.Incident, s calls.Speech, to tongue) func() string {
+	if i == nil { // nothing has happened
+		return nil
+	}
+	made := b.clock.Now()
+	first, err := b.set.Load().texts.SayLate(b.clock.Shown(made).In(b.zone(i.Site)), to.language)
+	if err == nil && s.Keys != "" {
+		_, err = twilio.AskTwice(first+" "+s.Text, s.Voice, s.Language, twilio.Keys{Action: s.Keys, Prompt: s.Prompt, Bye: s.Bye})
+	} else if err == nil {
+		_, err = twilio.SayTwice(first+" "+s.Text, s.Voice, s.Language)
+	}
+	if err != nil {
+		b.log.Warn("the call cannot say if it is late", "incident", i.ID, "err", err)
+		return nil
+	}
+	return func() string {
+		if b.clock.Now().Sub(made) < staleAfter {
+			return ""
+		}
+		return first
+	}
+}
+
+// stoppable reports whether a call offers to stop the plan: not where it says that nothing is shut down.
+func (b *Brain) stoppable(i *sentinel.Incident) bool {
+	site := b.state.Sites[i.Site]
+	if site == nil || !site.Stoppable() {
+		return false
+	}
+	p := b.planStory(site, i)
+	return p.Exists && p.Armed || p.Begun || p.ByPi
 }
 
 // later submits from within the loop, which must not wait for itself.
@@ -113,9 +199,12 @@ func (b *Brain) story(i *sentinel.Incident, contact string) notify.Story {
 	now := b.clock.Now()
 	s := notify.Story{Kind: string(i.Kind), Contact: contact, Site: i.Site,
 		Since: b.clock.Shown(i.Since).In(b.zone(i.Site)), Nodes: i.Nodes}
-	s.Worse, s.Again = alarmed(i)
-	if i.Kind == sentinel.NodeFailure && i.UPS != "" { // rule U9
-		s.Cause = i.Why
+	s.Worse, s.Again = b.alarmed(i, contact)
+	if i.Kind == sentinel.NodeFailure && i.UPS != "" { // rule U9; its fact named that one alone once
+		s.Cause = &notify.Cause{UPSes: i.Lost.UPSes, Broken: i.Lost.Broken}
+		if len(i.Lost.UPSes) == 0 {
+			s.Cause.UPSes = []string{i.UPS}
+		}
 	}
 	site := b.state.Sites[i.Site]
 	if site == nil { // it is of none

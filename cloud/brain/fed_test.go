@@ -86,7 +86,7 @@ func TestU7_OnlyMachinesWhoseUPSIsOut(t *testing.T) {
 func TestU7_TheCallSaysThatNobodyGoesDown(t *testing.T) {
 	all := []string{"pve1", "pve2", "pve3"}
 	for name, says := range map[string]string{
-		"mains": "Nothing is shut down, since no machine depends on that UPS alone.", "never heard": "Nothing has been shut down yet.",
+		"mains": "Nothing is shut down, since no machine depends on that U P S alone.", "never heard": "Nothing has been shut down yet.",
 		"out too": "I am shutting down nine guests now, then three servers.",
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,6 +23,7 @@ import (
 	"sentinel.home.arpa/shared/courier"
 	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/shutdown"
+	"sentinel.home.arpa/shared/sim/hooksim"
 	"sentinel.home.arpa/shared/sim/twiliosim"
 	"sentinel.home.arpa/shared/wire"
 )
@@ -51,7 +53,14 @@ type home struct {
 	slow  atomic.Int64 // for which the loop is held up once, ns
 	each  atomic.Int64 // how often sources beat, ns
 
+	startsSlowly time.Duration // for which the first turn of the next brain is held up
+
+	hooks   *hooksim.Receiver // of notices by ntfy and webhooks
+	outside http.RoundTripper // who watches the brain itself
+
 	gone func(ctx context.Context) bool // whether the tailnet is out of reach; nil: there is none
+
+	funnel func(ctx context.Context, port uint16) (net.Listener, string, error) // Tailscale's
 
 	file string // cloud.yaml, where a story reloads one
 	log  record
@@ -147,6 +156,7 @@ func (h *home) configure() {
 	for _, n := range []string{"pve1", "pve2", "pve3"} {
 		h.cfg.Sites[0].Nodes = append(h.cfg.Sites[0].Nodes, Peer{Name: n, Key: h.nodes[n].key.PublicKey()})
 	}
+	h.hooks = &hooksim.Receiver{}
 	h.cfg.Contacts = []Person{{Name: "Alex", Phone: alex}, {Name: "Sam", Phone: sam}}
 	h.cfg.Twilio = &Twilio{AccountSID: account, APIKeySID: apiKey, APIKeySecret: secret("twilio", apiSecret), From: caller}
 	h.cfg.Proxmox = &Proxmox{TokenID: pveToken, TokenSecret: secret("proxmox", pveSecret)}
@@ -185,7 +195,7 @@ func (h *home) wall() time.Time {
 func (h *home) start() {
 	h.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	m := machine{sinceBoot: h.sinceBoot, wall: h.wall, listen: h.net.listen, dial: h.net.dial, phone: h.x}
+	m := machine{sinceBoot: h.sinceBoot, wall: h.wall, listen: h.net.listen, dial: h.net.dial, phone: h.x, hooks: handled{h.hooks}, outside: h.outside}
 	if h.process != nil {
 		m = h.process.on(m)
 	}
@@ -193,7 +203,8 @@ func (h *home) start() {
 	if err != nil {
 		h.Fatal(err)
 	}
-	b.uplink.Gone = h.gone
+	b.uplink.Gone, b.funnel = h.gone, h.funnel
+	h.slow.Store(int64(h.startsSlowly))
 	b.reload = NewReload(h.file, new(slog.LevelVar))
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()

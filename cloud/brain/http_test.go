@@ -214,6 +214,16 @@ func TestR6_Metrics(t *testing.T) {
 	})
 }
 
+// TestASiteWithoutAPlanIsNotDisarmed: an alert about a plan that is not armed would never end there.
+func TestASiteWithoutAPlanIsNotDisarmed(t *testing.T) {
+	in(t, nil, func(h *home) {
+		_, text := h.request(http.MethodGet, "/metrics", nil, nil)
+		if strings.Contains(text, "sentinel_plan_armed{") || !strings.Contains(text, `sentinel_node_up{node="pve1",site="home"} 1`) {
+			h.Errorf("without a plan it says\n%s", text)
+		}
+	})
+}
+
 // TestAnswers hand out what nodes and Pis must know, and no more.
 func TestAnswers(t *testing.T) {
 	in(t, func(h *home) {

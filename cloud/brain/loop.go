@@ -69,6 +69,7 @@ func (b *Brain) loop(ctx context.Context) error {
 	b.turn(ctx, []submission{{in: sentinel.Started{Version: b.version, Notices: b.notices}}})
 	b.ran()
 	resume(ctx)
+	close(b.resumed)
 	b.notifier.Ready()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -88,6 +89,8 @@ func (b *Brain) loop(ctx context.Context) error {
 			b.guests[g.site] = &g.n
 		case s := <-b.sighted:
 			b.takeSighting(s, b.clock.Now())
+		case answer := <-b.digests:
+			answer <- b.digest(b.clock.Now())
 		case <-b.renew:
 			b.renewBundles()
 		case <-timer.C:
@@ -193,6 +196,7 @@ func (b *Brain) turnAt(ctx context.Context, now time.Time, subs []submission) {
 			close(s.done)
 		}
 	}
+	b.selfTest(ctx)
 	if b.state.WantsUplink() {
 		b.uplink.Ask(b.state.Blind.IsZero())
 	}

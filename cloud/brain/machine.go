@@ -17,6 +17,8 @@ type machine struct {
 	listen    func(network, addr string) (net.Listener, error)
 	dial      func(ctx context.Context, network, addr string) (net.Conn, error)
 	phone     http.RoundTripper // the way to Twilio; nil: its adapter's own
+	hooks     http.RoundTripper // the way to webhooks and services that take notices; nil: their adapter's own
+	outside   http.RoundTripper // the way to who watches the brain from outside; nil: the standard one
 }
 
 func thisMachine() machine {

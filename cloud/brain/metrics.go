@@ -18,6 +18,7 @@ type metrics struct {
 	journalErrors prometheus.Counter
 	archiveErrors prometheus.Counter
 	reloaded      prometheus.Gauge
+	notices       *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -30,8 +31,10 @@ func newMetrics() *metrics {
 			Help: "Snapshots of the journal, and removals of its old facts, that failed; they are tried again."}),
 		reloaded: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sentinel_config_reload_success",
 			Help: "1 if cloud.yaml was right when it was last read, 0 if it was wrong and the one before stays."})}
+	m.notices = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sentinel_notices_total",
+		Help: "Notices by channel and what became of them: delivered, not delivered, or tried again after a first failure."}, []string{"channel", "outcome"})
 	m.reloaded.Set(1)
-	m.registry.MustRegister(m.refused, m.journalErrors, m.archiveErrors, m.reloaded, collectors.NewGoCollector(),
+	m.registry.MustRegister(m.refused, m.journalErrors, m.archiveErrors, m.reloaded, m.notices, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -60,7 +63,7 @@ func newGauges(view func() *web.View) *gauges {
 		charge:         d("ups_charge_ratio", "Charge of the battery, 0 to 1.", "site", "ups"),
 		runtime:        d("ups_runtime_seconds", "Time that the UPS expects to last.", "site", "ups"),
 		incidents:      d("incidents_open", "Incidents that go on; what is of no site has none.", "site", "kind"),
-		armed:          d("plan_armed", "1 if the plan's commands are let out.", "site"),
+		armed:          d("plan_armed", "1 if the plan's commands are let out; there is none without a plan.", "site"),
 		waiting:        d("machines_waiting", "Machines that were refused and wait to be approved."),
 		calls:          d("calls_total", "Calls of the incidents still remembered, by outcome.", "outcome"),
 	}
@@ -79,7 +82,9 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
 	for _, s := range v.Sites {
-		set(g.armed, one(s.Armed), s.Name)
+		if s.HasPlan {
+			set(g.armed, one(s.Armed), s.Name)
+		}
 		for _, n := range s.Sources {
 			set(g.nodeUp, one(n.Condition == "up"), s.Name, n.Name)
 			set(g.nodeMuted, one(!n.MutedUntil.IsZero()), s.Name, n.Name)

@@ -24,9 +24,9 @@ func (b *Brain) useTwilio(s *settings) {
 		return
 	}
 	if b.phone == nil || b.phone.account != t.AccountSID {
-		b.phone = &phone{Twilio: calls.NewTwilio(s.client, t.Voice, t.Language), account: t.AccountSID}
+		b.phone = &phone{Twilio: calls.NewTwilio(s.client), account: t.AccountSID}
 	}
-	b.phone.Use(s.client, t.Voice, t.Language)
+	b.phone.Use(s.client)
 	b.caller.Use(b.phone)
 }
 
@@ -39,8 +39,9 @@ func (b *Brain) callReport() calls.Report {
 	}
 	return calls.Report{
 		Placed: func(id, sid string) { report(sentinel.CallWasPlaced{Call: id, SID: sid}) },
-		Ended: func(id string, delivered bool, outcome string) {
-			report(sentinel.CallHasEnded{Call: id, Delivered: delivered, Outcome: outcome})
+		Late:   func(id, why, advice string) { report(sentinel.CallIsLate{Call: id, Why: why, Advice: advice}) },
+		Ended: func(id string, e calls.End) {
+			report(sentinel.CallHasEnded{Call: id, Delivered: e.Delivered, Outcome: e.Outcome, Refused: e.Refused, Advice: e.Advice, OfNumber: e.OfNumber})
 		},
 	}
 }

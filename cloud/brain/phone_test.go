@@ -32,7 +32,8 @@ const (
 // exchange is a simulated Twilio without a network, and what was asked of it.
 type exchange struct {
 	*twiliosim.Server
-	offline int // dials that fail before one works
+	offline int         // dials that fail before one works
+	seen    func(posed) // nil, or who hears of each request
 
 	mu    sync.Mutex
 	asked []string
@@ -55,10 +56,23 @@ func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
 	off := x.offline > 0
 	x.offline--
 	x.mu.Unlock()
-	if off {
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	at := time.Now()
+	res, err := (*http.Response)(nil), error(&net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED})
+	if !off {
+		res, err = x.Transport().RoundTrip(r)
 	}
-	return x.Transport().RoundTrip(r)
+	if x.seen != nil {
+		x.seen(posed{r, at, time.Now(), res, err})
+	}
+	return res, err
+}
+
+// posed is a request as the brain made it, and what it got for it.
+type posed struct {
+	*http.Request
+	at, answered time.Time
+	res          *http.Response
+	err          error
 }
 
 func (x *exchange) count(what string) int {
@@ -99,7 +113,7 @@ func newDesk(t *testing.T, x *exchange) *desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := calls.NewTwilio(client, "", "en-US")
+	p := calls.NewTwilio(client)
 	d := &desk{phone: p, placed: map[string]string{}, ended: map[string]end{}}
 	begin := time.Now()
 	d.Caller = calls.NewCaller(d.phone, calls.Report{
@@ -111,13 +125,13 @@ func newDesk(t *testing.T, x *exchange) *desk {
 			}
 			d.placed[id] = sid
 		},
-		Ended: func(id string, delivered bool, outcome string) {
+		Ended: func(id string, e calls.End) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			if _, twice := d.ended[id]; twice {
 				t.Errorf("%s ended twice", id)
 			}
-			d.ended[id] = end{delivered, outcome, time.Since(begin)}
+			d.ended[id] = end{e.Delivered, e.Outcome, time.Since(begin)}
 		},
 	}, slog.New(slog.DiscardHandler))
 	return d
@@ -153,7 +167,7 @@ func rest(d time.Duration) {
 
 func order(id string) calls.Order {
 	decided := time.Now()
-	return calls.Order{ID: id, Number: alex, Text: "Hello Alex.", Age: func() time.Duration { return time.Since(decided) }}
+	return calls.Order{ID: id, Number: alex, Speech: calls.Speech{Text: "Hello Alex."}, Age: func() time.Duration { return time.Since(decided) }}
 }
 
 // bubble runs a test in one, with a Twilio and a desk that end with it.
@@ -240,7 +254,7 @@ func TestC4_AfterARestart(t *testing.T) {
 	t.Run("it had, and the list shows it late", func(t *testing.T) {
 		bubble(t, twiliosim.Timing{ListLag: 2 * time.Second}, func(ctx context.Context, x *exchange, d *desk) {
 			o := order("a/1")
-			if _, err := d.phone.Place(ctx, o.Number, o.Text); err != nil {
+			if _, err := d.phone.Place(ctx, o.Number, o.Speech); err != nil {
 				t.Fatal(err)
 			}
 			o.Doubtful = true
@@ -254,7 +268,7 @@ func TestC4_AfterARestart(t *testing.T) {
 	t.Run("it had, and had noted so", func(t *testing.T) {
 		bubble(t, twiliosim.Timing{}, func(ctx context.Context, x *exchange, d *desk) {
 			o := order("a/1")
-			s, err := d.phone.Place(ctx, o.Number, o.Text)
+			s, err := d.phone.Place(ctx, o.Number, o.Speech)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -268,7 +282,7 @@ func TestC4_AfterARestart(t *testing.T) {
 	})
 	t.Run("another order's call is not taken for it", func(t *testing.T) {
 		bubble(t, twiliosim.Timing{}, func(ctx context.Context, x *exchange, d *desk) {
-			s, err := d.phone.Place(ctx, alex, "About something else.")
+			s, err := d.phone.Place(ctx, alex, calls.Speech{Text: "About something else."})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -284,7 +298,7 @@ func TestC4_AfterARestart(t *testing.T) {
 	})
 	t.Run("nor is one of long before", func(t *testing.T) {
 		bubble(t, twiliosim.Timing{}, func(ctx context.Context, x *exchange, d *desk) {
-			if _, err := d.phone.Place(ctx, alex, "Long ago."); err != nil {
+			if _, err := d.phone.Place(ctx, alex, calls.Speech{Text: "Long ago."}); err != nil {
 				t.Fatal(err)
 			}
 			rest(2 * time.Minute)
@@ -332,8 +346,8 @@ func TestC2_WhoTookIt(t *testing.T) {
 		{"nobody", twiliosim.NoAnswer{}, false, "no-answer", 30 * time.Second},
 		{"busy", twiliosim.Busy{}, false, "busy", 5 * time.Second},
 		{"failed", twiliosim.Fail{}, false, "failed", 5 * time.Second},
-		{"a wrong number", twiliosim.Refuse{Code: 21211}, false, "the call cannot be placed", time.Second},
-		{"no funds", twiliosim.Refuse{Code: 10001}, false, "the call cannot be placed", time.Second},
+		{"a wrong number", twiliosim.Refuse{Code: 21211}, false, "Twilio answers ", time.Second},
+		{"no funds", twiliosim.Refuse{Code: 10001}, false, "Twilio answers ", time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, twiliosim.Timing{}, func(ctx context.Context, x *exchange, d *desk) {
@@ -510,6 +524,35 @@ func TestC4_OneCallAtATimeToANumber(t *testing.T) {
 		}
 		if len(x.Calls()) != 4 || len(d.ends()) != 4 {
 			t.Errorf("%d calls, %d ended", len(x.Calls()), len(d.ends()))
+		}
+	})
+}
+
+// TestC4_AnUrgentCallIsNotHeldUp by what rings at its number, which is taken back, nor by what waits for
+// it, which goes on waiting.
+func TestC4_AnUrgentCallIsNotHeldUp(t *testing.T) {
+	bubble(t, twiliosim.Timing{}, func(ctx context.Context, x *exchange, d *desk) {
+		x.Behave(alex, twiliosim.NoAnswer{}, twiliosim.Answer{})
+		begun := time.Now()
+		for _, id := range []string{"rings", "waits", "urgent", "urgent too"} {
+			o := order(id)
+			o.Urgent = strings.HasPrefix(id, "urgent")
+			d.Call(ctx, o)
+			rest(time.Second)
+		}
+		rest(time.Minute)
+		got := x.Calls()
+		if len(got) != 4 || got[0].Status != "canceled" {
+			t.Fatalf("%+v", got)
+		}
+		if late := got[1].Created.Sub(begun) - 2*time.Second; late > 3*time.Second {
+			t.Errorf("the urgent one was placed %s late", late)
+		}
+		placed := d.sids()
+		for i, id := range []string{"rings", "urgent", "urgent too", "waits"} {
+			if placed[id] != got[i].SID {
+				t.Errorf("call %d is not %s: placed %v", i, id, placed)
+			}
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"sentinel.home.arpa/cloud/internal/notify"
 	"sentinel.home.arpa/cloud/internal/sentinel"
 	"sentinel.home.arpa/shared/shutdown"
+	"sentinel.home.arpa/shared/speech"
 )
 
 // TestC1_WhatThePiDidIsTold also once it is through, as after an internet outage (N11).
@@ -34,7 +35,7 @@ func TestC1_WhatThePiDidIsTold(t *testing.T) {
 		} {
 			i := &sentinel.Incident{ID: "i", Kind: sentinel.PowerOutage, Site: "home", Since: now}
 			site := &sentinel.Site{Name: "home", Armed: true, PiRun: c.run, PiRunAt: now.Add(c.when), Run: c.own, RunIncident: "i"}
-			text, err := notify.Text(notify.Story{Kind: string(i.Kind), Contact: "Alex", Site: "home", Since: now, Plan: b.planStory(site, i)})
+			text, err := notify.Shipped().Say(notify.Story{Kind: string(i.Kind), Contact: "Alex", Site: "home", Since: now, Plan: b.planStory(site, i)}, speech.English)
 			if err != nil || !strings.Contains(text, c.says) {
 				t.Errorf("%s: %q, %v", name, text, err)
 			}

@@ -3,6 +3,7 @@ package brain
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"sentinel.home.arpa/cloud/internal/ingest"
 	"sentinel.home.arpa/shared/shutdown"
@@ -21,6 +22,7 @@ type saying struct {
 	addresses, lacks []string
 	heeds            shutdown.Epoch
 	calls            string // the hash of its list of calls
+	tells            bool   // it sends notices too
 }
 
 // pis is what the Pis say of themselves. It is safe for concurrent use.
@@ -28,6 +30,8 @@ type pis struct {
 	mu   sync.Mutex
 	said map[string]saying
 	has  map[string]string // the bundle on each one's disk, by its hash
+	// gaveArmed is when each was last given an armed plan.
+	gaveArmed map[string]time.Time
 }
 
 // piIs takes what a Pi says of itself; the bundles are made anew if that is news.
@@ -38,7 +42,7 @@ func (b *Brain) piIs(pi ingest.Known, says wire.PiStatus) {
 	if b.pis.said == nil {
 		b.pis.said = map[string]saying{}
 	}
-	b.pis.said[pi.Name] = saying{slices.Clone(says.Addresses), slices.Clone(says.Lacks), says.Heeds, says.Calls}
+	b.pis.said[pi.Name] = saying{slices.Clone(says.Addresses), slices.Clone(says.Lacks), says.Heeds, says.Calls, says.Tells}
 	if slices.Equal(old.addresses, says.Addresses) && slices.Equal(old.lacks, says.Lacks) {
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"sentinel.home.arpa/cloud/internal/sentinel"
@@ -17,6 +18,7 @@ const armCheckWithin = 12 * time.Second
 
 var (
 	errForce         = errors.New("force takes yes alone")
+	errArms          = errors.New("the plan is being armed already, and its machines are looked at")
 	errDisarmedSince = errors.New("the plan was disarmed while its machines were looked at, and stays so")
 )
 
@@ -40,18 +42,12 @@ func (b *Brain) arm(ctx context.Context, r *http.Request) (any, error) {
 	if sc == nil {
 		return nil, errWithoutPlan()
 	}
+	if !b.arming.look.TryLock() { // each would ask all machines
+		return nil, &courier.Fault{Status: http.StatusServiceUnavailable, Reason: "busy", Err: errArms, Hint: "wait for its answer"}
+	}
+	defer b.arming.look.Unlock()
 	undone := b.arming.undone()
-	checking, cancel := context.WithTimeout(r.Context(), armCheckWithin)
-	defer cancel()
-	go func() { // ends with the look
-		select {
-		case <-undone:
-			cancel()
-		case <-checking.Done():
-		}
-	}()
-	never, unless, warnings := judgeArming(b.checkPlan(checking, *sc, false), len(sc.Plan.Nodes))
-	cancel()
+	never, unless, warnings := judgeArming(b.lookUnless(r.Context(), undone, *sc), len(sc.Plan.Nodes))
 	switch {
 	case isClosed(undone):
 		return nil, errDisarmed()
@@ -73,6 +69,22 @@ func (b *Brain) arm(ctx context.Context, r *http.Request) (any, error) {
 		return warned{warnings}, nil
 	}
 	return nil, nil
+}
+
+// lookUnless looks at the plan's machines, until undone is closed.
+func (b *Brain) lookUnless(ctx context.Context, undone <-chan struct{}, sc sentinel.SiteConfig) []planFinding {
+	ctx, cancel := context.WithTimeout(ctx, armCheckWithin)
+	var waits sync.WaitGroup
+	defer waits.Wait()
+	defer cancel()
+	waits.Go(func() {
+		select {
+		case <-undone:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return b.checkPlan(ctx, sc, false)
 }
 
 // judgeArming sorts what a check found: what always keeps a plan from being armed, what does

@@ -161,7 +161,7 @@ func checkUPSes(s web.Site, sc sentinel.SiteConfig) (found []planFinding) {
 		switch lasts.Lasts {
 		case unknownLasts:
 			f.Severity = proxmox.Warning
-			f.Text += "; look at apcstatus on its Pi"
+			f.Text += "; look at `apcaccess` on its Pi"
 		case tooShort:
 			f.Severity = proxmox.Warning
 			f.Text += "; shorten the stages' deadlines, take load off it, or renew its battery"

@@ -107,6 +107,7 @@ func (b *Brain) askOne() (release func(), err error) {
 func (b *Brain) planRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/v1/plan", b.answers(b.planShow))
 	mux.HandleFunc("GET /api/v1/plan/check", b.answers(b.planCheck))
+	mux.HandleFunc("GET /api/v1/doctor", b.answers(b.lookOver))
 	mux.HandleFunc("GET /api/v1/plan/simulate", b.answers(b.planSimulate, "ups", "runtime", "charge"))
 	mux.HandleFunc("POST /api/v1/plan/arm", b.answers(b.arm, "force"))
 	mux.HandleFunc("POST /plan/stop", b.admin(http.HandlerFunc(b.stopOnPage)))

@@ -11,6 +11,7 @@ import (
 	"sentinel.home.arpa/cloud/internal/sentinel"
 	"sentinel.home.arpa/cloud/internal/web"
 	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/proxmox"
 	"sentinel.home.arpa/shared/shutdown"
 	"sentinel.home.arpa/shared/sim/pvesim"
 )
@@ -197,6 +198,35 @@ func TestS10_ADisarmingEndsAnArming(t *testing.T) {
 	})
 }
 
+// TestR2_OneArmingAtATime looks at the machines: whoever asks again meanwhile is told so at once.
+func TestR2_OneArmingAtATime(t *testing.T) {
+	var c *cluster
+	in(t, func(h *home) { c = h.withPlan() }, func(h *home) {
+		h.must(c.Fault("pve1", pvesim.Fault{Kind: pvesim.Slow, On: pvesim.Reads, Delay: 2 * time.Second}))
+		done := make(chan int)
+		go func() {
+			code, _ := h.request(http.MethodPost, "/api/v1/plan/arm", nil, nil)
+			done <- code
+		}()
+		rest(500 * time.Millisecond)
+		begun := time.Now()
+		for range 3 {
+			if code, text := h.request(http.MethodPost, "/api/v1/plan/arm", nil, nil); code != http.StatusServiceUnavailable || !strings.Contains(text, "already") {
+				t.Errorf("meanwhile it answered %d %s", code, text)
+			}
+		}
+		if took := time.Since(begun); took > 100*time.Millisecond {
+			t.Errorf("that took %s", took)
+		}
+		if code := <-done; code != http.StatusOK || !h.view().Sites[0].Armed {
+			t.Errorf("the first was answered %d", code)
+		}
+		if code, text := h.request(http.MethodPost, "/api/v1/plan/arm", nil, nil); code != http.StatusOK {
+			t.Errorf("the next was answered %d %s", code, text)
+		}
+	})
+}
+
 // TestS10_TheLastWordHolds also where it comes between an arming's look and its word.
 func TestS10_TheLastWordHolds(t *testing.T) {
 	in(t, func(h *home) { h.withPlan() }, func(h *home) {
@@ -335,5 +365,13 @@ func TestPlan_WhichUPS(t *testing.T) {
 		if tt.says == "" != (err == nil) || err != nil && err.Error() != tt.says || p.UPS != tt.ups {
 			t.Errorf("%v: %q, %v", tt.query, p.UPS, err)
 		}
+	}
+}
+
+// TestPlan_CheckOfAMuteUPS names the command by which apcupsd shows what a UPS tells of its battery.
+func TestPlan_CheckOfAMuteUPS(t *testing.T) {
+	found := checkUPSes(web.Site{UPSes: []web.UPS{{Name: "rack"}}}, sentinel.SiteConfig{Plan: &shutdown.Plan{}})
+	if len(found) != 1 || found[0].Severity != proxmox.Warning || !strings.HasSuffix(found[0].Text, "; look at `apcaccess` on its Pi") {
+		t.Errorf("%+v", found)
 	}
 }

@@ -284,7 +284,7 @@ func TestU9_EverythingOnOneUPS(t *testing.T) {
 		h.nodes["pve2"].kill()
 		rest(3 * time.Minute)
 		call := h.calls(1)[0]
-		if !strings.Contains(call.Text, "pve 1 and pve 2 at home have not answered since 00 00. It seems that everything on UPS ups lost power. The other server there is fine.") {
+		if !strings.Contains(call.Text, "P V E 1 and P V E 2 at home have not answered since 00 00. It seems that everything on U P S lost power. The other server there is fine.") {
 			h.Errorf("said %q", call.Text)
 		}
 		h.mustTell("failure at home, because everything on UPS ups lost power")

@@ -43,13 +43,13 @@ func keysOf(t reflect.Type, path string, places []string) []key {
 	case reflect.Map:
 		return keysOf(t.Elem(), path+".NAME", all(".pve2"))
 	case reflect.Struct:
-		if t == reflect.TypeFor[config.Secret]() {
+		if slices.Contains([]reflect.Type{reflect.TypeFor[config.Secret](), reflect.TypeFor[config.Private](), reflect.TypeFor[Hours]()}, t) {
 			return nil
 		}
 		var keys []key
 		for i := range t.NumField() {
 			name := t.Field(i).Tag.Get("yaml")
-			if name == "-" {
+			if name == "-" || !t.Field(i).IsExported() {
 				continue
 			}
 			k := key{strings.TrimPrefix(path+"."+name, "."), t.Field(i).Type, all(".%s", name)}
@@ -128,8 +128,10 @@ func TestR5_ReferenceEqualsTheDefaults(t *testing.T) {
 	// What follows has no default in the structure: examples, and what others default.
 	want.Sites, want.Contacts, want.Twilio, want.Proxmox, want.Plan = r.cfg.Sites, r.cfg.Contacts, r.cfg.Twilio, r.cfg.Proxmox, r.cfg.Plan
 	want.Tailnet.AuthKey, want.Tailnet.AllowNodes = r.cfg.Tailnet.AuthKey, r.cfg.Tailnet.AllowNodes
+	want.Email = r.cfg.Email
+	want.Deadman.URL = r.cfg.Deadman.URL
 	want.BootIDFile = "/proc/sys/kernel/random/boot_id"
-	if diff := cmp.Diff(want, r.cfg, cmp.AllowUnexported(config.Secret{})); diff != "" {
+	if diff := cmp.Diff(want, r.cfg, cmp.AllowUnexported(config.Secret{}, config.Private{}, Channel{})); diff != "" {
 		t.Errorf("the reference is not the defaults (-default +reference):\n%s", diff)
 	}
 	for i, d := range []config.Duration{defaultGuestDeadline, defaultGuestDeadline, defaultNodeDeadline} {
@@ -145,7 +147,7 @@ func TestR5_ReferenceEqualsTheDefaults(t *testing.T) {
 			t.Errorf("the reference says nothing of %s", k.path)
 		}
 		bounds := bounds(k)
-		if bounds != "" && k.path != "plan[].deadline" && k.path != "plan[].timeout" && k.path != "tailnet.udp_port" && !strings.HasSuffix(r.comment(k), "; "+bounds) {
+		if bounds != "" && k.path != "plan[].deadline" && k.path != "plan[].timeout" && k.path != "contacts[].notices[].repeat" && k.path != "tailnet.udp_port" && !strings.HasSuffix(r.comment(k), "; "+bounds) {
 			t.Errorf("the reference says of %s: %q, and not that it is %s", k.path, r.comment(k), bounds)
 		}
 		restart := strings.Contains(strings.ToLower(r.comment(k)), "needs a restart")
@@ -253,6 +255,10 @@ func typeOf(t reflect.Type) string {
 		return "share"
 	case t == reflect.TypeFor[config.Secret]():
 		return "file"
+	case t == reflect.TypeFor[config.Private]():
+		return "address"
+	case t == reflect.TypeFor[Hours]():
+		return "hours"
 	case t == reflect.TypeFor[*Guests]():
 		return "`all`, or section"
 	}
@@ -265,6 +271,8 @@ func typeOf(t reflect.Type) string {
 		return "names"
 	case reflect.String:
 		return "text"
+	case reflect.Bool:
+		return "`true`"
 	}
 	return "number"
 }
@@ -278,6 +286,18 @@ func byDefault(k key) string {
 		return fmt.Sprintf("`%s`, `%s`", defaultGuestDeadline, defaultNodeDeadline)
 	case "boot_id_file":
 		return "the kernel's"
+	case "contacts[].notices[].least":
+		return "`info`"
+	case "contacts[].notices[].on":
+		return "`both`"
+	case "contacts[].notices[].repeat":
+		return "never"
+	case "contacts[].quiet_hours":
+		return "none"
+	case "email.port":
+		return "`587`, `465`, `25`"
+	case "email.tls":
+		return "`starttls`"
 	case "plan_on":
 		return "none"
 	case "proxmox.via":

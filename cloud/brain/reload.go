@@ -78,14 +78,14 @@ func (b *Brain) readAgain() reloaded {
 // fixed are the keys that only a restart changes, and all below them.
 func fixed() []string {
 	return []string{"name", "listen", "tailnet.hostname", "tailnet.auth_key_file", "tailnet.control_url", "tailnet.udp_port",
-		"state_dir", "control_socket", "boot_id_file", "log.format"}
+		"state_dir", "control_socket", "boot_id_file", "log.format", "calls.keypad"}
 }
 
 // keepFixed keeps what only a restart changes.
 func keepFixed(c, old *Config) {
 	allow := c.Tailnet.AllowNodes
-	c.Name, c.Listen, c.Tailnet, c.StateDir, c.ControlSocket, c.BootIDFile, c.Log.Format =
-		old.Name, old.Listen, old.Tailnet, old.StateDir, old.ControlSocket, old.BootIDFile, old.Log.Format
+	c.Name, c.Listen, c.Tailnet, c.StateDir, c.ControlSocket, c.BootIDFile, c.Log.Format, c.Calls.Keypad =
+		old.Name, old.Listen, old.Tailnet, old.StateDir, old.ControlSocket, old.BootIDFile, old.Log.Format, old.Calls.Keypad
 	c.Tailnet.AllowNodes = allow
 }
 
@@ -143,6 +143,7 @@ func (b *Brain) adopt(s *settings) {
 	b.table.SetSilence(s.cfg.Failure.Silence.Std())
 	b.identities.Reconfigure(s.rules, b.knownBy(s))
 	b.useTwilio(s)
+	b.outbox.Use(s.senders)
 }
 
 // unlisted are the sources that the configuration named before, and names no more, and

@@ -67,9 +67,9 @@ func TestC4_ACallFallsDueWhileTheBrainIsDead(t *testing.T) {
 // one that waited, which would be lost.
 func TestC4_TwoCallsToOneNumber(t *testing.T) {
 	in(t, nil, func(h *home) {
-		h.x.Behave(alex, twiliosim.NoAnswer{})
+		h.x.Behave(alex, twiliosim.Answer{By: "machine_start", TalkFor: 30 * time.Second}, twiliosim.Answer{})
 		h.nodes["pve2"].kill()
-		rest(22 * time.Second) // it rings
+		rest(22 * time.Second) // a mailbox takes it
 		h.calls(1)
 		h.ups.set(true)
 		rest(16 * time.Second) // and another is wanted
@@ -77,8 +77,28 @@ func TestC4_TwoCallsToOneNumber(t *testing.T) {
 		h.crash(500 * time.Millisecond)
 		rest(40 * time.Second)
 		calls := h.calls(2)
-		if !strings.Contains(calls[0].Text, "pve 2") || !strings.Contains(calls[1].Text, "The power at home has been out") {
+		if !strings.Contains(calls[0].Text, "P V E 2") || !strings.Contains(calls[1].Text, "The power at home has been out") {
 			h.Errorf("said %q and %q", calls[0].Text, calls[1].Text)
+		}
+	})
+}
+
+// TestC1_APowerCallDoesNotWaitForAnother that rings at the same phone about something else: that is taken
+// back, and comes again.
+func TestC1_APowerCallDoesNotWaitForAnother(t *testing.T) {
+	in(t, nil, func(h *home) {
+		h.x.Behave(alex, twiliosim.NoAnswer{}, twiliosim.Answer{})
+		h.nodes["pve2"].kill()
+		rest(18 * time.Second)
+		h.ups.set(true)
+		out := time.Now()
+		rest(25 * time.Second)
+		calls := h.calls(2)
+		if late := calls[1].Created.Sub(out) - 15*time.Second; late > 3*time.Second {
+			h.Errorf("the call was %s late", late)
+		}
+		if calls[0].Status != "canceled" || !strings.Contains(calls[1].Text, "The power at home has been out") {
+			h.Errorf("%s, and said %q", calls[0].Status, calls[1].Text)
 		}
 	})
 }

@@ -25,6 +25,7 @@ func (b *Brain) Run(ctx context.Context) error {
 	}
 	routes := courier.JSONErrors(mux)
 	tasks := []daemon.Task{{Name: "loop", Run: b.loop}, {Name: "uplink", Run: b.uplink.Run}}
+	tasks = append(tasks, daemon.Task{Name: "deadman", Run: b.watched})
 	if b.reload != nil {
 		tasks = append(tasks, daemon.Task{Name: "reload", Run: b.reloads})
 	}
@@ -48,6 +49,12 @@ func (b *Brain) Run(ctx context.Context) error {
 			daemon.Task{Name: "tailnet", Run: func(context.Context) error { return b.tailnet.Run(on) }},
 			daemon.Task{Name: pages.Name, Run: func(ctx context.Context) error { defer off(); return pages.Run(ctx) }})
 	}
+	if pad := b.cfg().Calls.Keypad; pad.on() {
+		if err := b.haveKeypad(ctx); err != nil { // before the loop takes up calls that were placed with keys
+			return err
+		}
+		tasks = append(tasks, daemon.Task{Name: "keypad", Run: b.serveKeys})
+	}
 	if ln, err := daemon.ControlSocket(b.cfg().ControlSocket, 0o600); err != nil {
 		b.log.Warn("no control socket, so the command line cannot reach this brain", "err", err)
 	} else {
@@ -56,7 +63,14 @@ func (b *Brain) Run(ctx context.Context) error {
 	err = daemon.Run(ctx, tasks...)
 	b.notifier.Stopping()
 	b.wg.Wait()
+	b.ways.Wait()
 	b.caller.Wait()
+	b.outbox.Wait()
+	for _, s := range b.set.Load().senders {
+		if s, ok := s.(interface{ Wait() }); ok { // a library that knows no context
+			s.Wait()
+		}
+	}
 	return err
 }
 
@@ -78,8 +92,11 @@ func (b *Brain) routes() (*http.ServeMux, error) {
 	b.metrics.registry.MustRegister(newGauges(b.page))
 	mux.Handle("GET /metrics", b.metrics.handler())
 	b.buttons(mux)
+	b.testRoutes(mux)
 	b.planRoutes(mux)
+	b.tryRoutes(mux)
 	b.archiveRoutes(mux)
+	mux.HandleFunc("GET /api/v1/digest", b.showDigest)
 	return mux, nil
 }
 

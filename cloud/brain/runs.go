@@ -13,7 +13,6 @@ import (
 	"sentinel.home.arpa/cloud/internal/sentinel"
 	"sentinel.home.arpa/shared/courier"
 	"sentinel.home.arpa/shared/executor"
-	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/proxmox"
 	"sentinel.home.arpa/shared/shutdown"
 	"sentinel.home.arpa/shared/wire"
@@ -93,7 +92,7 @@ func (b *Brain) wayTo(site string, purpose courier.Purpose) func(ctx context.Con
 func (b *Brain) throughPis(site string, purpose courier.Purpose) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		stops := b.stops()
-		conn, err := race(ctx, b.set.Load().relays[site], func(ctx context.Context, pi relay) (net.Conn, error) {
+		conn, err := race(ctx, &b.ways, b.set.Load().relays[site], func(ctx context.Context, pi relay) (net.Conn, error) {
 			address, err := pi.address(ctx)
 			if err != nil {
 				return nil, err
@@ -282,7 +281,7 @@ func (b *Brain) mayCommand(site, run, machine string) error {
 	switch {
 	case v == nil || v.run[site] != run:
 		return errRunOver
-	case v.supply[site] == power.Mains && !v.causes[site]:
+	case v.mains[site] && !v.causes[site]:
 		return errMainsBack
 	case v.left[site][machine]:
 		return errLeftOn

@@ -8,8 +8,11 @@ import (
 	"time"
 
 	"sentinel.home.arpa/cloud/internal/ingest"
+	"sentinel.home.arpa/cloud/internal/notify"
 	"sentinel.home.arpa/cloud/internal/sentinel"
+	"sentinel.home.arpa/shared/channel"
 	"sentinel.home.arpa/shared/escalation"
+	"sentinel.home.arpa/shared/outbox"
 	"sentinel.home.arpa/shared/shutdown"
 	"sentinel.home.arpa/shared/twilio"
 	"sentinel.home.arpa/shared/wire"
@@ -24,9 +27,14 @@ type settings struct {
 	keys    []ingest.Known // that the configuration itself names
 	numbers map[string]string
 	relays  map[string][]relay
-	calls   map[string]callList       // by site
+	calls   map[string]callList       // whom the Pis call, by site
+	tells   map[string]callList       // the same with channels, for Pis that know of them
 	zones   map[string]*time.Location // by site; without it the machine's own
 	client  *twilio.Client            // nil without twilio:
+	senders map[outbox.Key]channel.Sender
+	texts   *notify.Texts
+	tokens  []string // by which Twilio signs which keys were pressed; secrets
+	deadman string   // the address that is told that the brain lives; a secret
 	secrets secrets
 }
 
@@ -52,7 +60,7 @@ func (s *settings) site(name string) *sentinel.SiteConfig {
 // settingsOf reads the secrets, and nothing from the network. said hears what is wrong,
 // with the key that it is about.
 func (b *Brain) settingsOf(cfg Config, said func(key string, err error)) *settings {
-	s := &settings{cfg: cfg, core: coreConfig(&cfg), numbers: map[string]string{}, relays: map[string][]relay{}, zones: zonesOf(cfg.Sites), calls: callLists(&cfg, b.log), secrets: secrets{},
+	s := &settings{cfg: cfg, core: coreConfig(&cfg), numbers: map[string]string{}, relays: map[string][]relay{}, zones: zonesOf(cfg.Sites), calls: callLists(&cfg, false, b.log), tells: callLists(&cfg, true, b.log), secrets: secrets{},
 		rules: ingest.Rules{Pis: map[string]string{}, Allow: cfg.Tailnet.AllowNodes, Configured: map[string]wire.PublicKey{}}}
 	configured := func(site string, role sentinel.Role, p Peer) {
 		if p.Key != "" {
@@ -71,22 +79,47 @@ func (b *Brain) settingsOf(cfg Config, said func(key string, err error)) *settin
 			configured(site.Name, sentinel.Node, n)
 		}
 	}
-	for _, p := range cfg.Contacts {
+	for _, p := range cfg.callable() {
 		s.numbers[p.Name] = p.Phone
 	}
+	texts, err := cfg.texts()
+	if err != nil {
+		said("calls.texts", err)
+	}
+	s.texts = texts
+	read := map[string]string{}
 	for _, named := range cfg.secrets() {
 		secret, err := named.file.Read()
 		if err != nil {
 			said(named.key, err)
 			continue
 		}
+		read[named.key] = secret
 		s.secrets[named.key] = sha256.Sum256([]byte(secret))
+		if named.key == authToken || named.key == oldAuthToken {
+			s.tokens = append(s.tokens, secret)
+		}
+		if named.key == deadmanSecret {
+			if err := checkPing(secret); err != nil {
+				said(named.key, err)
+			}
+			s.deadman = secret
+		}
 		if t := cfg.Twilio; named.key == twilioSecret {
+			s.core.Phone, s.core.SelfTestEach, s.core.FewCalls = phoneID(t, secret), cfg.Calls.SelfTest.Std(), cfg.Calls.Few
 			s.client, err = twilio.New(twilio.Config{AccountSID: t.AccountSID, APIKeySID: t.APIKeySID, APIKeySecret: secret, From: t.From,
 				BaseURL: t.APIURL, Transport: b.machine.phone})
 			if err != nil {
 				said(named.key, untwilio(err))
 			}
+		}
+	}
+	b.people(s, read, said)
+	s.core.Shown = func(at time.Time) time.Time { return b.clock.Shown(at) }
+	for i := range s.core.Sites {
+		s.core.Sites[i].Zone = time.Local
+		if loc := s.zones[s.core.Sites[i].Name]; loc != nil {
+			s.core.Sites[i].Zone = loc
 		}
 	}
 	return s
@@ -100,6 +133,7 @@ func coreConfig(cfg *Config) sentinel.Config {
 	times.OutageNotice, times.PowerCall = p.NoticeAfter.Std(), p.CallBy.Std()
 	times.InternetCall = cfg.Internet.CallAfter.Std()
 	core := sentinel.Config{Brain: cfg.Name, Threshold: f.Threshold, Times: times, Escalation: escalation.DefaultPolicy(),
+		Limits:      sentinel.Limits{Calls: cfg.Calls.PerHour, OtherCalls: cfg.Calls.OtherPerHour, Notices: cfg.Notices.PerHour},
 		WorseCharge: p.WorseCharge.Ratio(), WorseRuntime: p.WorseRuntime.Std()}
 	for _, s := range cfg.Sites {
 		sc := sentinel.SiteConfig{Name: s.Name, Policy: cfg.policy(), Feeds: s.feeds()}
@@ -118,7 +152,8 @@ func coreConfig(cfg *Config) sentinel.Config {
 		}
 		core.Sites = append(core.Sites, sc)
 	}
-	for _, p := range cfg.Contacts {
+	core.Drill, core.Digest = cfg.Calls.Drill.core(), cfg.Notices.Digest.core()
+	for _, p := range cfg.callable() {
 		core.Contacts = append(core.Contacts, p.Name)
 	}
 	return core

@@ -22,7 +22,7 @@ func TestH2_NodeFailure(t *testing.T) {
 		rest(10 * time.Second)
 		call := h.calls(1)[0]
 		h.onTime("the call", call.Created, last.Add(20*time.Second))
-		said := "Hello Alex. This is your home sentinel. pve 2 at home has not answered since 00 00. The other two servers there are fine."
+		said := "Hello Alex. This is your home sentinel. P V E 2 at home has not answered since 00 00. The other two servers there are fine."
 		if call.To != alex || call.Text != said+"\n"+said {
 			h.Errorf("%s heard %q", call.To, call.Text)
 		}
@@ -296,7 +296,7 @@ func TestN3_TheBrainIsOffline(t *testing.T) {
 		h.calls(0)
 		rest(20 * time.Second)
 		call := h.calls(1)[0]
-		if late := call.Created.Sub(back); late < 20*time.Second-time.Millisecond || late > 25*time.Second || !strings.Contains(call.Text, "pve 3 at home") {
+		if late := call.Created.Sub(back); late < 20*time.Second-time.Millisecond || late > 25*time.Second || !strings.Contains(call.Text, "P V E 3 at home") {
 			h.Errorf("%s after it was online it said %q", late, call.Text)
 		}
 	})
@@ -336,7 +336,7 @@ func TestN4_AllNodes(t *testing.T) {
 		}
 		rest(3 * time.Minute)
 		call := h.calls(1)[0]
-		if !strings.Contains(call.Text, "pve 1, pve 2 and pve 3 at home have not answered since 00 00. The internet there is up.") {
+		if !strings.Contains(call.Text, "P V E 1, P V E 2 and P V E 3 at home have not answered since 00 00. The internet there is up.") {
 			h.Errorf("said %q", call.Text)
 		}
 	})

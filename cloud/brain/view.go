@@ -17,32 +17,30 @@ import (
 
 // view is what the loop lets others see of its state, as of one turn.
 type view struct {
-	at       time.Time // the brain's time
-	mandates map[string]wire.Mandate
-	causes   map[string]bool            // a run may tell on mains too, since it has another cause (rule S0)
-	supply   map[string]power.Supply    // mains only if all UPSes of the site are on mains
-	open     map[string]bool            // the incidents that go on, by id
-	unsaved  bool                       // the journal is not written
-	run      map[string]string          // the id of the run that is under way and may tell
-	left     map[string]map[string]bool // the machines that it leaves on, by site
-	starts   map[string]string          // of the run whose guests may be started again now
+	at       time.Time                          // the brain's time
+	mandates map[string]map[string]wire.Mandate // by site and Pi
+	causes   map[string]bool                    // a run may tell on mains too, since it has another cause (rule S0)
+	mains    map[string]bool                    // all UPSes of the site are on mains
+	open     map[string]bool                    // the incidents that go on, by id
+	unsaved  bool                               // the journal is not written
+	run      map[string]string                  // the id of the run that is under way and may tell
+	left     map[string]map[string]bool         // the machines that it leaves on, by site
+	starts   map[string]string                  // of the run whose guests may be started again now
+	testHeld map[string]string                  // by contact, why no test call would come now
+	limits   map[string]power.Status            // by UPS, of its apcupsd
+	troubles troubles
 	page     *web.View
 }
 
 // publish makes a new view after each turn, of a state that was judged as of now.
 func (b *Brain) publish(now time.Time) {
 	b.noteLeft(now)
-	v := &view{at: now, unsaved: b.broken, mandates: map[string]wire.Mandate{}, supply: map[string]power.Supply{}, run: map[string]string{}, left: map[string]map[string]bool{}, starts: map[string]string{}, causes: map[string]bool{}, open: map[string]bool{}}
+	v := &view{at: now, testHeld: b.testsHeld(now), unsaved: b.broken, mandates: map[string]map[string]wire.Mandate{}, mains: map[string]bool{}, run: map[string]string{}, left: map[string]map[string]bool{}, starts: map[string]string{}, causes: map[string]bool{}, open: map[string]bool{}}
 	for _, i := range b.state.OpenIncidents() {
 		v.open[i.ID] = true
 	}
 	for name, site := range b.state.Sites {
-		epoch, run, id := b.state.Mandate(name, now)
-		m, acts := wire.Mandate{Epoch: epoch, Run: run, RunID: id, Scope: site.Scope()}, b.state.CauseActs(name, now)
-		if acts && !site.Run.ForPower() {
-			m.On = site.Run.On
-		}
-		v.mandates[name], v.supply[name], v.causes[name] = m, site.Supply(), acts
+		v.mandates[name], v.mains[name], v.causes[name] = b.mandates(site, now), site.Supply() == power.Mains, b.state.CauseActs(name, now)
 		if r := site.Run; r != nil && !r.Over() {
 			if site.TakenBy == "" {
 				v.run[name], v.left[name] = r.ID, leftBy(r)
@@ -55,11 +53,46 @@ func (b *Brain) publish(now time.Time) {
 		looks := b.state.Sites[site].Run.Looks()
 		p.looks.Store(&looks)
 	}
-	v.page = b.pageView(now)
+	v.limits, v.troubles = b.limitsOf(now), b.troubled()
+	v.page = b.pageView(now, v.troubles)
 	b.view.Store(v)
 }
 
-func (b *Brain) pageView(now time.Time) *web.View {
+// mandates are what each of a site's Pis is told.
+func (b *Brain) mandates(site *sentinel.Site, now time.Time) map[string]wire.Mandate {
+	all, acts := map[string]wire.Mandate{}, b.state.CauseActs(site.Name, now)
+	for _, sc := range b.core().Sites {
+		for _, pi := range sc.Pis {
+			if sc.Name != site.Name {
+				continue
+			}
+			epoch, run, id := b.state.Mandate(sc.Name, pi, now)
+			m := wire.Mandate{Epoch: epoch, Run: run, RunID: id, Scope: site.Scope()}
+			if acts && !site.Run.ForPower() {
+				m.On = site.Run.On
+			}
+			all[pi] = m
+		}
+	}
+	return all
+}
+
+// troubled are the warnings that the doctor has lines of their own for.
+func (b *Brain) troubled() (t troubles) {
+	t.phone = b.phoneTrouble()
+	if why := b.noKeys.Load(); why != nil {
+		t.phone = append(t.phone, *why)
+	}
+	t.channels = b.channelTroubles()
+	if b.tailnet != nil {
+		if trouble := tailnetTrouble(b.tailnet.Status()); trouble != "" {
+			t.tailnet = []string{trouble}
+		}
+	}
+	return t
+}
+
+func (b *Brain) pageView(now time.Time, t troubles) *web.View {
 	v := &web.View{At: b.machine.wall(), Calls: map[string]int{}, Waiting: b.waiting(), Warnings: slices.Clone(b.warnings)}
 	if text := b.refusal(); text != "" {
 		v.Warnings = append(v.Warnings, text)
@@ -70,11 +103,8 @@ func (b *Brain) pageView(now time.Time) *web.View {
 	if b.broken { // rule R3: act, and say so
 		v.Warnings = append(v.Warnings, "The journal cannot be written; a restart now would forget what has happened since.")
 	}
-	if b.tailnet != nil {
-		if trouble := tailnetTrouble(b.tailnet.Status()); trouble != "" {
-			v.Warnings = append(v.Warnings, trouble)
-		}
-	}
+	v.Phone, v.Tests = b.phoneSaid(), b.testViews()
+	v.Warnings = append(v.Warnings, t.all()...)
 	for _, name := range slices.Sorted(maps.Keys(b.state.Sites)) {
 		if name == "" {
 			continue // of what is of no site
@@ -147,6 +177,9 @@ func (b *Brain) sourceView(site *sentinel.Site, src *sentinel.Source, now time.T
 		MaintenanceUntil: b.until(site.Name, src.MaintainedUntil, now)}
 	if last, _, ok := b.table.Last(liveness.Key{Site: site.Name, Name: src.Name}); ok {
 		w.Heard, w.Age = true, now.Sub(last)
+	}
+	if k, ok := b.identities.Lookup(src.Name); ok && k.Site == site.Name {
+		w.Key = string(k.Key)
 	}
 	w.Note = b.note(w, src)
 	w.State = b.inWords(w, src)

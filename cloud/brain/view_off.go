@@ -24,7 +24,7 @@ const (
 // left are a site's guests that runs of the plan told to shut down, until they are seen to run.
 type left struct {
 	guests  map[string]*leftGuest
-	runs    map[string]bool // whose guests are among them, or were
+	runs    map[string]bool // whose guests are among them, or were, as long as the site knows them
 	looking bool
 	looked  time.Time
 }
@@ -84,8 +84,21 @@ func (b *Brain) noteLeft(now time.Time) {
 				}
 			}
 		}
-		maps.DeleteFunc(l.guests, func(_ string, g *leftGuest) bool { return now.Sub(g.at) > offToldFor })
+		maps.DeleteFunc(l.runs, func(id string, _ bool) bool { return !keepsRun(site, id) })
+		maps.DeleteFunc(l.guests, func(_ string, g *leftGuest) bool {
+			return now.Sub(g.at) > offToldFor || site.LeavesOff(g.Target.Said(), g.at)
+		})
 	}
+}
+
+// keepsRun reports whether a site knows a run still, so that it may come by again.
+func keepsRun(site *sentinel.Site, id string) bool {
+	for _, k := range site.PiRuns {
+		if k.Run.ID == id {
+			return true
+		}
+	}
+	return site.Run != nil && site.Run.ID == id || site.PiRun != nil && site.PiRun.ID == id
 }
 
 // add keeps a guest that may go down for as long as its stage would have lasted, and a while.
@@ -185,7 +198,10 @@ func (b *Brain) offView(site *sentinel.Site) []web.Off {
 			continue
 		}
 		away[name] = true
-		all = append(all, web.Off{Name: name, State: isOff, Text: fmt.Sprintf("%s was shut down at %s and is off still; switch it on", name, said(src.Last))})
+		if site.LeavesOff(name, src.Last) {
+			continue
+		}
+		all = append(all, web.Off{Name: name, State: isOff, Text: fmt.Sprintf("%s was told to shut down and is off still, last heard at %s; switch it on", name, said(src.Last))})
 	}
 	if r := site.Run; r != nil && r.PutsBack() {
 		for _, g := range r.Back.Guests {

@@ -1,10 +1,13 @@
 package brain
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"sentinel.home.arpa/cloud/internal/sentinel"
 	"sentinel.home.arpa/cloud/internal/web"
 	"sentinel.home.arpa/shared/courier"
 	"sentinel.home.arpa/shared/shutdown"
@@ -83,7 +86,7 @@ func TestR6_WhatAPlanThatIsThroughLeftOff(t *testing.T) {
 		h.ups.set(false)
 		rest(5 * time.Second)
 		v := h.view()
-		if off := offs(v); v.Verdict != "Pve1, pve2, pve3 at home are off still, since the plan shut them down." || len(off) != 3 || !strings.HasSuffix(off[0], " and is off still; switch it on") {
+		if off := offs(v); v.Verdict != "Pve1, pve2, pve3 at home are off still, since the plan shut them down." || len(off) != 3 || off[0] != "pve1 was told to shut down and is off still, last heard at 00:00; switch it on" {
 			t.Errorf("%q, %q", v.Verdict, off)
 		}
 		h.must(c.Start("pve1"))
@@ -91,6 +94,24 @@ func TestR6_WhatAPlanThatIsThroughLeftOff(t *testing.T) {
 		rest(2 * time.Minute)
 		if off := offs(h.view()); len(off) != 5 || !strings.HasPrefix(off[2], "vm100 on pve1 was told") || !strings.Contains(off[2], "is off still") {
 			t.Errorf("with one of them: %q", off)
+		}
+	})
+}
+
+// TestR6_ANodeThatWasSilentBeforeThePlan: when it was last heard is not when the plan told it.
+func TestR6_ANodeThatWasSilentBeforeThePlan(t *testing.T) {
+	in(t, func(h *home) { h.withPlan() }, func(h *home) {
+		h.press("/api/v1/plan/arm")
+		h.nodes["pve2"].kill()
+		rest(time.Minute)
+		h.ups.set(true)
+		rest(2 * time.Minute)
+		h.mustTell("the plan is through")
+		h.ups.set(false)
+		rest(2 * time.Minute)
+		want := "pve2 was told to shut down and is off still, last heard at 00:00; switch it on"
+		if off := offs(h.view()); !slices.Contains(off, want) {
+			t.Errorf("%q, and not %q", off, want)
 		}
 	})
 }
@@ -191,4 +212,35 @@ func TestR6_RunNext(t *testing.T) {
 	if got := runNext(&shutdown.Run{Finished: true}, nil); got != "" {
 		t.Errorf("of one that is through: %q", got)
 	}
+}
+
+// TestR3_WhoseGuestsWereLeftIsNotKeptForEver: outages come and go for as long as the process lives, and no run's
+// guests are named twice.
+func TestR3_WhoseGuestsWereLeftIsNotKeptForEver(t *testing.T) {
+	in(t, func(h *home) { h.withPlan() }, func(h *home) {
+		site := &sentinel.Site{Name: "home"}
+		b := set(&Brain{left: map[string]*left{}, state: &sentinel.State{Sites: map[string]*sentinel.Site{"home": site}}}, *h.brain.cfg())
+		status := func(pi string, i int) *shutdown.Status {
+			return &shutdown.Status{ID: fmt.Sprint(pi, i), State: shutdown.HasEnded, Targets: []shutdown.Outcome{{Kind: shutdown.Guest, Name: "mail", State: "down"}}}
+		}
+		now := time.Now()
+		for i := range 100 {
+			site.Run = &shutdown.Run{Header: shutdown.Header{ID: fmt.Sprint("run", i)}, Finished: true}
+			site.PiRun = status("pi", i)
+			site.PiRuns = map[string]sentinel.KnownRun{"pi": {Run: *site.PiRun}, "pi2": {Run: *status("pi2", i)}}
+			b.noteLeft(now)
+			clear(b.left["home"].guests) // they run again
+			site.PiRun = status("pi2", i)
+			b.noteLeft(now)
+			clear(b.left["home"].guests)
+			site.PiRun = status("pi", i)
+			b.noteLeft(now)
+			if n := len(b.left["home"].guests); n > 0 {
+				t.Fatalf("%d are named again of a run that was told of before", n)
+			}
+		}
+		if n := len(b.left["home"].runs); n > 3 {
+			t.Errorf("%d runs are kept", n)
+		}
+	})
 }

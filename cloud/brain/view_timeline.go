@@ -132,7 +132,13 @@ func incidentOf(f sentinel.Fact) string {
 		return f.Incident
 	case *sentinel.CallRequested:
 		return f.Incident
+	case *sentinel.CallHeld:
+		return f.Incident
+	case *sentinel.NoticeRequested:
+		return f.Incident
 	case *sentinel.CallPlaced:
+		return call(f.Call)
+	case *sentinel.CallLate:
 		return call(f.Call)
 	case *sentinel.CallEnded:
 		return call(f.Call)

@@ -115,8 +115,10 @@ func (b *Brain) verdict(sites []web.Site, now time.Time) (text string, well bool
 	switch {
 	case i.Answered != "":
 		text += " " + sentence(i.Answered) + " knows."
-	case len(i.Calls) > 0:
+	case slices.ContainsFunc(i.Calls, func(c *sentinel.Call) bool { return c.SID != "" }):
 		text += " You were called, not yet answered."
+	case len(i.Calls) > 0:
+		text += " Nobody could be called yet."
 	}
 	if len(open) > 1 {
 		text += fmt.Sprintf(" In all %d incidents are open.", len(open))
@@ -207,13 +209,4 @@ func sentence(text string) string {
 // weight orders incidents: what the page tells first has the least.
 func weight(k sentinel.IncidentKind) int {
 	return slices.Index([]sentinel.IncidentKind{sentinel.PowerOutage, sentinel.InternetOutage, sentinel.TailnetDown, sentinel.Unwatched, sentinel.NodeFailure}, k)
-}
-
-// alarmed is why an incident calls anew: what got worse, or that nobody has answered yet. An
-// outage that turned out to be another is neither: its text says what it is.
-func alarmed(i *sentinel.Incident) (worse string, again bool) {
-	if i.Worsened {
-		return i.Alarm, false
-	}
-	return "", i.Alarm != "" && i.Alarm != i.Why
 }

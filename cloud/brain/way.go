@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 	"time"
 
 	"sentinel.home.arpa/shared/courier"
@@ -19,8 +20,9 @@ const closedAfter = anotherAfter + 1500*time.Millisecond
 
 // race asks the Pis in their order for a way, the next one once the one before has failed or
 // says nothing, and takes the first that is through. The target is closed if a Pi says so and
-// no other gets through to it: one may be behind a firewall that refuses in the target's name.
-func race(ctx context.Context, pis []relay, try func(ctx context.Context, pi relay) (net.Conn, error)) (net.Conn, error) {
+// no other gets through to it: one may be behind a firewall that refuses in the target's name. It
+// waits for nobody who comes too late; owner does.
+func race(ctx context.Context, owner *sync.WaitGroup, pis []relay, try func(ctx context.Context, pi relay) (net.Conn, error)) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type answer struct {
@@ -32,10 +34,20 @@ func race(ctx context.Context, pis []relay, try func(ctx context.Context, pi rel
 	ask := func() {
 		pi := pis[asked]
 		asked++
-		go func() { // ends with what a relay is given for its answer
+		owner.Go(func() {
 			conn, err := try(ctx, pi)
 			answers <- answer{conn, err}
-		}()
+		})
+	}
+	hangUp := func() { // ends the ways that come too late
+		n := asked - heard
+		owner.Go(func() {
+			for range n {
+				if a := <-answers; a.conn != nil {
+					_ = a.conn.Close() // nothing was sent on it
+				}
+			}
+		})
 	}
 	late, enough := time.NewTimer(anotherAfter), time.NewTimer(closedAfter)
 	defer late.Stop()
@@ -48,7 +60,7 @@ func race(ctx context.Context, pis []relay, try func(ctx context.Context, pi rel
 		case a := <-answers:
 			heard++
 			if a.err == nil {
-				go hangUp(asked-heard, func() net.Conn { return (<-answers).conn })
+				hangUp()
 				return a.conn, nil
 			}
 			if closed == nil && errors.Is(a.err, courier.ErrTargetClosed) {
@@ -65,18 +77,9 @@ func race(ctx context.Context, pis []relay, try func(ctx context.Context, pi rel
 			late.Reset(anotherAfter)
 		}
 	}
-	go hangUp(asked-heard, func() net.Conn { return (<-answers).conn })
+	hangUp()
 	if closed != nil {
 		return nil, closed
 	}
 	return nil, errors.Join(errs...)
-}
-
-// hangUp ends the ways that came too late.
-func hangUp(n int, next func() net.Conn) {
-	for range n {
-		if conn := next(); conn != nil {
-			_ = conn.Close() // nothing was sent on it
-		}
-	}
 }

@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sentinel.home.arpa/shared/courier"
@@ -156,4 +158,40 @@ func TestS4_WithoutAnyPiNothingIsKnown(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestARaceHasAnOwner who waits for what comes too late, and for its end.
+func TestARaceHasAnOwner(t *testing.T) {
+	for name, fails := range map[string]bool{"another was through": false, "nobody was": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, server := net.Pipe()
+				var owner sync.WaitGroup
+				begun := time.Now()
+				var late atomic.Bool
+				conn, err := race(t.Context(), &owner, []relay{{name: "slow"}, {name: "quick"}}, func(_ context.Context, pi relay) (net.Conn, error) {
+					switch {
+					case pi.name == "slow":
+						time.Sleep(3 * time.Second) // and heeds nothing
+						late.Store(true)
+						return server, nil
+					case fails:
+						return nil, courier.ErrTargetClosed
+					}
+					return client, nil
+				})
+				if (conn == client) == fails || (err != nil) != fails || late.Load() {
+					t.Errorf("%v, %v", conn, err)
+				}
+				owner.Wait()
+				if took := time.Since(begun); took != 3*time.Second || !late.Load() {
+					t.Errorf("its owner has waited for %s", took)
+				}
+				if _, err := server.Write([]byte("x")); !errors.Is(err, io.ErrClosedPipe) {
+					t.Errorf("what came too late is open: %v", err)
+				}
+				_ = client.Close()
+			})
+		})
+	}
 }

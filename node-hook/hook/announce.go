@@ -75,3 +75,12 @@ func (b Build) Check(path string, out io.Writer) error {
 	_, err := fmt.Fprintf(out, "%s: %s\n", path, text)
 	return err
 }
+
+// PrintKey prints the agent's public key, once it has made one.
+func (b Build) PrintKey(path string, out io.Writer) error {
+	c, err := b.Load(path)
+	if err != nil {
+		return err
+	}
+	return wire.PrintKey(out, c.StateDir)
+}

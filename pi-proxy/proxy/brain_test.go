@@ -31,30 +31,32 @@ type brain struct {
 	addr string
 	seq  wire.Counter
 
-	mu        sync.Mutex
-	news      chan struct{} // closed and replaced with each message
-	away      bool          // hangs up on everybody
-	piKey     wire.PublicKey
-	bundle    *wire.Bundle
-	hash      string // of the bundle, unless a test lies
-	run       shutdown.State
-	epoch     shutdown.Epoch
-	runID     string
-	hosts     []string       // that the Pi is to order off
-	on        shutdown.Cause // what its run is for, if not the power
-	calls     *wire.Calls
-	knows     string // the hash of calls that the Pi names
-	beats     []arrival[wire.Heartbeat]
-	reports   []arrival[wire.UPSReport]
-	announced []arrival[wire.Announcement]
-	ages      []time.Duration // of announced
-	records   []arrival[wire.Record]
-	farewells []arrival[wire.Announcement]
-	leaving   bool // says so
-	named     func(hash string)
-	posted    func()        // with each report, before anything else; not with the lock held
-	held      chan struct{} // closed once the answer to a heartbeat is made and held back
-	release   chan struct{} // lets it go
+	mu         sync.Mutex
+	news       chan struct{} // closed and replaced with each message
+	away       bool          // hangs up on everybody
+	piKey      wire.PublicKey
+	bundle     *wire.Bundle
+	hash       string // of the bundle, unless a test lies
+	run        shutdown.State
+	epoch      shutdown.Epoch
+	runID      string
+	hosts      []string       // that the Pi is to order off
+	on         shutdown.Cause // what its run is for, if not the power
+	calls      *wire.Calls
+	knows      string // the hash of calls that the Pi names
+	beats      []arrival[wire.Heartbeat]
+	reports    []arrival[wire.UPSReport]
+	announced  []arrival[wire.Announcement]
+	askedAbout []string        // nodes that the Pi does not know
+	stuck      chan struct{}   // holds the answer about those back until it is closed
+	ages       []time.Duration // of announced
+	records    []arrival[wire.Record]
+	farewells  []arrival[wire.Announcement]
+	leaving    bool // says so
+	named      func(hash string)
+	posted     func()        // with each report, before anything else; not with the lock held
+	held       chan struct{} // closed once the answer to a heartbeat is made and held back
+	release    chan struct{} // lets it go
 }
 
 func newBrain(t *testing.T) *brain {
@@ -173,6 +175,18 @@ func (b *brain) relay(m *wire.Relay, now time.Time) (has string, taken []int) {
 	for i, r := range m.Messages {
 		e, err := wire.Read(r.Envelope)
 		var a wire.Announcement
+		if err == nil && e.Kind == wire.KindHeartbeat { // of somebody whom the Pi does not know
+			if err = e.Verify(e.Signer); err == nil {
+				b.askedAbout = append(b.askedAbout, e.Header.Node)
+				if release := b.stuck; release != nil {
+					b.mu.Unlock()
+					<-release
+					b.mu.Lock()
+				}
+				taken = append(taken, i)
+				continue
+			}
+		}
 		if err == nil {
 			err = errors.Join(e.Verify(e.Signer), e.Decode(wire.KindAnnouncement, &a))
 		}

@@ -141,7 +141,7 @@ func (p *Proxy) lacks() []string {
 	if s == nil || s.Bundle.TokenSecret == "" {
 		return nil
 	}
-	secret, err := config.NewSecret(s.Bundle.TokenSecret)
+	secret, err := config.NewCredential(s.Bundle.TokenSecret)
 	if err == nil {
 		_, err = secret.Read()
 	}

@@ -10,8 +10,7 @@ import (
 	"sentinel.home.arpa/pi-proxy/internal/brainwatch"
 	"sentinel.home.arpa/pi-proxy/internal/ledger"
 	"sentinel.home.arpa/shared/calls"
-	"sentinel.home.arpa/shared/config"
-	"sentinel.home.arpa/shared/twilio"
+	"sentinel.home.arpa/shared/speech"
 	"sentinel.home.arpa/shared/wire"
 )
 
@@ -26,36 +25,32 @@ func (o *outside) report() calls.Report {
 		Placed: func(id, sid string) {
 			o.send(func(now time.Time) []brainwatch.Event { return o.core.Placed(now, id, sid) })
 		},
-		Ended: func(id string, delivered bool, outcome string) {
-			o.send(func(now time.Time) []brainwatch.Event { return o.core.Ended(now, id, delivered, outcome) })
+		Ended: func(id string, e calls.End) {
+			o.send(func(now time.Time) []brainwatch.Event { return o.core.Ended(now, id, e.Delivered, e.Outcome) })
 		},
 	}
 }
 
 // line is the phone, and a person's number; only as of now.
-func (o *outside) line(contact string) (phone calls.Phone, number string, err error) {
+func (o *outside) line(contact string) (phone calls.Phone, to wire.Contact, err error) {
 	called := o.called.Load()
 	if called == nil || called.Calls.Twilio == nil {
-		return nil, "", errNobodyToCall
+		return nil, wire.Contact{}, errNobodyToCall
 	}
 	i := slices.IndexFunc(called.Calls.Contacts, func(c wire.Contact) bool { return c.Name == contact })
 	if i < 0 {
-		return nil, "", fmt.Errorf("%s is no contact any more", contact)
+		return nil, wire.Contact{}, fmt.Errorf("%s is no contact any more", contact)
 	}
+	to = called.Calls.Contacts[i]
 	t := called.Calls.Twilio
-	secret, err := config.NewSecret(t.Secret)
+	client, err := account(t)
 	if err != nil {
-		return nil, "", err
+		return nil, to, err
 	}
-	text, err := secret.Read()
-	if err != nil {
-		return nil, "", fmt.Errorf("read Twilio's secret: %w", err)
+	if to.Language == "" {
+		to.Language, to.Voice = t.Language, t.Voice
 	}
-	client, err := twilio.New(twilio.Config{AccountSID: t.AccountSID, APIKeySID: t.KeySID, APIKeySecret: text, From: t.From, BaseURL: t.APIURL})
-	if err != nil {
-		return nil, "", err
-	}
-	return calls.NewTwilio(client, t.Voice, t.Language), called.Calls.Contacts[i].Phone, nil
+	return calls.NewTwilio(client), to, nil
 }
 
 // askAndPlace places a call. The first of an alarm is not placed if the account has called that
@@ -63,7 +58,7 @@ func (o *outside) line(contact string) (phone calls.Phone, number string, err er
 // which then lives.
 func (o *outside) askAndPlace(ctx context.Context, e brainwatch.Event) {
 	c := e.Call
-	phone, number, err := o.line(c.Contact)
+	phone, to, err := o.line(c.Contact)
 	if err != nil || !e.First {
 		o.place(ctx, c, false)
 		return
@@ -72,7 +67,7 @@ func (o *outside) askAndPlace(ctx context.Context, e brainwatch.Event) {
 	o.wg.Go(func() {
 		asked, cancel := context.WithTimeout(ctx, askWithin)
 		defer cancel()
-		recent, err := phone.Recent(asked, number)
+		recent, err := phone.Recent(asked, to.Phone)
 		if err != nil && ctx.Err() == nil {
 			o.p.log.Warn("whether somebody has called already is not known", "err", err)
 		}
@@ -95,7 +90,11 @@ func (o *outside) askAndPlace(ctx context.Context, e brainwatch.Event) {
 
 // place has a call placed, without waiting for it. Only the loop calls it.
 func (o *outside) place(ctx context.Context, c brainwatch.Call, doubtful bool) {
-	phone, number, err := o.line(c.Contact)
+	phone, to, err := o.line(c.Contact)
+	said := ""
+	if err == nil {
+		said, err = o.text(c.Contact, to.Language)
+	}
 	if err != nil {
 		o.p.log.Error("call not placed", "contact", c.Contact, "err", err)
 		o.wg.Go(func() { // the loop must not wait for itself
@@ -104,14 +103,25 @@ func (o *outside) place(ctx context.Context, c brainwatch.Call, doubtful bool) {
 		return
 	}
 	o.caller.Use(phone)
-	o.caller.Call(ctx, calls.Order{ID: c.ID, Number: number, Text: o.text(c.Contact), Age: func() time.Duration { return o.p.clock.Now().Sub(c.At) },
+	o.caller.Call(ctx, calls.Order{ID: c.ID, Number: to.Phone, Speech: calls.Speech{Text: said, Language: to.Language, Voice: to.Voice}, Age: func() time.Duration { return o.p.clock.Now().Sub(c.At) },
 		SID: c.SID, Doubtful: doubtful})
 }
 
-// text is what a call says, as of now.
-func (o *outside) text(contact string) string {
+// text is what a call says, as of now; in English if the brain has named a language of later versions.
+func (o *outside) text(contact, language string) (string, error) {
+	l, known := speech.Of(language)
+	if !known {
+		l = speech.English
+	}
+	s := o.story()
+	s.contact = contact
+	return s.text(l)
+}
+
+// story is how things stand here.
+func (o *outside) story() story {
 	state, now := o.core.State(), o.p.clock.Now()
-	s := story{contact: contact, site: o.p.cfg.Site, since: o.p.clock.Shown(now).In(o.zone())}
+	s := story{site: o.p.cfg.Site, since: o.p.clock.Shown(now).In(o.zone())}
 	if stored := o.p.stored.Load(); stored != nil {
 		s.site, s.armed = stored.Bundle.Site, stored.Bundle.Armed && len(stored.Bundle.Plan.Stages) > 0
 	}
@@ -129,7 +139,7 @@ func (o *outside) text(contact string) string {
 	if run := o.p.guard.status(); run != nil {
 		s.shuttingDown = run.State.Open()
 	}
-	return s.text()
+	return s
 }
 
 // zone is the site's, or the Pi's own if it is not known here.
@@ -217,13 +227,8 @@ func (o *outside) lacks() string {
 	if called == nil || called.Calls.Twilio == nil {
 		return ""
 	}
-	name := called.Calls.Twilio.Secret
-	secret, err := config.NewSecret(name)
-	if err == nil {
-		_, err = secret.Read()
-	}
-	if err != nil {
-		return name
+	if _, err := credential(called.Calls.Twilio.Secret); err != nil {
+		return called.Calls.Twilio.Secret
 	}
 	return ""
 }

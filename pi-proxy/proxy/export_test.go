@@ -14,8 +14,9 @@ import (
 
 // For the tests.
 var (
-	Brief  = brief
-	InPlan = inPlan
+	Brief    = brief
+	OwedSaid = owedSaid
+	InPlan   = inPlan
 )
 
 // WidenSpool has the spool take larger envelopes than a Pi's.

@@ -204,11 +204,25 @@ func (g *guard) publish(now time.Time) {
 		return
 	}
 	g.onMains.Store(g.core.ActsOffline(now))
-	g.run.Store(brief(r.Status(now, g.core.Epoch)))
+	status := r.Status(now, g.core.Epoch)
+	status.Owed = owedSaid(g.core.Returns())
+	g.run.Store(brief(status))
 	looks := r.Looks()
 	g.looks.Store(&looks)
 	left := maps.Clone(r.Left)
 	g.left.Store(&left)
+}
+
+// owedSaid are guests as a status names them: as many as it may, and by name if they are few.
+func owedSaid(guests []shutdown.Target) (refs []string) {
+	for _, g := range guests[:min(len(guests), wire.MaxOwed)] {
+		ref := g.Ref()
+		if g.Name != "" && len(guests) <= 100 && len(ref)+len(g.Name) < wire.MaxOwedRef {
+			ref += "/" + g.Name
+		}
+		refs = append(refs, ref)
+	}
+	return refs
 }
 
 // brief keeps a status small enough to travel beside all else that a message holds.
@@ -308,7 +322,7 @@ func (g *guard) fleetOf(plan shutdown.Plan) (*proxmox.Fleet, error) {
 	if stored == nil {
 		return nil, errNoBundle
 	}
-	secret, err := config.NewSecret(stored.Bundle.TokenSecret)
+	secret, err := config.NewCredential(stored.Bundle.TokenSecret)
 	if err != nil {
 		return nil, err
 	}

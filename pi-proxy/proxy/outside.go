@@ -12,7 +12,9 @@ import (
 	"sentinel.home.arpa/pi-proxy/internal/brainwatch"
 	"sentinel.home.arpa/pi-proxy/internal/ledger"
 	"sentinel.home.arpa/shared/calls"
+	"sentinel.home.arpa/shared/channel"
 	"sentinel.home.arpa/shared/courier"
+	"sentinel.home.arpa/shared/outbox"
 	"sentinel.home.arpa/shared/uplink"
 	"sentinel.home.arpa/shared/wire"
 )
@@ -42,6 +44,7 @@ type outside struct {
 	look     uplink.Uplink
 	reach    *uplink.Tailnet // nil without a tailnet
 	caller   *calls.Caller
+	outbox   *outbox.Outbox
 	disk     slowDisk
 
 	// What follows is the loop's alone.
@@ -49,6 +52,8 @@ type outside struct {
 	looking bool
 	failed  bool // the last look found no anchor, though a brain answered
 	owes    bool // the disk has not taken all
+	ways    []brainwatch.Channel
+	waysOf  *ledger.Called // of which ways are
 	wg      sync.WaitGroup
 }
 
@@ -62,6 +67,7 @@ func newOutside(p *Proxy) *outside {
 		o.look.Gone = func(ctx context.Context) bool { return !p.tailnet.Status().Running() || o.reach.Gone(ctx) }
 	}
 	o.caller = calls.NewCaller(nil, o.report(), p.log)
+	o.outbox = outbox.New(o.noticesEnd(), p.log)
 	return o
 }
 
@@ -125,8 +131,26 @@ func (o *outside) orders() (orders brainwatch.Orders) {
 	}
 	if called := o.called.Load(); called != nil && called.Calls.Twilio != nil {
 		for _, c := range called.Calls.Contacts {
-			orders.Contacts = append(orders.Contacts, c.Name)
+			if c.Phone != "" {
+				orders.Contacts = append(orders.Contacts, c.Name)
+			}
 		}
+	}
+	return orders
+}
+
+// reaches adds what only the loop knows: the channels, and whether a Pi whose turn is before this one's is there.
+func (o *outside) reaches(orders brainwatch.Orders) brainwatch.Orders {
+	if called := o.called.Load(); called != o.waysOf {
+		var senders map[outbox.Key]channel.Sender
+		o.ways, senders = channels(called.Calls)
+		o.waysOf = called
+		o.outbox.Use(senders)
+	}
+	orders.Channels = o.ways
+	if stored := o.p.stored.Load(); stored != nil && orders.Place > 0 {
+		pis := pisOf(stored.Bundle)
+		orders.Before = slices.ContainsFunc(pis[:min(orders.Place, len(pis))], o.p.exchange.hears)
 	}
 	return orders
 }
@@ -134,9 +158,12 @@ func (o *outside) orders() (orders brainwatch.Orders) {
 // loop turns until the context ends.
 func (o *outside) loop(ctx context.Context) error {
 	defer o.caller.Wait()
+	defer o.outbox.Wait()
 	defer o.wg.Wait()
 	defer close(o.ended)
 	left := o.core.State()
+	o.reaches(brainwatch.Orders{})
+	o.sendNotices(ctx, left.Notices)
 	for _, c := range left.Open() { // an earlier process may have placed them
 		o.place(ctx, c, true)
 		if left.Gone == nil || o.core.TooLate(o.p.clock.Now(), c) {
@@ -161,7 +188,7 @@ func (o *outside) loop(ctx context.Context) error {
 		if input != nil {
 			es = input(now)
 		}
-		o.core.Order(o.orders())
+		o.core.Order(o.reaches(o.orders()))
 		o.core.Supplied(now, o.p.onBattery())
 		o.done(ctx, append(es, o.core.Tick(now)...))
 		stands := o.core.Outside(now)
@@ -223,6 +250,11 @@ func (o *outside) done(ctx context.Context, es []brainwatch.Event) {
 		case brainwatch.Blocked, brainwatch.Unblocked:
 			o.p.log.Warn("anchors", "event", e.Type, "because", e.Why)
 			o.p.record.Remark(e.Why)
+		case brainwatch.Telling:
+			o.sendNotices(ctx, e.Notices)
+		case brainwatch.NoticeEnded:
+			n := e.Notices[0]
+			o.p.log.Info("notice ended", "contact", n.Contact, "channel", n.Channel, "delivered", e.Delivered, "outcome", e.Why)
 		case brainwatch.Calling:
 			o.p.log.Warn("calling", "contact", e.Call.Contact, "because", e.Why)
 			o.askAndPlace(ctx, e)

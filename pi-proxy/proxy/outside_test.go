@@ -148,7 +148,7 @@ func TestG3_WhoWasCalledAlready(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := calls.NewTwilio(client, "", "").Place(t.Context(), alexPhone, "Hello Alex."); err != nil {
+	if _, err := calls.NewTwilio(client).Place(t.Context(), alexPhone, calls.Speech{Text: "Hello Alex."}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "it sees that", func() bool { return strings.Contains(h.log.String(), "another call was placed meanwhile") })

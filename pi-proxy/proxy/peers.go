@@ -3,9 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -62,6 +60,7 @@ type peer struct {
 	busy      bool      // it is being told
 	again     bool      // and something has changed meanwhile
 	known, ok bool      // it was tried, and how that went
+	heard     time.Time // when it last said something
 	boot      string    // its newest word, which proves that ours is new
 	seq       int64
 }
@@ -138,21 +137,20 @@ func (x *exchange) brainSays(m wire.Mandate) {
 // guestsSaid are guests as a word names them, heardTook the machines and guests of one.
 func guestsSaid(guests []shutdown.Target) (names []string) {
 	for _, g := range guests {
-		names = append(names, fmt.Sprintf("%s/%s/%d", g.Type, g.Node, g.VMID))
+		names = append(names, g.Ref())
 	}
 	return names
 }
 
 func heardTook(names []string) (machines []string, guests []shutdown.Target) {
 	for _, name := range names {
-		kind, rest, _ := strings.Cut(name, "/")
-		node, number, _ := strings.Cut(rest, "/")
-		id, err := strconv.Atoi(number)
+		kind, _, _ := strings.Cut(name, "/")
+		guest, ok := shutdown.ParseRef(name)
 		switch {
 		case kind != "qemu" && kind != "lxc":
 			machines = append(machines, name)
-		case err == nil && id > 0:
-			guests = append(guests, shutdown.Target{Kind: shutdown.Guest, Node: node, VMID: id, Type: kind})
+		case ok:
+			guests = append(guests, guest)
 		}
 	}
 	return machines, guests
@@ -312,8 +310,16 @@ func (x *exchange) word(name string, h wire.Header) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if o := x.peers[name]; o != nil && (o.boot != h.Boot || o.seq < h.Seq) {
-		o.boot, o.seq = h.Boot, h.Seq
+		o.boot, o.seq, o.heard = h.Boot, h.Seq, time.Now()
 	}
+}
+
+// hears reports whether another Pi is there.
+func (x *exchange) hears(name string) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	o := x.peers[name]
+	return o != nil && !o.heard.IsZero() && time.Since(o.heard) < 3*calmEach
 }
 
 // tried notes how a word went, and logs the first that failed and the first after that. The next

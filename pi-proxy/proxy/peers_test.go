@@ -104,6 +104,7 @@ func TestS10_AStopThatOnePiAloneHearsReachesTheOther(t *testing.T) {
 	one.brain.await("pi heeds the stop", 10*time.Second, func() bool {
 		return one.brain.beats[len(one.brain.beats)-1].m.Pi.Heeds == stop
 	})
+	eventually(t, "pi2 has a reason that it could stop for", func() bool { return time.Since(plug) > 6*time.Second })
 	one.stop() // what it has passed on holds without it
 	turnsPass(plug)
 	if got := r.commands(); len(got) > 0 {

@@ -54,6 +54,7 @@ type Proxy struct {
 	lan      *lan.Listener
 	relay    *lan.Relay
 	spool    *spool.Spool
+	strange  chan []byte // heartbeats of strangers, about whom the brain is to be asked
 	ledger   *ledger.Ledger
 	pollers  []*ups.Poller
 	latest   []*latest // of each UPS
@@ -72,6 +73,7 @@ type Proxy struct {
 	ways     ways
 	reports  lanes // of UPSes, which share one sequence at a brain
 	connects wire.Once
+	asking   sync.Mutex // the plan's machines, for the doctor
 
 	record *record.Record
 	noted  notedNodes // in the record
@@ -99,6 +101,7 @@ func New(cfg Config, log *slog.Logger) (*Proxy, error) {
 	if p.boot, err = daemon.BootID(cfg.BootIDFile); err != nil {
 		return nil, err
 	}
+	p.strange = make(chan []byte, 8)
 	if p.spool, err = spool.Open(filepath.Join(cfg.StateDir, "spool"), p.boot, daemon.BootTime, lan.MaxAnnouncement, log); err != nil {
 		return nil, err
 	}
@@ -183,7 +186,7 @@ func (p *Proxy) takeUp(seen *ledger.Seen) {
 
 func (p *Proxy) listenOnLAN() {
 	p.desk = &orders.Desk{Log: p.log, Key: p.key, Self: p.header, Now: time.Now}
-	p.lan = &lan.Listener{Orders: p.desk, Log: p.log, Key: p.key, Now: time.Now, SinceBoot: daemon.BootTime, Self: p.header, Keep: p.spool.Put, Refused: p.metrics.count,
+	p.lan = &lan.Listener{Orders: p.desk, Log: p.log, Key: p.key, Now: time.Now, SinceBoot: daemon.BootTime, Self: p.header, Keep: p.spool.Put, Ask: p.askAbout, Refused: p.metrics.count,
 		NewBoot: func() {
 			select {
 			case p.newBoot <- struct{}{}:

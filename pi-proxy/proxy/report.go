@@ -183,7 +183,7 @@ func (p *Proxy) beat(ctx context.Context) error {
 		noted := p.noted.entries()
 		told := p.toBrains(ctx, nil, func(ctx context.Context, to courier.Receiver) error {
 			m := wire.Heartbeat{Header: p.header(), State: beatState, Pi: &wire.PiStatus{Addresses: p.addresses(), Heard: p.lan.Heard(),
-				Bundle: p.bundleHash(), Lacks: p.lacks(), Run: p.guard.status(), Heeds: p.guard.heeded(), Calls: p.outside.callsHash()}}
+				Bundle: p.bundleHash(), Lacks: p.lacks(), Run: p.guard.status(), Heeds: p.guard.heeded(), Calls: p.outside.callsHash(), Tells: true}}
 			return p.post(ctx, to, courier.PathHeartbeat, wire.KindHeartbeat, m.Header, m)
 		})
 		if told {
@@ -319,6 +319,42 @@ func (p *Proxy) forward(ctx context.Context) error {
 		}
 		for p.forwardSome(ctx) {
 		}
+	}
+}
+
+// askAbout has the brain asked about a stranger. If others are before it, it beats again in a minute.
+func (p *Proxy) askAbout(heartbeat []byte) {
+	select {
+	case p.strange <- heartbeat:
+	default:
+	}
+}
+
+// askAll asks about strangers, beside what forward does: anybody may have that done, and it must delay nothing.
+func (p *Proxy) askAll(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case heartbeat := <-p.strange:
+			p.ask(ctx, heartbeat)
+		}
+	}
+}
+
+// ask hands a stranger's heartbeat to every brain, which has a person decide.
+func (p *Proxy) ask(ctx context.Context, heartbeat []byte) {
+	m := wire.Relay{Header: p.header(), Messages: []wire.Relayed{{Envelope: heartbeat}}}
+	data, err := wire.Seal(wire.KindRelay, m, p.key)
+	if err != nil {
+		p.log.Error("question about a stranger not sealed", "err", err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*postWithin)
+	defer cancel()
+	for _, to := range p.brains(ctx) {
+		_, err := p.client.Post(ctx, to, courier.PathRelay, m.Header, data)
+		p.tried(to.URL, err)
 	}
 }
 

@@ -279,7 +279,18 @@ func TestALargeRunFitsIntoAHeartbeat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := wire.Heartbeat{Pi: &wire.PiStatus{Heard: heard, Run: proxy.Brief(&shutdown.Status{Targets: guests})}}
+	owed := make([]shutdown.Target, 400)
+	for i := range owed {
+		owed[i] = shutdown.Target{Kind: shutdown.Guest, Type: "qemu", Node: strings.Repeat("n", 20), VMID: 100000 + i, Name: strings.Repeat("n", 40)}
+	}
+	run := proxy.Brief(&shutdown.Status{Targets: guests, Owed: proxy.OwedSaid(owed)})
+	m := wire.Heartbeat{Header: wire.Header{V: wire.Version, Node: "pi", Boot: brainBoot, Seq: 1}, Pi: &wire.PiStatus{Heard: heard, Run: run}}
+	if err := m.Validate(); err != nil || len(run.Owed) != wire.MaxOwed {
+		t.Errorf("%d owed, %v", len(run.Owed), err)
+	}
+	if named := proxy.OwedSaid(owed[:1]); !strings.HasSuffix(named[0], "/100000/"+owed[0].Name) {
+		t.Errorf("a few are named %q", named)
+	}
 	if _, err := wire.Seal(wire.KindHeartbeat, m, key); err != nil {
 		t.Error(err)
 	}
@@ -303,6 +314,45 @@ func TestControlSocketServesHealth(t *testing.T) {
 		resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
 	})
+}
+
+// TestH7_AStrangerAtTheDoorIsToldToTheBrain, which may let it in; once for all its heartbeats of a minute.
+func TestH7_AStrangerAtTheDoorIsToldToTheBrain(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.start()
+	n := h.node("nas")
+	for range 3 {
+		if _, err := n.beat(); err == nil {
+			t.Error("it is known")
+		}
+	}
+	h.brain.await("it asks", 5*time.Second, func() bool { return len(h.brain.askedAbout) > 0 })
+	h.brain.awaitBeats(3)
+	h.stop()
+	if got := h.brain.askedAbout; !slices.Equal(got, []string{"nas"}) {
+		t.Errorf("it asked about %q", got)
+	}
+}
+
+// TestA2_QuestionsAboutStrangersHoldNoAnnouncementUp, though anybody may have them asked, and a brain may be slow.
+func TestA2_QuestionsAboutStrangersHoldNoAnnouncementUp(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.start()
+	release := make(chan struct{})
+	defer close(release)
+	h.brain.set(func() { h.brain.stuck = release })
+	for _, name := range []string{"a", "b", "c"} {
+		if _, err := h.node(name).beat(); err == nil {
+			t.Error("it is known")
+		}
+	}
+	h.brain.await("it asks", 5*time.Second, func() bool { return len(h.brain.askedAbout) > 0 })
+	told := time.Now()
+	h.node("nas").announce("one")
+	h.brain.await("the announcement", 10*time.Second, func() bool { return len(h.brain.announced) > 0 })
+	within(t, "the announcement, beside a question that is not answered", time.Since(told), 0, 2*time.Second)
 }
 
 // TestR6_MetricsOfThePi are served to the operator, and to nobody on the LAN.

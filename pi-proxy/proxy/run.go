@@ -27,6 +27,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 		{Name: "machines", Run: p.end.watch},
 		{Name: "heartbeat", Run: p.beat},
 		{Name: "forward", Run: p.forward},
+		{Name: "strangers", Run: p.askAll},
 		{Name: "bundles", Run: p.storeBundles},
 		{Name: "seen", Run: p.remember},
 		{Name: "record", Run: p.record.Run},
@@ -120,6 +121,7 @@ func (p *Proxy) controlRoutes() http.Handler {
 		w.WriteHeader(http.StatusNoContent)
 	})
 	mux.HandleFunc("GET /status", p.outside.serveStatus)
+	mux.HandleFunc("GET /doctor", p.serveHeld)
 	mux.Handle("GET /healthz", p.health.LiveHandler())
 	p.metrics.register(mux)
 	return courier.JSONErrors(mux)

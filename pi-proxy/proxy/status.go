@@ -10,19 +10,23 @@ import (
 	"time"
 
 	"sentinel.home.arpa/pi-proxy/internal/brainwatch"
+	"sentinel.home.arpa/shared/daemon"
 	"sentinel.home.arpa/shared/power"
 )
 
 // Status is how the Pi sees the world beyond its house (rule G3).
 type Status struct {
 	BrainSilentSeconds float64   `json:"brain_silent_seconds"` // since a brain last answered, or the Pi listens
+	Leaving            bool      `json:"leaving,omitempty"`    // it said so lately, and may be silent
 	BrainGone          bool      `json:"brain_gone"`
 	GoneSince          time.Time `json:"gone_since,omitzero"`
 	TailnetGone        bool      `json:"tailnet_gone,omitempty"`
 	Internet           string    `json:"internet"` // up, out or unknown
 	AnchorsBlocked     bool      `json:"anchors_blocked,omitempty"`
-	Contacts           []string  `json:"contacts"`             // whom it would call
-	Lacks              string    `json:"lacks,omitempty"`      // the credential without which it cannot
+	Contacts           []string  `json:"contacts"`          // whom it would call
+	Lacks              string    `json:"lacks,omitempty"`   // the credential without which it cannot
+	Notices            []string  `json:"notices,omitempty"` // on which channels it would tell them
+	LacksToTell        []string  `json:"lacks_to_tell,omitempty"`
 	CalledAt           time.Time `json:"called_at,omitzero"`   // when it last called somebody by itself
 	CallTaken          bool      `json:"call_taken,omitempty"` // a person took one of those calls
 	BundleArmed        *bool     `json:"bundle_armed"`         // null: there is no bundle
@@ -36,8 +40,9 @@ const (
 // status asks the loop.
 func (o *outside) status(ctx context.Context) (Status, error) {
 	answer := make(chan brainwatch.State, 1)
+	var told []brainwatch.Channel
 	select {
-	case o.inputs <- func(time.Time) []brainwatch.Event { answer <- o.core.State(); return nil }:
+	case o.inputs <- func(time.Time) []brainwatch.Event { told = o.ways; answer <- o.core.State(); return nil }:
 	case <-ctx.Done():
 		return Status{}, ctx.Err()
 	}
@@ -48,7 +53,11 @@ func (o *outside) status(ctx context.Context) (Status, error) {
 		return Status{}, ctx.Err()
 	}
 	stands := o.stands()
-	s := Status{BrainSilentSeconds: stands.Silent.Seconds(), Internet: string(stands.Internet), Contacts: o.orders().Contacts, Lacks: o.lacks()}
+	s := Status{BrainSilentSeconds: stands.Silent.Seconds(), Internet: string(stands.Internet), Contacts: o.orders().Contacts, Lacks: o.lacks(), LacksToTell: o.lacksToTell(),
+		Leaving: o.p.leaves.lately(daemon.BootTime()) > 0}
+	for _, c := range told {
+		s.Notices = append(s.Notices, c.Name+" of "+c.Contact)
+	}
 	if stands.Internet == brainwatch.Unknown {
 		s.Internet = "unknown"
 	}
@@ -90,7 +99,7 @@ func ReadStatus(socket string) (s Status, err error) {
 	}
 	resp, err := overControl(socket).Do(req)
 	if err != nil {
-		return s, fmt.Errorf("ask the Pi; does it run? %w", err)
+		return s, fmt.Errorf("the Pi cannot be reached; does it run, and are you root? %w", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -116,6 +125,8 @@ func (s Status) String() string {
 		say("brain", "gone since %s; look at your cloud VM", s.GoneSince.Local().Format("2 January 15:04"))
 	case s.BrainSilentSeconds < lookAfter.Seconds():
 		say("brain", "answers")
+	case s.Leaving:
+		say("brain", "has not answered for %s; it said that it is being restarted, so it may be silent for %s", silent, power.Spell(leavingFor))
 	default:
 		say("brain", "has not answered for %s", silent)
 	}
@@ -138,6 +149,12 @@ func (s Status) String() string {
 		say("calls", "nobody, should the brain be gone: the credential %s is missing here", s.Lacks)
 	default:
 		say("calls", "%s, should the brain be gone", strings.Join(s.Contacts, ", then "))
+	}
+	switch {
+	case len(s.LacksToTell) > 0:
+		say("notices", "%s; missing here: %s", strings.Join(s.Notices, ", "), strings.Join(s.LacksToTell, ", "))
+	case len(s.Notices) > 0:
+		say("notices", "%s, should the brain be gone", strings.Join(s.Notices, ", "))
 	}
 	if !s.CalledAt.IsZero() {
 		said := "nobody took it"

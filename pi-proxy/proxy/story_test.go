@@ -1,16 +1,27 @@
 package proxy
 
 import (
+	"flag"
+	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"sentinel.home.arpa/pi-proxy/internal/brainwatch"
 	"sentinel.home.arpa/pi-proxy/internal/ups"
 	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/speech"
 	"sentinel.home.arpa/shared/tailnet"
 )
+
+var update = flag.Bool("update", false, "write the golden files anew")
 
 // TestN10_APiThatIsNotInItsTailnet cannot hear its brain: that is Tailscale's, whatever the brain does.
 func TestN10_APiThatIsNotInItsTailnet(t *testing.T) {
@@ -33,42 +44,72 @@ func TestN10_APiThatIsNotInItsTailnet(t *testing.T) {
 	}
 }
 
-// TestG3_WhatThePiSays on the phone.
+// TestG3_WhatThePiSays on the phone, in each language. Read the golden files aloud after a change.
 func TestG3_WhatThePiSays(t *testing.T) {
-	at := func(change func(*story)) string {
-		s := story{contact: "Alex", site: "home", since: time.Date(2031, 5, 6, 19, 2, 0, 0, time.UTC)}
-		change(&s)
-		text, ok := strings.CutPrefix(s.text(), "Hello Alex. This is the Pi of your home sentinel, at home. ")
-		if !ok {
-			t.Errorf("it greets otherwise: %q", s.text())
-		}
-		return text
-	}
-	const down = "The sentinel is down: it has not answered since 19 02, though the internet here is up. " +
-		"Until it is back nobody watches your servers or calls you about them. Please look at your cloud VM."
 	charge, short, long := 0.8, power.Seconds(620), power.Seconds(1800)
 	battery := func(s *story, charge *float64, runtime *power.Seconds) {
 		s.power(&latest{known: true, o: ups.Observation{At: time.Now(), Reading: power.Reading{Supply: power.Battery, Status: power.Status{Charge: charge, Runtime: runtime}}}})
 	}
-	for want, change := range map[string]func(*story){
-		down:                              func(*story) {},
-		down + " The power here is fine.": func(s *story) { s.mains = true },
-		down + " The power here is out, the battery is at 80 percent, enough for about 10 minutes. I am shutting the machines down by myself.": func(s *story) {
+	stories := []struct {
+		name   string
+		change func(*story)
+	}{
+		{"down", func(*story) {}},
+		{"down, on mains", func(s *story) { s.mains = true }},
+		{"on battery, shutting down, of three UPSes", func(s *story) {
 			s.armed, s.shuttingDown = true, true
 			battery(s, nil, &long)
 			battery(s, &charge, &short)
 			battery(s, nil, nil)
-		},
-		down + " The power here is out. I shut the machines down by myself when it is time.": func(s *story) { s.armed = true; battery(s, nil, nil) },
-		down + " The power here is out. The plan is not armed, so nothing is shut down.":     func(s *story) { battery(s, nil, nil) },
-		"Tailscale has been out of reach since 19 02, so I hear nothing of the sentinel. It may be fine, and so is the internet here. Please look whether Tailscale has an outage.": func(s *story) {
-			s.tailnet = true
-			s.power(&latest{})
-		},
-		"Tailscale does not let me in any more, so I have heard nothing of the sentinel since 19 02. Please log the Pi in to Tailscale again.": func(s *story) { s.tailnet, s.loggedOut = true, true },
-	} {
-		if got := at(change); got != want {
-			t.Errorf("said %q\nnot  %q", got, want)
+		}},
+		{"on battery, armed", func(s *story) { s.armed = true; battery(s, nil, nil) }},
+		{"on battery, not armed", func(s *story) { battery(s, nil, nil) }},
+		{"Tailscale, and no UPS is known", func(s *story) { s.tailnet = true; s.power(&latest{}) }},
+		{"logged out", func(s *story) { s.tailnet, s.loggedOut = true, true }},
+	}
+	english := regexp.MustCompile(`(?i)\b(the|is|not|has|and|of|please|my|power|here|out)\b`)
+	for _, l := range speech.Languages() {
+		var said strings.Builder
+		for _, each := range stories {
+			s := story{contact: "Alex", site: "home", since: time.Date(2031, 5, 6, 19, 2, 0, 0, time.UTC)}
+			each.change(&s)
+			text, err := s.text(l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(&said, "# %s\n%s\n\n", each.name, text)
+			if takes := l.Seconds(text); takes > 30 {
+				t.Errorf("%s: takes %.0f s: %s", l, takes, text)
+			}
+			if w := english.FindString(text); w != "" && l != speech.English {
+				t.Errorf("%s: %q in %s", l, w, text)
+			}
 		}
+		golden := filepath.Join("testdata", "brain_gone."+string(l)+".txt")
+		if *update {
+			if err := os.WriteFile(golden, []byte(said.String()), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), said.String()); diff != "" {
+			t.Errorf("-update writes it anew (-want +got):\n%s", diff)
+		}
+	}
+	if text, err := (&story{}).text("fr"); err == nil {
+		t.Errorf("in a language that has no text it says %q", text)
+	}
+}
+
+// TestG3_WhatThePiWrites of the battery is what it says of it on the phone.
+func TestG3_WhatThePiWrites(t *testing.T) {
+	charge, runtime := 0.8, power.Seconds(620)
+	s := story{site: "home", armed: true, battery: &power.Reading{Supply: power.Battery, Status: power.Status{Charge: &charge, Runtime: &runtime}}}
+	_, text := s.notice(brainwatch.Notice{})
+	if want := "The power there is out, the battery at 80 %, enough for 10 min. The Pi shuts the machines down by itself when it is time."; !strings.HasSuffix(text, want) {
+		t.Errorf("it writes %q", text)
 	}
 }

@@ -47,7 +47,7 @@ func ExitCode(err error) int {
 // Operator talks to a running brain.
 type Operator struct {
 	Socket   string
-	Patience time.Duration // with Pis that are to confirm; 0: 6 s
+	Patience time.Duration // with Pis that are to confirm; 0: 15 s
 }
 
 // Press does what a button of the page does, and returns once it is on the brain's disk.

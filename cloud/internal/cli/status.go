@@ -25,6 +25,7 @@ type status struct {
 	Verdict   string
 	Well      bool
 	Warnings  []string
+	Phone     string
 	Sites     []site
 	Incidents []incident
 	Waiting   []stranger
@@ -226,6 +227,9 @@ func (s *status) screen() []byte {
 	for _, site := range s.Sites {
 		fmt.Fprintln(&b)
 		site.write(&b, s.At)
+	}
+	if s.Phone != "" {
+		fmt.Fprintln(&b, "\nPhone: "+s.Phone)
 	}
 	if open := s.open(); len(open) > 0 {
 		fmt.Fprintln(&b, "\nOpen incidents")

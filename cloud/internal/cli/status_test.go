@@ -129,6 +129,21 @@ func TestIncidents(t *testing.T) {
 	}
 }
 
+// TestDigest writes what the next digest would say.
+func TestDigest(t *testing.T) {
+	o, asked := brain(t, func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"at":"2026-11-22T00:10:00Z","subject":"Digest of home: all is well","text":"At home, since Mon 08:00:\npve1 was up all the time."}`)
+	})
+	var b strings.Builder
+	if err := o.Digest(&b, false); err != nil || b.String() != "Digest of home: all is well\n\nAt home, since Mon 08:00:\npve1 was up all the time.\n" || (*asked)[0] != "GET /api/v1/digest" {
+		t.Errorf("asked %q, %v, it says\n%s", *asked, err, b.String())
+	}
+	b.Reset()
+	if err := o.Digest(&b, true); err != nil || !strings.HasPrefix(b.String(), `{"at":"2026-11-22T00:10:00Z","subject":`) {
+		t.Errorf("%v: %s", err, b.String())
+	}
+}
+
 func TestTimeline(t *testing.T) {
 	for _, tt := range []struct{ name, at, want string }{
 		{"of today", "2026-11-22T00:10:00Z", "Saturday 21 November 2026\n23:59:50  pve2 failed, because it sent nothing for 20 s\nSunday 22 November 2026\n00:00:02  pve2 is back after 12 s\n"},

@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// confirmWithin is how long a verb waits for the Pis to say that they know: they beat
-	// each second.
-	confirmWithin = 6 * time.Second
+	// confirmWithin is how long a verb waits for the Pis to say that they know: they beat each
+	// second, and that a plan was disarmed counts 12 s after an armed one was sent at the earliest.
+	confirmWithin = 15 * time.Second
 	confirmEach   = 200 * time.Millisecond
 )
 
@@ -99,6 +99,19 @@ func (o Operator) Unmute(w io.Writer, node string) error {
 		return err
 	}
 	return o.say(w, node, func(*source, time.Time) string { return node + " is not muted; its failures call you." })
+}
+
+// PlanDismiss leaves something off that the plan shut down.
+func (o Operator) PlanDismiss(w io.Writer, name, site string) error {
+	query := url.Values{"name": {name}}
+	if site != "" {
+		query.Set("site", site)
+	}
+	if err := o.Press(planPath + "/dismiss?" + query.Encode()); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%s is left off; it is told of again once the plan shuts it down anew.\n", name)
+	return err
 }
 
 // Maintain lets a node, or a whole site, come and go for so long, or ends that; isSite says

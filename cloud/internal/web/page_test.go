@@ -37,6 +37,7 @@ func full() *View {
 	left := 31 * time.Minute
 	return &View{
 		At: at("19:02:31"), Verdict: "On battery at home for 20 s. You were called, not yet answered.",
+		Phone:    "last self-test 06:00: fine, about 40 calls left (0.80 USD)",
 		Warnings: []string{"The journal cannot be written; a restart now would forget what has happened since."},
 		Sites: []Site{
 			{Name: "home", HasPlan: true, OpenIncidents: 1, Stoppable: true,
@@ -57,7 +58,7 @@ func full() *View {
 			},
 			{Name: "office", Armed: true, HasPlan: true, Unconfirmed: []string{"pi2"}, StoppedBy: "the operator", StopSays: "nas3 stays up", StopUnconfirmed: []string{"pi2"}, MaintenanceUntil: at("20:00:00"),
 				Runs: []Run{{ID: "q", Title: "Last run of the plan: 12:00", State: "ended", Reason: "it was tried", Past: true, Targets: []Target{{Name: "nas2", State: "down"}}}},
-				Off:  []Off{{Name: "nas2", State: "off", Text: "nas2 was shut down at 12:01 and is off still; switch it on"}, {Name: "web", Node: "nas3", State: "off", Text: "web on nas3 was told to shut down at 12:00 and is off still; start it with `qm start 101` on nas3"}}},
+				Off:  []Off{{Name: "nas2", State: "off", Text: "nas2 was told to shut down and is off still, last heard at 12:01; switch it on"}, {Name: "web", Node: "nas3", State: "off", Text: "web on nas3 was told to shut down at 12:00 and is off still; start it with `qm start 101` on nas3"}}},
 			{Name: "cabin", HasPlan: true, ArmingUnknown: true, Unconfirmed: []string{"pi3"}},
 		},
 		Incidents: []Incident{
@@ -153,7 +154,7 @@ func TestPage_SaysWhatMatters(t *testing.T) {
 		"The plan advances, because the power has been out for 10 s; stage 1 of 3: 2 guests; waits for mail at most 1 min 40 s; stage 2 of 3, pve2, begins at 19:05:21 at the latest.", `<a href="/plan/stop">Stop the plan</a>`,
 		"The plan was stopped by the operator, and does not begin again before the power is back; nas3 stays up. pi2 has not confirmed, and may go on.", "db: late", "(no answer)",
 		"Power outage at home", "Internet outage at home", "Failure at home", "known to Alex", "Over at 12:03:00: all of its nodes", "and before that from 18:10:00 to 18:12:00",
-		"The plan is armed: a power cut really shuts machines down.", "nas2 was shut down at 12:01 and is off still; switch it on<br>web on nas3 was told",
+		"The plan is armed: a power cut really shuts machines down.", "nas2 was told to shut down and is off still, last heard at 12:01; switch it on<br>web on nas3 was told",
 		"call to Alex: placed", "calling Alex, because the plan begins",
 		"<h2>Waiting to be approved</h2>", "pi pi at home, from pi on the tailnet, because it has no tag:sentinel-pi",
 		"ed25519:AQgP: a Pi needs tag:sentinel-pi", "node pve9, from laptop on the tailnet", "since 18:30:00, last at 19:02:30",
@@ -252,6 +253,9 @@ func TestS10_ThePageAsksOnce(t *testing.T) {
 	body := w.Body.String()
 	if !strings.Contains(body, `<form method="post" action="/plan/stop"><button>Stop it</button>`) || strings.Contains(body, "refresh") {
 		t.Errorf("it asks %s", body)
+	}
+	if !strings.Contains(body, "<code>sudo sentinel-cloud plan stop</code>") {
+		t.Error("who reads it on a phone is not told what works from there")
 	}
 	wellFormed(t, body)
 	if strings.Contains(get(serve(t, &View{Sites: []Site{{Name: "home", HasPlan: true}}}), "/").Body.String(), "/plan/stop") {

@@ -11,11 +11,25 @@ type View struct {
 	Verdict   string         `json:"verdict"`
 	Well      bool           `json:"well"`               // no incident is open, and the brain sees
 	Warnings  []string       `json:"warnings,omitempty"` // about the brain itself
+	Phone     string         `json:"phone,omitempty"`    // what its last self-test found out
+	Tests     []Test         `json:"tests,omitempty"`    // calls to see that it works, the newest last
 	Sites     []Site         `json:"sites"`
 	Incidents []Incident     `json:"incidents"` // open ones first, the newest first, those of the last day
 	Timeline  []Entry        `json:"timeline"`  // the newest first
 	Waiting   []Stranger     `json:"waiting"`   // by name
 	Calls     map[string]int `json:"calls"`
+}
+
+// Test is a call to see that calling works.
+type Test struct {
+	ID        string    `json:"id"`
+	Contact   string    `json:"contact"`
+	By        string    `json:"by"`
+	At        time.Time `json:"at"`
+	Over      bool      `json:"over"`
+	Delivered bool      `json:"delivered"` // a person took it
+	Outcome   string    `json:"outcome"`
+	Advice    string    `json:"advice,omitempty"` // what is to be mended
 }
 
 // Stranger is a machine that was refused, and waits to be approved.
@@ -85,6 +99,7 @@ type Source struct {
 	MaintenanceUntil time.Time `json:"maintenance_until,omitzero"`
 	OnlyBy           string    `json:"only_by,omitempty"`  // the Pi that alone hears it
 	CloneOf          string    `json:"clone_of,omitempty"` // the name that another machine has too
+	Key              string    `json:"key,omitempty"`      // by which it is known
 }
 
 // UPS is a UPS as last reported.

@@ -58,6 +58,13 @@ func Open(path string, brains, pis []wire.Peer, log *slog.Logger) *Book {
 	return b
 }
 
+// Peek is Open for who must not write: what it learns is in memory alone.
+func Peek(path string, brains, pis []wire.Peer, log *slog.Logger) *Book {
+	b := Open(path, brains, pis, log)
+	b.path = ""
+	return b
+}
+
 // overlay gives configured sources what they taught before.
 func overlay(configured []wire.Peer, stored []source) []source {
 	all := make([]source, 0, len(configured))

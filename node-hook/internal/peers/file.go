@@ -63,6 +63,9 @@ func clean(all []source) []source {
 
 // save writes what changed. A failure costs only what a restart would have known.
 func (b *Book) save() {
+	if b.path == "" {
+		return
+	}
 	data, err := json.MarshalIndent(file{b.brains, b.pis}, "", "  ")
 	if err != nil || bytes.Equal(data, b.saved) {
 		return

@@ -260,7 +260,7 @@ func prepared(ctx context.Context, conn *dbus.Conn, h hint) (bool, wire.Shutdown
 func (w *Watcher) take(ctx context.Context, conn *dbus.Conn) {
 	var fd dbus.UnixFD
 	err := call(ctx, conn.Object(logindName, logindPath), logindManager+".Inhibit", &fd,
-		"shutdown", "sentinel-node", "Tells the sentinel that this machine goes down on purpose", "delay")
+		"shutdown", Holder, "Tells the sentinel that this machine goes down on purpose", "delay")
 	if err != nil {
 		w.warn("logind does not wait for the announcement of a shutdown", err)
 		return
