@@ -30,6 +30,9 @@ func sabotages() []sabotage {
 		{"power-outage", "the plan waits 13 s in place of 10 s",
 			"shared/power/rule.go", "RideThrough:   10 * time.Second", "RideThrough:   13 * time.Second",
 			"on battery to the first Proxmox command"},
+		{"power-outage", "notices wait until the call is long over",
+			"shared/outbox/outbox.go", "o.wg.Go(func() { o.run(ctx, order.To, l) })", "o.wg.Go(func() { sleep(ctx, time.Minute, nil, nil); o.run(ctx, order.To, l) })",
+			"ntfy was never told of the outage"},
 		{"node-failure", "every silence is taken for a planned one, so no node ever fails",
 			"cloud/internal/sentinel/silence.go", "if (src.Announced != nil || !site.maintained(src).IsZero()) && d.leftInPeace(site, src, in.Last) {", "if src.Announced == nil || d.leftInPeace(site, src, in.Last) {",
 			"0 calls instead of one"},
@@ -57,6 +60,18 @@ func sabotages() []sabotage {
 		{"internet-plan", "the Pi begins after half the time",
 			"pi-proxy/internal/guardian/internet.go", "after := g.orders.InternetAfter", "after := g.orders.InternetAfter / 2",
 			"internet off to the first Proxmox command"},
+		{"key-one", "a key is written down, and nobody is taken to know",
+			"cloud/internal/sentinel/keypad.go", "case in.Key != KeyKnown:", "case in.Key != \"\":",
+			"the page does not say who knows of it"},
+		{"key-two-twice", "the second key 2 asks for another",
+			"cloud/internal/sentinel/keypad.go", "d.stop(Stop{Site: i.Site, By: c.Contact})", "_ = d.stop",
+			"commands came after the plan was stopped"},
+		{"key-after-a-crash", "the paths of keys are others after a restart",
+			"cloud/brain/keypad_serve.go", "[]byte(\"the paths of calls' keys\")", "[]byte(b.clock.Now().String())",
+			"the last key was answered 404"},
+		{"seventh-call", "calls about the power are not counted",
+			"cloud/internal/sentinel/held.go", "hold(all, d.cfg.Limits.Calls, \"\")", "hold(nil, d.cfg.Limits.Calls, fmt.Sprint(all))",
+			"7 calls instead of 6"},
 	}
 }
 

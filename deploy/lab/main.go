@@ -89,6 +89,7 @@ func flags(set *flag.FlagSet, o *options) *flag.FlagSet {
 	set.StringVar(&o.home.Page, "page", o.home.Page, "address of the brain's page; another port is taken if it is in use")
 	set.StringVar(&o.home.Programs, "programs", "", "`DIR` with the three programs, built before, in place of building them (not with -tailnet)")
 	set.BoolVar(&o.home.Tailnet, "tailnet", false, "let the programs meet on a tailnet of the lab's own, each a machine on it, in place of addresses on loopback")
+	set.BoolVar(&o.home.Keypad, "keypad", false, "let calls ask for keys; what is pressed in them is said before, by a line such as phone 4s 2 4s 2")
 	set.Func("host", "`NAME` of a Linux host beside the cluster, which the plan takes down first through its agent; may be given several times", func(name string) error {
 		o.home.Hosts = append(o.home.Hosts, name)
 		return wire.ValidName(name)
@@ -233,10 +234,12 @@ func control(h *home.Home, addr string, b *board) (stop func(), err error) {
 			b.say("lab", err.Error())
 		}
 	}()
+	brain, pi := h.Verbs()
 	for _, l := range []string{
 		"lab: brain      " + h.Page() + "   (the page)",
 		"lab: control    http://" + ln.Addr().String() + "   (buttons, and POST /lab/unplug ...)",
-		"lab: verbs      " + h.Verbs() + " status",
+		"lab: verbs      " + brain + " status",
+		"lab: pi         " + pi + " status",
 		"lab: phone      +1 555 0100             (calls appear here; spoken aloud with espeak-ng)",
 		"lab: keys       " + desk.Help,
 	} {

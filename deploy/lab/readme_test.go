@@ -26,15 +26,19 @@ func readme(t *testing.T) string {
 	return string(text)
 }
 
-// TestReadmeConfigurations gives each configuration of the README to the program that it
-// is for.
-func TestReadmeConfigurations(t *testing.T) {
+// TestDocsConfigurations gives each configuration of the guide for an installation to the program
+// that it is for.
+func TestDocsConfigurations(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds two programs")
 	}
+	guide, err := os.ReadFile("../../docs/install.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
 	checked := 0
-	for _, m := range block.FindAllStringSubmatch(readme(t), -1) {
+	for _, m := range block.FindAllStringSubmatch(string(guide), -1) {
 		if m[1] != "yaml" {
 			continue
 		}

@@ -38,6 +38,16 @@ func TestTorture(t *testing.T) {
 	}
 }
 
+// TestTortureAtEachStepOfACall kills the brain at each step of one: whatever it was at, exactly
+// one call comes, and who took it is known.
+func TestTortureAtEachStepOfACall(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), buildTorture(t), "-calls", "-homes", "8", "-seed", "1", "-dir", t.TempDir()).CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestTortureNoticesWhatIsBroken breaks one thing that only a kill at the right moment
 // brings to light, by an overlay that leaves the tree alone.
 func TestTortureNoticesWhatIsBroken(t *testing.T) {

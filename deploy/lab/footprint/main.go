@@ -1,5 +1,5 @@
 // Command footprint measures what the three programs cost a machine: it builds them as they
-// are released, runs a home of five nodes on a tailnet of its own for a while, and prints
+// are released, runs a home of five nodes, or of more, on a tailnet of its own for a while, and prints
 // memory and processor time of each as the kernel counts them.
 package main
 
@@ -32,11 +32,16 @@ const settle = 20 * time.Second
 
 func main() {
 	long := flag.Duration("for", 10*time.Minute, "how long to measure")
+	nodes := flag.Int("nodes", 5, "how many nodes the home has; the last one has no tailnet of its own")
 	flag.Parse()
+	if *nodes < 2 || flag.NArg() > 0 {
+		fmt.Fprintln(os.Stderr, "footprint: two nodes at least, and nothing but flags")
+		os.Exit(2)
+	}
 	runtime.LockOSThread() // the kernel ends the programs with the thread that started them
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := measure(ctx, *long); err != nil {
+	if err := measure(ctx, *long, *nodes); err != nil {
 		fmt.Fprintln(os.Stderr, "footprint:", err)
 		os.Exit(1)
 	}
@@ -49,7 +54,7 @@ type program struct {
 	before            time.Duration // processor time when the measuring began
 }
 
-func measure(ctx context.Context, long time.Duration) (err error) {
+func measure(ctx context.Context, long time.Duration, nodes int) (err error) {
 	dir, err := os.MkdirTemp("", "sentinel-footprint-")
 	if err != nil {
 		return err
@@ -72,7 +77,7 @@ func measure(ctx context.Context, long time.Duration) (err error) {
 	go func() { served <- upssim.New(upssim.Config{Name: "ups"}).Serve(serving, nis) }()
 	defer func() { end(); err = errors.Join(err, <-served) }()
 
-	programs, err := home(dir, tailnet.URL(), nis.Addr().String())
+	programs, err := home(dir, tailnet.URL(), nis.Addr().String(), nodes)
 	if err != nil {
 		return err
 	}
@@ -117,9 +122,9 @@ func build(ctx context.Context, dir string) error {
 	return nil
 }
 
-// home writes the configurations: four agents that use a tailnet of their own, and one
+// home writes the configurations: agents that use a tailnet of their own, and a last one
 // that knows the Pi alone, as the plain build does where no tailscaled runs.
-func home(dir, control, nis string) ([]*program, error) {
+func home(dir, control, nis string, nodes int) ([]*program, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -142,8 +147,9 @@ func home(dir, control, nis string) ([]*program, error) {
 	tail := func(host string) string {
 		return fmt.Sprintf("tailnet: {hostname: %s, control_url: %q}\n", host, control)
 	}
+	last := "node" + strconv.Itoa(nodes)
 	keys := map[string]wire.PublicKey{}
-	for _, name := range []string{"pi", "node5"} {
+	for _, name := range []string{"pi", last} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
 			return nil, err
 		}
@@ -153,14 +159,14 @@ func home(dir, control, nis string) ([]*program, error) {
 		}
 		keys[name] = key.PublicKey()
 	}
-	err = add("brain", "sentinel-cloud", tail("sentinel")+fmt.Sprintf("sites: [{name: home, pi_proxies: [pi], nodes: [{name: node5, key: %q}]}]\n", keys["node5"]))
+	err = add("brain", "sentinel-cloud", tail("sentinel")+fmt.Sprintf("sites: [{name: home, pi_proxies: [pi], nodes: [{name: %s, key: %q}]}]\n", last, keys[last]))
 	err = errors.Join(err, add("pi", "sentinel-pi", tail("pi")+fmt.Sprintf("name: pi\nlan: {listen: %q}\nups: [{name: ups, nis: %q}]\n", lan, nis)))
 	pis := fmt.Sprintf("logind: off\npi_proxies: [{name: pi, address: %q, key: %q}]\n", lan, keys["pi"])
-	for i := 1; i <= 4; i++ {
+	for i := 1; i < nodes; i++ {
 		name := "node" + strconv.Itoa(i)
 		err = errors.Join(err, add(name, "sentinel-node-tsnet", tail(name)+"name: "+name+"\n"+pis))
 	}
-	return programs, errors.Join(err, add("node5", "sentinel-node", "name: node5\n"+pis))
+	return programs, errors.Join(err, add(last, "sentinel-node", "name: "+last+"\n"+pis))
 }
 
 // whole demands that the brain hears everybody: a home that is not whole costs less.

@@ -31,6 +31,7 @@ func run() int {
 	flag.IntVar(&o.Home, "home", 0, "with -episode: whose")
 	flag.IntVar(&o.Episode, "episode", -1, "play only this episode of -home, with the -seed that it had")
 	flag.StringVar(&o.Story, "story", "", "play only stories whose name contains this")
+	flag.BoolVar(&o.Steps, "calls", false, "kill the brain at each step of a call, once, and do nothing else")
 	flag.BoolVar(&o.Keep, "keep", false, "keep the records of sound episodes too")
 	flag.StringVar(&o.Dir, "dir", "", "directory for records and logs of broken episodes; empty: the usual one for temporary files")
 	flag.Parse()

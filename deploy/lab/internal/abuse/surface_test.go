@@ -32,9 +32,14 @@ var knobs = []knob{
 	{"GET", "/api/v1/plan", ""},
 	{"GET", "/api/v1/plan/check", ""},
 	{"GET", "/api/v1/plan/simulate", ""},
+	{"GET", "/api/v1/doctor", ""},
 	{"POST", "/api/v1/plan/stop", ""},
 	{"POST", "/api/v1/plan/network", ""},
+	{"POST", "/api/v1/plan/dismiss", ""},
+	{"POST", "/api/v1/test/call", ""},
 	{"POST", "/plan/stop", ""},
+	{"POST", "/api/v1/test/notice", ""},
+	{"POST", "/api/v1/test/sms", ""},
 }
 
 func (k knob) of(name string) string { return strings.Replace(k.path, "%s", name, 1) }
@@ -120,9 +125,10 @@ func surface() []shape {
 	add(onBrain, "", shape{name: "DELETE of another site's node", make: line("DELETE /api/v1/nodes/pve1?site=moon"), status: []int{404}, says: "there is no node", reason: "unknown"},
 		shape{name: "arm for a while", make: line("POST /api/v1/plan/arm?for=2h", "Content-Length: 0"), status: []int{400}, says: "is not known here", reason: "malformed"},
 		shape{name: "approve by a key that is none", make: line("POST /api/v1/nodes/stranger/approve?key=../x", "Content-Length: 0"), status: []int{404}, says: "waits to be approved", reason: "unknown"})
-	for _, route := range []string{"status", "incidents", "incidents/x", "nodes", "calls", "journal", "backup", "plan", "plan/check", "plan/simulate"} {
+	for _, route := range []string{"status", "incidents", "incidents/x", "nodes", "calls", "digest", "journal", "backup", "plan", "plan/check", "plan/simulate"} {
 		add(onBrain, "/api/v1/"+route, shape{name: "by PUT", make: line("PUT /api/v1/"+route, "Content-Length: 0"), status: []int{405}})
 	}
+	add(onBrain, "GET /api/v1/digest", shape{name: "an unknown parameter", make: line("GET /api/v1/digest?site=home"), status: []int{400}, says: "is not known here", reason: "malformed"})
 	add(onBrain, "", planned()...)
 	for what, id := range map[string]string{"unknown": "home-power-20261121T190211Z", "a path": "%2e%2e%2f%2e%2e%2fetc", "control characters": "%0a%1b%5b31m%00", "10 KB": strings.Repeat("x", 10<<10)} {
 		add(onBrain, "GET /api/v1/incidents/ID", shape{name: what, make: line("GET /api/v1/incidents/" + id), status: []int{404}, says: "is remembered"})
@@ -145,6 +151,9 @@ func planned() []shape {
 		{name: "stop on the page with nothing to stop", make: line("POST /plan/stop", "Content-Length: 0"), status: []int{409}, says: "nothing to stop", reason: "nothing"},
 		{name: "stop of 10 MB", make: func(*house) []byte { return post("/api/v1/plan/stop", make([]byte, tenMB)) }, status: []int{400}, says: "takes no body", reason: "malformed"},
 		{name: "stop of a site", make: line("POST /api/v1/plan/stop?site=home", "Content-Length: 0"), status: []int{400}, says: "is not known here", reason: "malformed"},
+		{name: "dismiss with nothing off", make: line("POST /api/v1/plan/dismiss?name=pve1", "Content-Length: 0"), status: []int{409}, says: "nothing is off", reason: "nothing"},
+		{name: "dismiss of nobody", make: line("POST /api/v1/plan/dismiss", "Content-Length: 0"), status: []int{400}, says: "name", reason: "malformed"},
+		{name: "dismiss of 10 kB", make: line("POST /api/v1/plan/dismiss?name="+strings.Repeat("x", 10<<10), "Content-Length: 0"), status: []int{409}, says: "nothing is off", reason: "nothing"},
 		{name: "arm with force=maybe", make: line("POST /api/v1/plan/arm?force=maybe", "Content-Length: 0"), status: []int{400}, says: "force takes yes alone", reason: "malformed"},
 		{name: "check of a UPS", make: line("GET /api/v1/plan/check?ups=ups"), status: []int{400}, says: "is not known here", reason: "malformed"},
 		{name: "simulate without a UPS of several", make: line("GET /api/v1/plan/simulate"), status: []int{400}, says: "several UPSes", reason: "malformed"},

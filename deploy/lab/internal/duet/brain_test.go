@@ -17,6 +17,8 @@ const (
 	usual = 50 * time.Millisecond
 	// silentAfter is when the brain's table calls the Pi silent.
 	silentAfter = 20 * time.Second
+	// crossesFor is for how long an armed bundle may be on its way.
+	crossesFor = 12 * time.Second
 )
 
 // bundle is what the Pi guards by, named as by its hash.
@@ -125,7 +127,7 @@ func (b *brain) start() {
 	b.d.judge.disturb("brain")
 	b.up, b.paused, b.held, b.dies = true, 0, nil, ""
 	b.state = b.replayed()
-	b.performs, b.seen, b.boot, b.silent, b.asking, b.has, b.heeds = "", [2]int64{}, "", true, false, 0, shutdown.Epoch{}
+	b.performs, b.seen, b.boot, b.silent, b.asking, b.has, b.gaveArmed, b.heeds = "", [2]int64{}, "", true, false, 0, 0, shutdown.Epoch{}
 	b.watch()
 	before := b.site().Run
 	b.renew()
@@ -269,15 +271,12 @@ func (b *brain) tellFact(f core.Fact) {
 func (b *brain) publish() {
 	v := &b.view
 	v.at = b.d.now
-	v.epoch, v.run, v.runID = b.state.Mandate("home", b.time())
-	v.open, v.back, v.mains = "", "", true
+	v.epoch, v.run, v.runID = b.state.Mandate("home", "pi", b.time())
+	v.open, v.back, v.mains = "", "", b.site().Supply() == power.Mains
 	if r := b.site().Run; r != nil && !r.Over() {
 		v.open = r.ID
 	} else if r != nil && r.PutsBack() && b.state.MainsNow("home", b.time()) {
 		v.back = r.ID
-	}
-	for _, u := range b.site().UPSes {
-		v.mains = v.mains && u.Supply == power.Mains
 	}
 }
 
@@ -463,8 +462,7 @@ func (b *brain) receive(m message, reply func(answer)) {
 			return
 		}
 		if m.bundle != 0 {
-			b.has = m.bundle
-			b.d.judge.named(b)
+			b.named(m.bundle)
 		}
 		if b.heedsStop() {
 			b.d.judge.heeded(m)
@@ -481,6 +479,18 @@ func (b *brain) receive(m message, reply func(answer)) {
 		}
 		reply(a)
 	})
+}
+
+// named is the Pi's word of the bundle on its disk. While an armed one may be on its way, or older words
+// of the Pi, it does not count that it names the disarmed one.
+func (b *brain) named(hash int) {
+	own := b.own()
+	if !own.armed && hash == own.hash && b.gaveArmed != 0 && b.d.now-b.gaveArmed < crossesFor {
+		b.has = 0
+		return
+	}
+	b.has = hash
+	b.d.judge.named(b)
 }
 
 // take takes a message in, and reports whether it is one that was not taken before.

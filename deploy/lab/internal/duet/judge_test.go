@@ -61,6 +61,7 @@ type truth struct {
 	lowEnd    time.Duration // when that was over
 	shortAt   time.Duration // when the battery was last seen to be short
 	unheardAt time.Duration // when the Pi last heard a transfer before which the mains were back unheard
+	doneAt    time.Duration // when the Pi last took a run of the brain's for one of this outage that is over
 	renamedAt time.Duration // when a Pi that had booted last heard the outage that went on under another name
 	pi        knows
 }
@@ -68,12 +69,18 @@ type truth struct {
 // heard is what the brain was told by the Pi.
 type heard struct {
 	brain      knows
+	test       bool          // it was told of a self-test, whose silence is danger only later (U3)
 	brainMains time.Duration // when it last heard of mains
+	mainsAt    time.Duration // when that was true
 	transfer   int           // the last, as the UPS counts them
+	claimAt    time.Duration // when the first report of a battery was sent since it watches: it may not believe that alone
+	agreed     bool          // another says so too
+	oldAt      time.Duration // when it last heard one of before it watched, which the next may confirm
 	laterAt    time.Duration // when it last heard of a later one
 	told       word          // of the Pi's run
 	boot       string        // of the Pi that last told of the UPS
 	dark       bool          // the brain has lost the site
+	blind      bool          // it has lost its own internet
 	darkAt     time.Duration // when it last had again, or its own internet
 	bootedAt   time.Duration // when a Pi that had booted in the dark last told of the UPS
 }
@@ -111,7 +118,6 @@ const (
 	testMost  = 40 * time.Second
 	settles   = 20 * time.Second // what it takes until nothing remains of what was wrong
 	lowFor    = 10 * time.Second
-	mayCross  = postWithin + 9*time.Second
 )
 
 // disturb notes that something is out of order, or just was.
@@ -227,7 +233,7 @@ func (j *judge) begins(now time.Duration) {
 			d.fail("2: the power has been out for %s, all is well, and nobody was told", d.now-now)
 		}
 		for _, r := range j.runs {
-			if r.actor == "pi" && r.began >= now {
+			if r.actor == "pi" && r.began >= now && !d.startedSince(now) {
 				d.fail("G1: the Pi has begun although the brain acts")
 			}
 		}
@@ -257,7 +263,7 @@ func (j *judge) piDied(away time.Duration) {
 	j.disturb("pi")
 	b := d.brain
 	if !d.direct || j.since == 0 || !d.ups.out || away < 40*time.Second || !j.armed || !b.up || b.paused > 0 || !b.token || !b.online || b.dies != "" ||
-		!j.brain.battery || j.brain.at < j.since || !j.calmSince(j.since-settles, "brain", "person", "nodes", "plan") || j.runsIn(outage) {
+		!j.brain.battery || j.test || j.brain.at < j.since || !j.calmSince(j.since-settles, "brain", "person", "nodes", "plan") || j.runsIn(outage) {
 		return
 	}
 	if !d.allOn() || !d.obedient() {
@@ -281,18 +287,27 @@ func (j *judge) reported(m message) {
 	if l := m.reading.LostFor; l != nil {
 		at -= l.Duration()
 	}
-	if m.reading.Supply == power.Unknown || m.sent < j.brainFrom { // under way while the brain watched nothing
+	if m.reading.Supply != power.Unknown && m.sent < j.brainFrom { // under way while the brain watched nothing
+		j.oldAt = j.d.now
+	}
+	if m.reading.Supply == power.Unknown || m.sent < j.brainFrom {
 		return
+	}
+	if m.reading.Supply != power.Mains {
+		if j.claimAt < j.brainFrom {
+			j.claimAt = m.sent
+		}
+		j.agreed = m.sent-j.claimAt >= time.Second-slack
 	}
 	word := j.brain.at
 	if j.brain.heard != j.d.brain.process { // of what was before it remembers less
 		word = j.stop.at
 	}
-	if j.boot != "" && m.boot != j.boot && (j.dark || j.darkAt >= word) {
+	if j.boot != "" && m.boot != j.boot && (j.dark || j.blind || j.darkAt >= word) {
 		j.bootedAt = j.d.now
 	}
 	j.boot = m.boot
-	if n := m.reading.Transfers; n != nil {
+	if n := m.reading.Transfers; n != nil && (j.claimAt == 0 || j.oldAt > j.brainFrom || m.sent-j.claimAt >= time.Second-slack) {
 		if *n > j.transfer {
 			j.laterAt = j.d.now
 		}
@@ -302,8 +317,9 @@ func (j *judge) reported(m message) {
 		return
 	}
 	if m.reading.Supply == power.Mains {
-		j.brainMains = j.d.now
+		j.brainMains, j.mainsAt = j.d.now, at
 	}
+	j.test = m.reading.Supply == power.SelfTest
 	j.brain = knows{battery: m.reading.Supply != power.Mains, mains: m.reading.Supply == power.Mains, at: at, told: j.d.now, heard: j.d.brain.process}
 }
 
@@ -320,8 +336,8 @@ func (j *judge) reason(k knows) bool {
 		return true
 	case k.heard != j.d.pi.process && j.d.pi.process > 1 && now-k.at >= 2*patience-slack && k == j.pi:
 		return true // of an earlier process it is known to the minute only when it last listened
-	case k == j.brain && now-j.brainFrom >= mayLose-slack && now-j.brainFrom < mayLose+patience:
-		return true // after a start it is lost from then on, until two reports agree
+	case k == j.brain && now-j.brainFrom >= mayLose-slack && !(j.agreed && j.claimAt >= j.brainFrom):
+		return true // after a start it is lost from then on, until two reports agree; a run of the Pi's may hold it back for longer
 	case k == j.brain && slices.ContainsFunc(j.spells, func(s spell) bool { return lately(s.until) && (now-s.from >= j.d.ride-slack || short) }):
 		return true
 	case k == j.brain && lately(j.lowEnd) && now-j.lowBefore >= lowFor-slack:
@@ -356,7 +372,9 @@ func (j *judge) fact(f brains.Fact) {
 		j.disturb("person")
 		j.disturb("disarmed")
 	case *brains.PlanStopped:
-		j.stopPressed()
+		if f.Above == "" { // else the brain tells once more of the stop that holds, which nobody pressed again
+			j.stopPressed()
+		}
 	case *brains.StopEnded:
 		j.stopEnded()
 	case *brains.RunStepped:
@@ -377,14 +395,21 @@ func (j *judge) darkens(f brains.Fact) {
 			j.darkAt = j.d.now
 		}
 		j.dark = false
+	case "blind_began":
+		j.blind = true
+	case "brain_started":
+		j.blind = false
 	case "blind_ended":
-		j.darkAt = j.d.now
+		j.darkAt, j.blind = j.d.now, false
 	}
 }
 
 // event sees each of the Pi's.
 func (j *judge) event(e pis.Event) {
-	if e.Event.Type == shutdown.Began {
+	switch e.Event.Type {
+	case pis.BrainDone:
+		j.doneAt = j.d.now
+	case shutdown.Began:
 		j.began(&held{actor: "pi", id: e.Event.Run.ID, epoch: e.Epoch, plan: e.Event.Run.Plan})
 	}
 	j.stepped("pi", e.Event)
@@ -486,8 +511,12 @@ func (j *judge) takenOver(r, other *held) bool {
 }
 
 // renamedAfter reports whether a Pi that had booted heard another name of the transfer after the end of
-// its own run in an outage, so that it may take all that was begun until then for that of another.
+// its own run in an outage, or of one of the brain's as far as it knew, so that it may take all that was
+// begun until then for that of another.
 func (j *judge) renamedAfter(own, brains *held) bool {
+	if j.doneAt >= j.from && j.renamedAt >= max(j.doneAt, brains.began) {
+		return true
+	}
 	return own != nil && own.outage == brains.outage && own.ended != 0 && j.renamedAt >= max(own.ended, brains.began)
 }
 
@@ -603,11 +632,9 @@ func (j *judge) ordered(b *bundle) {
 	j.disturb("plan")
 }
 
-// named is the brain's knowledge of the bundle on the Pi's disk. While the armed one may be on its way,
-// or older words of the Pi, a name that both had before says nothing.
+// named is the brain's knowledge of the bundle on the Pi's disk.
 func (j *judge) named(b *brain) {
-	crosses := b.gaveArmed != 0 && j.d.now-b.gaveArmed < mayCross
-	if own := b.own(); b.has == own.hash && !own.armed && !j.armed && !crosses {
+	if own := b.own(); b.has == own.hash && !own.armed && !j.armed {
 		j.confirmed = true
 	}
 }

@@ -275,6 +275,9 @@ func (p *pi) write(es []core.Event) {
 func (p *pi) publish() {
 	if r := p.core.Run; r != nil {
 		p.run = r.Status(p.time(), p.core.Epoch)
+		for _, g := range p.core.Returns() {
+			p.run.Owed = append(p.run.Owed, g.Ref())
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package duet_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -32,6 +33,12 @@ func (d *duet) starts(n *node, by string) {
 	})
 }
 
+// startedSince reports whether a guest has come up since a moment. Whoever runs the plan waits for one that
+// is being started, and has nothing accepted meanwhile: with little time left the Pi waits for less.
+func (d *duet) startedSince(at time.Duration) bool {
+	return slices.ContainsFunc(d.nodes, func(n *node) bool { return n.started > at })
+}
+
 // starts is a guest's start that goes out: with the mains there as far as the actor has heard in
 // this process, of a guest that was told to go down, if by the other's run then while its own
 // command was still on its way, whose node it did not tell, and only while the plan is armed
@@ -40,6 +47,10 @@ func (j *judge) starts(c command) {
 	d, r := j.d, j.latest(c.actor)
 	k, _, process := j.knows(c.actor)
 	node := j.stopped[c.actor+" node/"+c.target.Node]
+	holds := d.pi.bundle != nil && d.pi.bundle.armed
+	if r != nil && j.armed && j.calmSince(r.began, "disarmed") { // what armed it may not have come to its disk
+		holds = true
+	}
 	switch {
 	case r == nil || r.id != c.run || r.dry || !r.over:
 		d.fail("S5: the %s starts %s in no run that is over", c.actor, c.target.ID())
@@ -47,7 +58,7 @@ func (j *judge) starts(c command) {
 		d.fail("S5: the %s starts %s, which it did not stop", c.actor, c.target.ID())
 	case node.run == c.run && d.now-node.at < mayGo:
 		d.fail("S5: the %s starts %s, whose node it told to go down", c.actor, c.target.ID())
-	case c.actor == "brain" && !j.armed, c.actor == "pi" && (d.pi.bundle == nil || !d.pi.bundle.armed || j.confirmed):
+	case c.actor == "brain" && !j.armed, c.actor == "pi" && (!holds || j.confirmed):
 		d.fail("S5: the %s starts %s though it was disarmed", c.actor, c.target.ID())
 	case r.halted, j.isHalted(j.stopped[c.actor+" "+c.target.ID()].run):
 		d.fail("S5: the %s starts %s though a person stopped the run that stopped it", c.actor, c.target.ID())

@@ -2,6 +2,7 @@ package duet_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -232,6 +233,11 @@ func (d *duet) goesOn() {
 	outage := j.outage
 	d.well()
 	d.pass(150 * time.Second)
+	at, disarmed := j.disturbed["disarmed"]
+	ran := slices.ContainsFunc(j.runs, func(r *held) bool { return !r.dry && r.began <= at })
+	if disarmed && ran && !j.anotherSince("brain", at) { // whoever arms the plan again in that outage begins no second run of it
+		return
+	}
 	if j.outage != outage || j.since == 0 || j.person == outage || j.stopLasts() { // a brain that stood still heard a person only now
 		return
 	}

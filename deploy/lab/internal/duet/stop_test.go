@@ -53,7 +53,7 @@ func (j *judge) stopReaches(r *held) {
 // stopEnded proves that a stop holds until the power is back.
 func (j *judge) stopEnded() {
 	goesOn := j.since != 0 && j.testSince == 0 && j.stop.outage == j.outage
-	if goesOn && j.bootedAt < j.stop.at && !j.anotherSince("brain", j.stop.at) {
+	if goesOn && j.bootedAt < j.stop.at && j.mainsAt < j.stop.at && j.laterAt < j.stop.at && j.calmSince(j.stop.at, "clock") {
 		j.d.fail("S10: a stop is over though its outage goes on")
 	}
 	j.stop.over = true
@@ -76,16 +76,21 @@ func (j *judge) isStopped(actor string) bool {
 	return at != 0 && !j.stop.over && j.stop.outage == j.outage && !j.anotherSince(actor, at)
 }
 
-// stopLasts reports whether a stop is in force at the brain, which has heard of no other outage.
+// stopLasts reports whether a stop is in force at the brain, which has heard of no other outage, or only
+// by the transfers of one that began right after it.
 func (j *judge) stopLasts() bool {
-	return j.stop.at != 0 && !j.stop.over && !j.anotherSince("brain", j.stop.at)
+	blinked := j.rightAfterStop() && j.brainMains < j.stop.at
+	return j.stop.at != 0 && !j.stop.over && (blinked || !j.anotherSince("brain", j.stop.at))
 }
+
+// rightAfterStop reports whether the outage began so soon after a stop that the brain may not tell it from
+// the one in which that was pressed.
+func (j *judge) rightAfterStop() bool { return j.from-j.stop.at < time.Second+slack }
 
 // halts is a run of the Pi's that a person's stop ends: one of the outage in which that was, or of one
 // that began right after it, which the brain may not tell from it.
 func (j *judge) halts(r *held) {
-	right := r.outage == j.outage && j.from-j.stop.at < time.Second+slack
-	if r.outage != j.stop.outage && !right {
+	if r.outage != j.stop.outage && !(r.outage == j.outage && j.rightAfterStop()) {
 		j.d.fail("S10: the Pi's run is ended by a stop of another outage")
 	}
 }

@@ -317,6 +317,232 @@ func stories() map[string]string {
 			+10.5s  pi dies at its next step, after the disk, for 3s
 			+0s     stop
 			+5s     pi crashes for 45s`,
+		"S9: what the Pi has carried out for the brain says nothing of the outage after, which the brain missed": `
+			ride=10s plan=0, directly, hooked
+			+0s     arm
+			+0s     mains off
+			+200ms  brain offline
+			+0s     mains blink
+			+0s     link up fine
+			+1m20.4s pi reboots, and apcupsd, for 1s
+			+0s     machines boot
+			+2s     mains blink`,
+		"S10: a stop that the Pi confirms by its own later run holds under another name of the outage": `
+			ride=0s plan=2, directly, polled
+			+0s     arm
+			+3.1s   mains off
+			+2s     brain offline
+			+1m50.1s stop
+			+5s     pi reboots, and apcupsd, for 8s
+			+0s     link mixes it all
+			+31s    pi reboots, and apcupsd, for 1s
+			+14s    pi stands still for 8s`,
+		"S9: a run of the brain's that was through while the Pi was out of reach says nothing of the outage after": `
+			ride=10s plan=1, through the Pi, hooked
+			+0s     arm
+			+0s     mains off
+			+200ms  link up is cut
+			+1m14.9s mains on
+			+900ms  machines boot
+			+0s     mains off
+			+8s     brain token revoked`,
+		"S9: nor after a start of apcupsd, which counts anew": `
+			ride=10s plan=0, through the Pi, polled
+			+0s     plan changes
+			+0s     mains off
+			+8s     arm
+			+0s     mains on
+			+0s     link is cut
+			+1m16.2s mains off
+			+900ms  apcupsd starts`,
+		"G2: a Pi that takes the brain's run for over, and boots into another name, takes it for the outage before": `
+			ride=3s plan=2, directly, polled
+			+0s     arm
+			+0s     mains off
+			+13.6s  plan changes
+			+5s     pi dies at its next step, before the disk, for 3s
+			+900ms  mains blink
+			+39s    pi reboots, and apcupsd, for 1s
+			+14s    self-test 1m0s`,
+		"S10: a stop in the Pi's second run of an outage outlives that the run is told before its UPS": `
+			ride=3s plan=2, through the Pi, hooked
+			+0s     arm
+			+900ms  pi reboots, an hour earlier, for 45s
+			+10.7s  brain crashes for 45s
+			+0s     mains off
+			+31s    link down is stale
+			+18.1s  brain offline
+			+200ms  mains blink
+			+14s    link fine
+			+0s     stop`,
+		"1: a UPS that was on battery is lost to a restarted brain until two reports agree, for however long the Pi's run holds it back": `
+			ride=10s plan=1, through the Pi, hooked
+			+0s     arm
+			+200ms  pi is cut from the machines
+			+0s     mains off
+			+0s     link up loses some
+			+200ms  ups lost
+			+200ms  brain crashes for 45s
+			+6.4s   link up is stale
+			+39.1s  pi crashes for 1s
+			+26s    apcupsd starts
+			+5s     mains on
+			+5s     brain dies at its next step, before the disk, for 3s`,
+		"S10: a stop of an outage of which only the Pi's run told holds, though the Pi's next run is through before its UPS is heard": `
+			ride=10s plan=0, through the Pi, hooked
+			+0s     arm
+			+0s     nas stays up
+			+900ms  link up is cut
+			+0s     mains off
+			+0s     brain stands still for 8s
+			+200ms  ups lost
+			+1m34.1s pi reboots, an hour earlier, for 8s
+			+0s     an old report again
+			+8s     apcupsd starts
+			+31s    stop
+			+31s    brain online`,
+		"S10: two reports of another outage agree by when they were sent, however they arrive": `
+			ride=10s plan=1, directly, polled
+			+3.1s   mains off
+			+900ms  pi reboots, an hour later, for 8s
+			+10.5s  link up is cut
+			+8s     brain crashes for 1s
+			+2s     stop
+			+0s     pi crashes for 45s
+			+0s     mains on
+			+0s     link mixes it all
+			+0s     link down fine
+			+0s     self-test 1m0s
+			+54.1s  runtime 40m`,
+		"S10: a stop holds nothing once it is heard that the power was back before it": `
+			ride=0s plan=0, directly, hooked
+			+0s     arm
+			+900ms  link up is stale
+			+0s     mains off
+			+14s    mains on
+			+8s     stop
+			+2s     mains off`,
+		"S10: a stop of the outage that goes on holds when late word comes of the mains before it": `
+			ride=10s plan=0, directly, hooked
+			+0s     arm
+			+900ms  link up is late
+			+0s     mains off
+			+14s    mains on
+			+900ms  mains off
+			+200ms  stop
+			+31s    runtime 40m`,
+		"S9: a run that was disarmed is not begun again in what is still its outage to the brain": `
+			ride=10s plan=2, directly, polled
+			+0s     mains off
+			+900ms  pi dies at its next step, after the disk, for 3s
+			+0s     mains on
+			+900ms  apcupsd dies
+			+2s     mains off
+			+27s    arm
+			+0s     disarm
+			+0s     arm
+			+0s     apcupsd starts
+			+900ms  battery low`,
+		"S10: a stop that the brain tells of once more, as the word of the mains comes, is not pressed anew in the next outage": `
+			ride=3s plan=0, directly, polled
+			+0s     arm
+			+0s     mains off
+			+5s     link down is cut
+			+2s     stop
+			+42.1s  mains blink
+			+2s     brain stands still for 45s`,
+		"S5: a UPS that was lost anew an hour after another loss is lost from a brain's start on": `
+			ride=10s plan=2, directly, polled
+			+0s     arm
+			+900ms  pi reboots, and apcupsd, for 45s
+			+45s    brain reboots, an hour later, for 45s
+			+0s     self-test 1m0s
+			+2s     ups lost
+			+3.1s   pve1 is cut
+			+48.1s  pi reboots, an hour earlier, for 1s
+			+0s     brain dies at its next step, after the disk, for 3s
+			+31s    arm`,
+		"S10: a stop holds over a blink that comes with it, of which the brain hears by the transfers alone": `
+			ride=10s plan=2, directly, hooked
+			+0s     arm
+			+900ms  pi reboots, an hour earlier, for 45s
+			+900ms  mains off
+			+41.5s  link loses some
+			+3.1s   mains blink
+			+0s     stop`,
+		"S10: a stop in the ride-through holds for a Pi whose brain dies right after it, and that boots then": `
+			ride=10s plan=2, through the Pi, hooked
+			+0s     arm
+			+0s     self-test 1m0s
+			+0s     pi reboots, and apcupsd, for 1s
+			+5s     stop
+			+200ms  brain reboots, an hour later, for 45s
+			+0s     link is stale
+			+5s     mains off
+			+45s    pi reboots, and apcupsd, for 1s
+			+31s    apcupsd dies`,
+		"S10: a stop that its brain alone knows of, being offline, ends by the word of a Pi that booted meanwhile": `
+			ride=0s plan=1, directly, polled
+			+0s     arm
+			+900ms  pi crashes for 45s
+			+19.4s  brain offline
+			+8s     mains off
+			+58.8s  an old report again
+			+14s    stop
+			+0s     pi reboots, and apcupsd, for 1s
+			+24.5s  link fine`,
+		"S10: a stop ends with the transfers of another outage, also when the UPS is lost in that by then": `
+			ride=0s plan=1, through the Pi, hooked
+			+0s     mains off
+			+0s     link up loses some
+			+2s     stop
+			+900ms  mains blink
+			+900ms  apcupsd dies
+			+31s    arm
+			+8s     plan changes`,
+		"G1: with little time left the Pi does not wait for a brain whose guests are still being started": `
+			ride=0s plan=0, through the Pi, hooked
+			+0s     arm
+			+31s    mains blink
+			+2s     runtime 60s
+			+900ms  mains off
+			+3.1s   apcupsd starts`,
+		"U3: a Pi that dies in a self-test as that becomes an outage has told of a test": `
+			ride=10s plan=2, directly, hooked
+			+0s     arm
+			+31s    self-test 8s
+			+200ms  mains off
+			+0s     pi crashes for 45s
+			+2m28.6s pi reboots, and apcupsd, for 1s`,
+		"S10: a stop ends with the transfer of another outage, which confirms an old report that came again": `
+			ride=3s plan=2, through the Pi, polled
+			+0s     mains off
+			+900ms  pi crashes for 45s
+			+0s     brain reboots, an hour later, for 1s
+			+2s     stop
+			+0s     an old report again
+			+0s     mains on
+			+0s     mains off
+			+2m4.3s pi stands still for 8s`,
+		"S10: a stop ends with the transfer of another outage, though the Pi has died before it wrote down the one before": `
+			ride=10s plan=2, through the Pi, hooked
+			+0s     pi reboots, an hour earlier, for 1s
+			+0s     ups lost
+			+0s     mains off
+			+0s     apcupsd starts
+			+8s     pi dies at its next step, before the disk, for 3s
+			+3.1s   brain crashes for 1s
+			+2s     mains blink
+			+0s     an old report again
+			+0s     stop`,
+		"G2: a word that the brain's run advances counts before a Pi that stood still hears its UPS": `
+			ride=10s plan=0, through the Pi, polled
+			+0s     arm
+			+0s     mains off
+			+8s     apcupsd dies
+			+3.1s   runtime 60s
+			+0s     pi stands still for 8s
+			+10.5s  brain crashes for 45s`,
 	}
 }
 

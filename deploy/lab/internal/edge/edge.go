@@ -17,6 +17,8 @@ const (
 	PVE    = "pve"
 	Twilio = "twilio"
 	Phone  = "phone" // what a person hears
+	Keys   = "keys"  // a key that the phone company passed on, and what it was answered
+	Ntfy   = "ntfy"  // a notice that arrived
 	Lab    = "lab"   // what was done to the home
 	Way    = "way"   // what passed towards Proxmox, and by whose hand, before it arrived
 )

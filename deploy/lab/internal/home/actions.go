@@ -2,7 +2,6 @@ package home
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -35,6 +34,7 @@ func Actions() [][2]string {
 		{"freeze brain|PI|NODE", "the program stands still"}, {"thaw brain|PI|NODE", "it goes on"},
 		{"restart brain|PI|NODE", "it is killed and started again"}, {"move brain", "it goes on elsewhere, on a copy of what it keeps"},
 		{"runtime 42m|5m", "what the battery lasts"},
+		{"phone away|takes", "nobody takes calls, or somebody does, or presses keys, each so long after the one before: phone 4s 2 4s 2"},
 		{"pve NODE hang|lies|none", "a node's API misbehaves, or what else the simulator takes: pve 100 locked backup, pve split on"},
 		{"arm", "somebody arms the plan"}, {"disarm", "somebody disarms it"},
 	}
@@ -67,6 +67,8 @@ func (h *Home) Do(line string) error {
 		return h.upsDaemon(arg(0), arg(1))
 	case "runtime":
 		return h.runtime(arg(0), arg(1))
+	case "phone":
+		return h.person(args)
 	case "arm":
 		return h.arm()
 	case "disarm":
@@ -253,22 +255,6 @@ func (h *Home) disarm() error {
 	return nil
 }
 
-// press presses one of the page's buttons.
-func (h *Home) press(ctx context.Context, button string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.Page()+button, nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	if err := resp.Body.Close(); err != nil || resp.StatusCode >= 300 {
-		return fmt.Errorf("%s: %s", button, resp.Status)
-	}
-	return nil
-}
-
 func (h *Home) handle(verb, who string) error {
 	p := h.process(who)
 	if p == nil {
@@ -318,9 +304,6 @@ func (h *Home) Heartbeat(who string) time.Duration {
 	return h.rec.Now() - time.Since(h.links[who].Last())
 }
 
-// Page is the address of the brain's page.
-func (h *Home) Page() string { return "http://" + h.page }
-
 // Up reports which nodes have power.
 func (h *Home) Up(name string) bool { return h.cluster != nil && h.cluster.NodeUp(name) }
 
@@ -360,22 +343,13 @@ func (h *Home) await(ctx context.Context, cond func() bool) error {
 
 // allUp asks the brain's own status: only whether the lab may begin depends on it.
 func (h *Home) allUp(ctx context.Context) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.Page()+"/api/v1/status", nil)
-	if err != nil {
-		return false
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return false
-	}
-	defer resp.Body.Close()
 	var v struct {
 		Sites []struct {
 			Sources []struct{ Condition string }
 			UPSes   []struct{ Supply string }
 		}
 	}
-	if json.NewDecoder(resp.Body).Decode(&v) != nil || len(v.Sites) != 1 || len(v.Sites[0].UPSes) != len(h.supplies) {
+	if h.status(ctx, &v) != nil || len(v.Sites) != 1 || len(v.Sites[0].UPSes) != len(h.supplies) {
 		return false
 	}
 	up := 0
@@ -390,31 +364,6 @@ func (h *Home) allUp(ctx context.Context) bool {
 		}
 	}
 	return up == len(h.agents())+len(h.supplies)
-}
-
-// Timeline is what the brain's page tells, the newest line first; empty if it cannot be
-// asked.
-func (h *Home) Timeline() string {
-	ctx, cancel := context.WithTimeout(h.ctx, 2*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.Page()+"/api/v1/status", nil)
-	if err != nil {
-		return ""
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return ""
-	}
-	defer resp.Body.Close()
-	var v struct{ Timeline []struct{ Text string } }
-	if json.NewDecoder(resp.Body).Decode(&v) != nil {
-		return ""
-	}
-	var b strings.Builder
-	for _, e := range v.Timeline {
-		b.WriteString(e.Text + "\n")
-	}
-	return b.String()
 }
 
 // speak says a text aloud where espeak-ng is installed.

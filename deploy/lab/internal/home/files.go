@@ -21,6 +21,7 @@ const (
 	tokenID     = "sentinel@pve!shutdown"
 	accountSID  = "AC0123456789abcdef0123456789abcdef"
 	keySID      = "SK0123456789abcdef0123456789abcdef"
+	authToken   = "0123456789abcdef0123456789abcdef"
 )
 
 // Nodes are the names of the cluster's nodes; the plan takes the first down last.
@@ -77,7 +78,7 @@ func (h *Home) newBoot(who string) error {
 // secret of its own.
 func (h *Home) writeSecrets() error {
 	dir := h.dirOf("credentials")
-	secrets := map[string]string{"twilio-secret": h.opts.TwilioSecret, "proxmox-secret": h.opts.ProxmoxSecret}
+	secrets := map[string]string{"twilio-secret": h.opts.TwilioSecret, "proxmox-secret": h.opts.ProxmoxSecret, "twilio-auth-token": authToken}
 	if err := put(dir, secrets); err != nil || !h.opts.Revocable {
 		return err
 	}
@@ -118,21 +119,27 @@ control_socket: %s
 log: {level: info, format: json}
 anchors: [%q, %q]
 `, h.dirOf("brain"), filepath.Join(h.dirOf("brain"), "boot_id"), h.brainSocket(), h.anchors[0].Addr(), h.anchors[1].Addr()) + h.sites(k)
+	limits := "per_hour: 60, other_per_hour: 60" // who plays has in minutes what a home has in years, and wants each call
+	if h.opts.UsualCalls {
+		limits = ""
+	}
+	keypad, token := h.keypad()
 	text += fmt.Sprintf(`contacts:
-  - {name: %s, phone: %q}
+  - {name: %s, phone: %q, notices: ["ntfy://%s/home?scheme=http"]}
+calls: {%s}
 twilio:
   account_sid: %s
   api_key_sid: %s
   api_key_secret_file: twilio-secret
   from: %q
   api_url: %s
-proxmox:
+%sproxmox:
   token_id: %s
   token_secret_file: proxmox-secret
 plan:
 %s  - guests: all
     deadline: %s
-`, person, personPhone, h.opts.TwilioAccount, h.opts.TwilioKey, fromPhone, h.twilioURL, h.opts.ProxmoxToken, h.hostStage(), h.opts.GuestsWithin)
+`, person, personPhone, h.ntfy, strings.Trim(limits+", "+keypad, ", "), h.opts.TwilioAccount, h.opts.TwilioKey, fromPhone, h.twilioURL, token, h.opts.ProxmoxToken, h.hostStage(), h.opts.GuestsWithin)
 	if h.opts.Direct {
 		text = strings.Replace(text, "proxmox:\n", "proxmox:\n  via: direct\n", 1)
 	}

@@ -55,6 +55,9 @@ type Options struct {
 	// Revocable gives the brain a token's secret of its own, for Revoke.
 	Revocable bool
 
+	// Keypad has calls ask for keys, and UsualCalls holds them to as many as a home has.
+	Keypad, UsualCalls bool
+
 	// UPSes are the home's, usually one, in the order in which their Pis act.
 	UPSes []UPS
 	// AnyUPS are nodes that go down when one of their UPSes is out, others when all are.
@@ -81,6 +84,8 @@ type Home struct {
 	dir       string
 	page      string
 	twilioURL string
+	ntfy      string // address of where notices arrive
+	keys      string // and of where the brain takes keys; empty: it does not
 	pve       map[string]machine
 	links     map[string]*link.Link // by who talks to the brain; relayOf a Pi: the brain to it
 	anchors   [2]*link.Link
@@ -163,8 +168,12 @@ func (h *Home) build(ctx context.Context) error {
 	return h.buildTailnet(ctx)
 }
 
-// Verbs is the command that a verb for the brain follows.
-func (h *Home) Verbs() string { return h.bin("cloud") + " --socket " + h.brainSocket() }
+// Verbs are the commands that a verb follows: for the brain, and for the first Pi.
+func (h *Home) Verbs() (brain, pi string) {
+	first := h.supplies[0].Pi
+	return h.bin("cloud") + " --config " + h.configOf("brain") + " --socket " + h.brainSocket(),
+		h.bin("pi-proxy") + " --config " + h.configOf(first) + " --socket " + h.socketOf(first)
+}
 
 func (h *Home) bin(program string) string  { return binary(h.opts.Programs, program) }
 func (h *Home) configOf(who string) string { return filepath.Join(h.dirOf(who), "config.yaml") }
@@ -186,6 +195,9 @@ func (h *Home) startSims() error {
 	if err := h.startHosts(); err != nil {
 		return fmt.Errorf("start the hosts: %w", err)
 	}
+	if err := h.startNtfy(); err != nil {
+		return fmt.Errorf("start ntfy: %w", err)
+	}
 	if err := h.startTwilio(h.ctx); err != nil {
 		return fmt.Errorf("start the phone: %w", err)
 	}
@@ -197,6 +209,11 @@ func (h *Home) lay() error {
 	var err error
 	if h.page, err = freeAddr(h.opts.Page); err != nil {
 		return err
+	}
+	if h.opts.Keypad {
+		if h.keys, err = freeAddr(anyAddr); err != nil {
+			return err
+		}
 	}
 	for _, s := range h.supplies {
 		if s.lan, err = freeAddr(anyAddr); err != nil {

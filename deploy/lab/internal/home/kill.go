@@ -30,6 +30,10 @@ const (
 	CallBefore Phase = "call: requested, not arrived"
 	CallDone   Phase = "call: placed, not answered"
 	CallAfter  Phase = "call: answered"
+	CallRings  Phase = "call: it rings"
+	CallTalks  Phase = "call: in progress"
+	CallTaken  Phase = "call: taken, not written"
+	CallAsking Phase = "call: asked for in the list"
 
 	BrainCommandBefore Phase = "brain's command: sent, not arrived"
 	BrainCommandDone   Phase = "brain's command: done, not answered"
@@ -43,7 +47,7 @@ const (
 
 // Phases are all of them.
 func Phases() []Phase {
-	return []Phase{Random, JournalBefore, JournalAfter, SpoolBefore, SpoolAfter, LedgerBefore, LedgerAfter, CallBefore, CallDone, CallAfter,
+	return []Phase{Random, JournalBefore, JournalAfter, SpoolBefore, SpoolAfter, LedgerBefore, LedgerAfter, CallBefore, CallDone, CallAfter, CallRings, CallTalks, CallTaken, CallAsking,
 		BrainCommandBefore, BrainCommandDone, BrainCommandAfter, PiCommandBefore, PiCommandDone, PiCommandAfter, Announcing}
 }
 
@@ -187,6 +191,42 @@ func (g *gates) tap(m moments, matches func(request string) bool) link.Tap {
 			}
 		},
 	}
+}
+
+// call watches one connection to the phone company.
+func (g *gates) call() link.Tap {
+	t := g.tap(moments{CallBefore, CallDone, CallAfter}, func(request string) bool { return strings.Contains(request, "/Calls.json") })
+	up, down, passed := t.Up, t.Down, t.Passed
+	var follows atomic.Bool // what goes up asks how a call stands
+	var state atomic.Value  // what has come back says so
+	t.Up = func(piece []byte) bool {
+		line, _, _ := strings.Cut(string(piece[:min(len(piece), 1024)]), "\r\n")
+		if strings.HasPrefix(line, "GET ") {
+			follows.Store(strings.Contains(line, "/Calls/"))
+			if strings.Contains(line, "/Calls.json") && strings.Contains(line, "To=") && !g.pass(CallAsking) {
+				return false
+			}
+		}
+		return up(piece)
+	}
+	t.Down = func(piece []byte) bool {
+		if follows.Load() {
+			state.Store(string(piece))
+		}
+		return down(piece)
+	}
+	t.Passed = func() {
+		passed()
+		said, _ := state.Swap("").(string)
+		switch {
+		case strings.Contains(said, `"status":"ringing"`):
+			g.pass(CallRings)
+		case strings.Contains(said, `"answered_by":"human"`) && !g.pass(CallTaken):
+		case strings.Contains(said, `"status":"in-progress"`):
+			g.pass(CallTalks)
+		}
+	}
+	return t
 }
 
 // relayed notes whose TLS connections pass the relay: the brain's.

@@ -196,6 +196,41 @@ func TestAGateKillsAtItsMomentOnce(t *testing.T) {
 	}
 }
 
+func TestACallsGateKillsAtEachStateOnce(t *testing.T) {
+	const rings, talks, taken = `{"status":"ringing","answered_by":null}`, `{"status":"in-progress","answered_by":null}`, `{"status":"completed","answered_by":"human"}`
+	for phase, want := range map[Phase]string{CallAsking: "", CallRings: rings, CallTalks: talks, CallTaken: taken} {
+		t.Run(string(phase), func(t *testing.T) {
+			var g gates
+			killed := 0
+			g.armed = map[Phase]*trap{phase: {shoot: func(string) bool { killed++; return true }, sprung: make(chan bool, 1)}}
+			list := g.call()
+			if arrived := list.Up([]byte("GET /Calls.json?From=1 HTTP/1.1\r\n")); !arrived || killed > 0 {
+				t.Error("who asks for all calls is no caller that asks for its own")
+			}
+			if arrived := list.Up([]byte("GET /Calls.json?From=1&To=2 HTTP/1.1\r\n")); arrived != (phase != CallAsking) {
+				t.Errorf("the list is asked: %v", arrived)
+			}
+			list.Down([]byte(`{"calls":[` + rings + taken + `]}`)) // is not how its call stands
+			list.Passed()
+			last := ""
+			for _, answer := range []string{rings, talks, taken} {
+				tap := g.call()
+				if !tap.Up([]byte("GET /Calls/CA1.json HTTP/1.1\r\n")) || !tap.Down([]byte("HTTP/1.1 200 OK\r\n\r\n"+answer)) {
+					t.Fatal("hung up")
+				}
+				before := killed
+				tap.Passed()
+				if killed > before {
+					last = answer
+				}
+			}
+			if last != want || killed != 1 {
+				t.Errorf("killed %d times, after %q", killed, last)
+			}
+		})
+	}
+}
+
 func (g *gates) armedFor(p Phase) *trap {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -8,14 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"sentinel.home.arpa/deploy/lab/internal/edge"
 	"sentinel.home.arpa/deploy/lab/internal/link"
+	"sentinel.home.arpa/shared/sim/hooksim"
 	"sentinel.home.arpa/shared/sim/pvesim"
-	"sentinel.home.arpa/shared/sim/twiliosim"
 )
 
 // machine is how a Proxmox node is reached.
@@ -124,53 +125,21 @@ func (h *Home) foreignProxmox() error {
 	return conn.Close()
 }
 
-// wayToTwilio is the address by which the programs reach the phone company.
-func (h *Home) wayToTwilio(addr string) (string, error) {
-	if !h.opts.Gated {
-		return addr, nil
-	}
-	l, err := link.Open(addr)
-	if err != nil {
-		return "", err
-	}
-	l.Watch(func() link.Tap {
-		return h.gates.tap(moments{CallBefore, CallDone, CallAfter}, func(request string) bool { return strings.Contains(request, "/Calls.json") })
-	})
-	h.wg.Go(func() { <-h.ctx.Done(); l.Close() })
-	return l.Addr(), nil
-}
-
-func (h *Home) startTwilio(ctx context.Context) error {
-	if h.twilioURL = h.opts.Twilio; h.twilioURL != "" {
-		return nil
-	}
+// startNtfy is where the notices arrive.
+func (h *Home) startNtfy() error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	way, err := h.wayToTwilio(ln.Addr().String())
-	if err != nil {
-		return err
-	}
-	h.twilioURL = "http://" + way
-	h.phone = twiliosim.New(twiliosim.Config{AccountSID: h.opts.TwilioAccount, KeySID: h.opts.TwilioKey, KeySecret: h.opts.TwilioSecret,
-		Numbers: []string{fromPhone}, Default: twiliosim.Answer{After: 3 * time.Second, TalkFor: 20 * time.Second},
-		Edge: func(x twiliosim.Exchange) {
-			h.rec.Add(x.At, edge.Entry{Edge: edge.Twilio, Method: x.Method, Path: x.Path, Body: x.Form.Encode(), Status: x.Status, Answer: string(x.Answer)})
-		},
-		OnSpeech: func(to, text string) {
-			h.rec.Add(time.Now(), edge.Entry{Edge: edge.Phone, What: text})
-			h.say("phone", fmt.Sprintf("%s hears: %q", person, text))
-			h.speak(text)
-		},
-		OnStatus: func(c twiliosim.Call) {
-			if c.Status == "ringing" || c.Status == "no-answer" || c.Status == "canceled" || c.Status == "busy" || c.Status == "failed" {
-				h.say("phone", strings.ReplaceAll(c.Status, "-", " ")+" "+person)
-			}
-		}})
+	h.ntfy = ln.Addr().String()
+	server := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: &hooksim.Receiver{Told: func(g hooksim.Got) {
+		h.rec.Add(g.At, edge.Entry{Edge: edge.Ntfy, Path: g.Path, Status: g.Status, What: g.Title, Body: g.Body})
+		h.say("ntfy", fmt.Sprintf("told %s: %s", person, g.Body))
+	}}}
+	h.wg.Go(func() { <-h.ctx.Done(); server.Close() })
 	h.wg.Go(func() {
-		if err := h.phone.Serve(ln); err != nil && !errors.Is(err, net.ErrClosed) {
-			h.say("phone", "stopped: "+err.Error())
+		if err := server.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			h.say("ntfy", "stopped: "+err.Error())
 		}
 	})
 	return nil

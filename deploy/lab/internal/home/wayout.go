@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net"
 	"sync"
+
+	"sentinel.home.arpa/shared/sim/freeport"
 )
 
 // wayOut is what tells the Pi that the internet is there. Unlike a link, which takes connections
@@ -34,7 +36,7 @@ func (w *wayOut) cut(i int, cut bool) (err error) {
 		err = w.lns[i].Close()
 		w.lns[i] = nil
 	case !cut && w.lns[i] == nil && w.addrs[i] != "":
-		w.lns[i], err = listen(w.addrs[i])
+		w.lns[i], err = freeport.Again("tcp", w.addrs[i])
 	}
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"sentinel.home.arpa/shared/sim/freeport"
 	"sentinel.home.arpa/shared/sim/pvesim"
 )
 
@@ -60,7 +61,7 @@ func (g *Glass) Fingerprint() string { return pvesim.Fingerprint(g.cert.Certific
 // Listen opens the port and gives the machine what it is to serve: a listener that has
 // the port's address. Closing that closes the port and all connections through it.
 func (g *Glass) Listen() (net.Listener, error) {
-	front, err := net.Listen("tcp", g.addr)
+	front, err := freeport.Again("tcp", g.addr)
 	if err != nil {
 		return nil, err
 	}

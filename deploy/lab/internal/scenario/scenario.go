@@ -27,6 +27,8 @@ type Home interface {
 	Heartbeat(who string) time.Duration
 	// Timeline is what the brain's page tells, the newest line first: for what no edge sees.
 	Timeline() string
+	// Stopped is who has stopped the plan, as its page says, and which Pis do not know of it yet.
+	Stopped() (by string, unconfirmed []string)
 }
 
 // Step is one line of a script: what is done, and when, from its start.

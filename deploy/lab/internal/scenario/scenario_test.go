@@ -74,6 +74,7 @@ func (house) Do(string) error                { return nil }
 func (h house) Up(string) bool               { return h.up }
 func (house) Heartbeat(string) time.Duration { return 0 }
 func (house) Timeline() string               { return "" }
+func (house) Stopped() (string, []string)    { return "", nil }
 
 func ms(d time.Duration) float64 { return float64(d.Milliseconds()) }
 
@@ -98,7 +99,8 @@ func goodOutage() []edge.Entry {
 	at += 5 * time.Second
 	es = append(es, command(at, "pve2", "/api2/json/nodes/pve2/status", "command=shutdown"), command(at, "pve3", "/api2/json/nodes/pve3/status", "command=shutdown"),
 		edge.Entry{MS: ms(at + time.Second), Edge: edge.Lab, Node: "pve2", What: "off"}, edge.Entry{MS: ms(at + time.Second), Edge: edge.Lab, Node: "pve3", What: "off"})
-	return append(es, command(at+2*time.Second, "pve1", "/api2/json/nodes/pve1/status", "command=shutdown"))
+	return append(es, command(at+2*time.Second, "pve1", "/api2/json/nodes/pve1/status", "command=shutdown"),
+		edge.Entry{MS: 6050, Edge: edge.Ntfy, What: "Power outage at home"})
 }
 
 // The judge of a power cut is content with a kept contract, and names each breach.
@@ -122,8 +124,10 @@ func TestTheJudgeOfAPowerCut(t *testing.T) {
 		"something else": {change: func(es []edge.Entry) []edge.Entry {
 			return append(es, command(20*time.Second, "pve1", "/api2/json/nodes/pve1/qemu/100/status/start", ""))
 		}, says: "a command outside the plan"},
-		"refused":  {change: func(es []edge.Entry) []edge.Entry { es[4].Status = 403; return es }, says: "a command was answered with 403"},
-		"still up": {change: func(es []edge.Entry) []edge.Entry { return es }, up: true, says: "pve1 is still up"},
+		"not told":           {change: func(es []edge.Entry) []edge.Entry { return es[:16] }, says: "ntfy was never told of the outage"},
+		"told with the call": {change: func(es []edge.Entry) []edge.Entry { es[16].MS = es[1].MS; return es }, says: "on battery to the notice: 10.040 s"},
+		"refused":            {change: func(es []edge.Entry) []edge.Entry { es[4].Status = 403; return es }, says: "a command was answered with 403"},
+		"still up":           {change: func(es []edge.Entry) []edge.Entry { return es }, up: true, says: "pve1 is still up"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &stage{home: house{c.up}, marks: map[string]time.Duration{"unplug": time.Second, "down": 20 * time.Second}, report: func(string) {}, entries: c.change(goodOutage())}

@@ -17,6 +17,7 @@ const (
 	silence      = 20 * time.Second
 	classified   = 3 * time.Second
 	internetCall = 60 * time.Second
+	noticeAfter  = 5 * time.Second
 	tolerance    = 500 * time.Millisecond
 	guardianBy   = 22 * time.Second
 )
@@ -36,6 +37,10 @@ func stories() []story {
 		{"disarmed-while-arming", "the plan is disarmed while it is being armed, and then the mains go: nothing is shut down", playDisarmed, judgeDisarmed},
 		{"pi-dies", "the mains go while the brain stands still, and the Pi that shuts down loses its power midway: the other goes on", playPiDies, judgePiDies},
 		{"internet-plan", "the internet is out for as long as plan_on asks for: the Pi shuts down by itself, until the internet is back", playInternetPlan, judgeInternetPlan},
+		{"key-one", "the mains go, and whoever takes the call presses 1: it is known, and the phone rings no more", playKeyOne, judgeKeyOne},
+		{"key-two-twice", "the mains go, and whoever takes the call presses 2 twice: nothing more is shut down, and the Pi says that it knows", playKeyTwoTwice, judgeKeyTwoTwice},
+		{"key-after-a-crash", "the brain is killed while somebody listens to its call: the key that they press counts", playKeyAfterACrash, judgeKeyAfterACrash},
+		{"seventh-call", "the power goes for the seventh time within the hour, and nobody is at the phone: a notice in place of the call", playSeventhCall, judgeSeventhCall},
 	}
 }
 
@@ -61,7 +66,19 @@ func judgeOutage(s *stage) {
 	s.within("plug to the UPS read on battery", begin-s.marks["unplug"], 0, 1100*time.Millisecond)
 	judgeCommands(s, begin, rideThrough, rideThrough+tolerance)
 	judgeOneCall(s, begin, rideThrough, rideThrough+tolerance, "The power at home has been out since", "nine guests now, then three servers")
+	judgeTold(s, begin, "Power outage at home")
 	s.report(fmt.Sprintf("plug to the last server off: %.1f s", (s.marks["down"] - s.marks["unplug"]).Seconds()))
+}
+
+// judgeTold demands that the notice arrived when it was time for it, and so before the phone rang (rule C5).
+func judgeTold(s *stage, begin time.Duration, title string) {
+	for _, e := range after(s.entries, begin) {
+		if e.Edge == edge.Ntfy && e.What == title {
+			s.within("on battery to the notice", e.At()-begin, noticeAfter, noticeAfter+tolerance)
+			return
+		}
+	}
+	s.demand(false, "ntfy was never told of the outage")
 }
 
 // judgeCommands demands that everything was told, in the plan's order, and nothing else.
@@ -141,7 +158,7 @@ func playFailure(ctx context.Context, s *stage) error {
 }
 
 func judgeFailure(s *stage) {
-	judgeOneCall(s, s.marks["last word"], silence-tolerance, silence+tolerance, "pve 2 at home has not answered since", "The other two servers there are fine")
+	judgeOneCall(s, s.marks["last word"], silence-tolerance, silence+tolerance, "P V E 2 at home has not answered since", "The other two servers there are fine")
 	s.demand(len(commands(s.entries)) == 0, "something was told to Proxmox")
 }
 
@@ -188,9 +205,9 @@ func judgeReboot(s *stage) {
 	s.report(fmt.Sprintf("pve2 was off for %.1f s, announced through the Pi alone", away.Seconds()))
 	s.demand(away > silence+5*time.Second, "pve2 was off for only %s, so nothing was proved", away)
 	for _, c := range calls(s.entries) {
-		s.demand(!strings.Contains(spoken(c), "pve 2"), "a planned reboot was called about: %q", spoken(c))
+		s.demand(!strings.Contains(spoken(c), "P V E 2"), "a planned reboot was called about: %q", spoken(c))
 	}
-	judgeOneCall(s, s.marks["last word"], silence-tolerance, silence+tolerance, "pve 3 at home has not answered since")
+	judgeOneCall(s, s.marks["last word"], silence-tolerance, silence+tolerance, "P V E 3 at home has not answered since")
 	s.demand(len(commands(s.entries)) == 0, "something was told to Proxmox")
 }
 

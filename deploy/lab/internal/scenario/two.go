@@ -25,6 +25,7 @@ const (
 // homes are how those of some stories differ from the usual.
 func homes() map[string]func(o *home.Options) {
 	two := func(o *home.Options) { o.UPSes = home.UPSes(2) }
+	keypad := func(o *home.Options) { o.Keypad = true }
 	return map[string]func(o *home.Options){
 		"one-ups-of-two": two,
 		"pi-dies":        two,
@@ -33,7 +34,11 @@ func homes() map[string]func(o *home.Options) {
 			o.UPSes[0].Feeds, o.UPSes[1].Feeds = []string{"pve1", "pve3"}, nodes()
 			o.AnyUPS = []string{"pve3"}
 		},
-		"internet-plan": func(o *home.Options) { o.PlanOn, o.InternetAfter = []string{"internet_outage"}, internetPlan },
+		"key-one":           keypad,
+		"key-two-twice":     keypad,
+		"key-after-a-crash": keypad,
+		"seventh-call":      func(o *home.Options) { o.UsualCalls = true },
+		"internet-plan":     func(o *home.Options) { o.PlanOn, o.InternetAfter = []string{"internet_outage"}, internetPlan },
 	}
 }
 
@@ -96,7 +101,7 @@ func judgeOneOfTwo(s *stage) {
 		return
 	}
 	s.within("one UPS on battery to the first call", cs[0].At()-first, rideThrough, callBy+tolerance)
-	s.says(cs[0], "The power at home has been out since", "Nothing is shut down, since no machine depends on that UPS alone.")
+	s.says(cs[0], "The power at home has been out since", "Nothing is shut down, since no machine depends on that U P S alone.")
 	s.within("both on battery to the second call", cs[1].At()-second, rideThrough, rideThrough+tolerance)
 	s.says(cs[1], "nine guests now, then three servers")
 }

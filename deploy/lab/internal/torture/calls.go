@@ -9,6 +9,7 @@ import (
 
 	"sentinel.home.arpa/deploy/lab/internal/edge"
 	"sentinel.home.arpa/deploy/lab/internal/home"
+	"sentinel.home.arpa/shared/speech"
 )
 
 // Kinds of calls, by what they say.
@@ -29,11 +30,11 @@ func about(e edge.Entry) string {
 }
 
 // lastsForLittle is in a call that comes again because little runtime is left.
-const lastsForLittle = "It got worse: the battery lasts for"
+const lastsForLittle = "It got worse: the battery does not last much longer"
 
 // names reports whether a call speaks of a node, which it spells as a voice does.
 func names(e edge.Entry, node string) bool {
-	return strings.Contains(said(e), strings.Replace(node, "pve", "pve ", 1))
+	return strings.Contains(said(e), speech.English.Name(node))
 }
 
 // called reports whether there was a call of one of the kinds.
@@ -119,6 +120,18 @@ func (f *facts) judgeCalls(v *Verdict) {
 		before, again := last[reason]
 		v.demand(!again || f.missed(before, c), "5", c.At(), "a second call about the same %s, after the one at %.1f s", reason, before.At().Seconds())
 		last[reason] = c
+	}
+}
+
+// answeredBy begins what the record says of whom the brain knows to have answered.
+const answeredBy = "answered by "
+
+// judgeAnswered demands that the brain knows who took the call, after whatever kill (invariant 5).
+func (f *facts) judgeAnswered(v *Verdict) {
+	for _, e := range f.es {
+		if who, is := strings.CutPrefix(e.What, answeredBy); is && e.Edge == edge.Lab {
+			v.demand(who != "", "5", e.At(), "nobody is known to have answered, though %d calls were placed", len(f.calls))
+		}
 	}
 }
 

@@ -44,7 +44,7 @@ func Invariants() [][2]string {
 		{"2", "an outage that lasts is commanded, and nothing of it is lost"},
 		{"3", "no command outside the plan, before its stage, or with the mains known to be back"},
 		{"4", "what is worth a call has one in time"},
-		{"5", "no call twice, none without reason"},
+		{"5", "no call twice, none without reason, and who took one is known"},
 		{"6", "announced is not failed, and no healthy node goes down"},
 		{"8", "once all is calm the guests are as before"},
 	}
@@ -104,6 +104,7 @@ func Judge(es []edge.Entry) *Verdict {
 	f.judgeLost(v)
 	f.judgeMissingCalls(v)
 	f.judgeCalls(v)
+	f.judgeAnswered(v)
 	f.judgeNodes(v)
 	f.judgeGuests(v)
 	return v

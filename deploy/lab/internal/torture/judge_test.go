@@ -56,9 +56,9 @@ func (r *record) list(at float64, answer string) {
 
 const (
 	powerOut    = "Hello Alex. The power at home has been out since 19 02."
-	worse       = "Hello Alex. It got worse: the battery lasts for 4 minutes more. The power at home has been out since 19 02."
+	worse       = "Hello Alex. It got worse: the battery does not last much longer. The power at home has been out since 19 02."
 	unreachable = "Hello Alex. I have not been able to reach anything at home since 19 02."
-	failed2     = "Hello Alex. pve 2 at home has not answered since 19 02."
+	failed2     = "Hello Alex. P V E 2 at home has not answered since 19 02."
 )
 
 // outageRecord is an outage as it should go, from 10 s on, with the mains back at 60 s.
@@ -142,10 +142,11 @@ func TestEveryBreachIsNoticed(t *testing.T) {
 		invariant string
 		says      string
 	}{
-		"a program that crashes":         {more(func(r *record) { r.on(50, "brain", home.Died+": exit status 2") }), "0", "exit status 2"},
-		"a start on battery":             {more(func(r *record) { r.start(50, 100) }), "3", "read on battery"},
-		"a start of what nobody stopped": {more(func(r *record) { r.start(61, 200) }), "3", "nobody had told"},
-		"a guest that stays off":         {more(func(r *record) { r.deed(91, atRest+"8") }), "8", "8 of 9"},
+		"a program that crashes":                     {more(func(r *record) { r.on(50, "brain", home.Died+": exit status 2") }), "0", "exit status 2"},
+		"a start on battery":                         {more(func(r *record) { r.start(50, 100) }), "3", "read on battery"},
+		"a start of what nobody stopped":             {more(func(r *record) { r.start(61, 200) }), "3", "nobody had told"},
+		"a guest that stays off":                     {more(func(r *record) { r.deed(91, atRest+"8") }), "8", "8 of 9"},
+		"a call that was taken, and nobody knows it": {more(func(r *record) { r.deed(61, answeredBy) }), "5", "though 1 calls were placed"},
 		"a command on a quiet evening": {more(func(r *record) {
 			*r = nil
 			r.ups(0, 20, mains)
@@ -262,6 +263,7 @@ func late(e *edge.Entry, at float64) {
 func TestWhatIsAllowedIsNotBroken(t *testing.T) {
 	for name, change := range map[string]func(r *record){
 		"a command again":               func(r *record) { r.guest(22, 100, 5) },
+		"a call that was taken":         func(r *record) { r.deed(61, answeredBy+"Alex") },
 		"a command that was on its way": func(r *record) { r.guest(61, 100, 0) },
 		"a command while contact is lost": func(r *record) {
 			*r = without(*r, func(e edge.Entry) bool {

@@ -26,6 +26,8 @@ type Home interface {
 	Do(line string) error
 	Up(node string) bool
 	GuestsRun() int
+	// Answered is who the brain says has answered for what goes on.
+	Answered(ctx context.Context) string
 	// Kill waits for a phase and kills in it; false if the context ended first, or the
 	// victim was dead already.
 	Kill(ctx context.Context, k home.Kill) (bool, error)
@@ -74,6 +76,8 @@ func play(ctx context.Context, h Home, rec *edge.Recorder, s Story) (Tally, erro
 				return !slices.ContainsFunc(home.Nodes(), h.Up)
 			case Called:
 				return slices.ContainsFunc(es, func(e edge.Entry) bool { return isCall(e) })
+			case Taken:
+				return h.Answered(ctx) != ""
 			}
 			return true
 		})
@@ -83,6 +87,9 @@ func play(ctx context.Context, h Home, rec *edge.Recorder, s Story) (Tally, erro
 	}
 	if err == nil {
 		err = pause(ctx, s.Quiet)
+	}
+	if err == nil && s.Until == Taken {
+		rec.Add(time.Now(), edge.Entry{Edge: edge.Lab, What: answeredBy + h.Answered(ctx)})
 	}
 	stop()
 	wg.Wait()

@@ -26,6 +26,7 @@ type Options struct {
 	Episode int           // negative: all
 	Dir     string        // where records and logs of episodes that broke something are kept
 	Story   string        // only stories whose name contains this
+	Steps   bool          // play one story for each step of a call, and no others
 	Keep    bool          // keep those of sound episodes too
 }
 
@@ -57,7 +58,7 @@ func Run(ctx context.Context, o Options, out io.Writer) (*Report, error) {
 	if err := home.Traceable(ctx); err != nil {
 		fmt.Fprintf(out, "kills at the disk come a moment late, by inotify, because %v\n", err)
 	}
-	if !told(o) {
+	if !o.Steps && !told(o) {
 		return nil, fmt.Errorf("there is no story whose name contains %q", o.Story)
 	}
 	r := &runner{o: o, programs: programs, out: out, begin: time.Now(),
@@ -98,6 +99,12 @@ type runner struct {
 
 // lane plays one home's episodes.
 func (r *runner) lane(ctx context.Context, lane int) {
+	if r.o.Steps {
+		for episode := lane; episode < len(Calling()) && ctx.Err() == nil; episode += r.o.Homes {
+			r.episode(ctx, 0, episode)
+		}
+		return
+	}
 	for episode := 0; ctx.Err() == nil && r.more(); episode++ {
 		if strings.Contains(Draw(r.o.Seed, lane, episode).Name, r.o.Story) {
 			r.episode(ctx, lane, episode)
@@ -114,6 +121,9 @@ func (r *runner) more() bool {
 // episode plays one story on a fresh home, so that it can be played again alone.
 func (r *runner) episode(ctx context.Context, lane, episode int) {
 	s := Draw(r.o.Seed, lane, episode)
+	if r.o.Steps {
+		s = Calling()[episode%len(Calling())]
+	}
 	name := fmt.Sprintf("seed-%d-home-%d-episode-%d", r.o.Seed, lane, episode)
 	dir, err := os.MkdirTemp(r.o.Dir, name+"-")
 	if err != nil {
@@ -123,6 +133,11 @@ func (r *runner) episode(ctx context.Context, lane, episode int) {
 	begin := time.Now()
 	tally, es, err := r.play(ctx, dir, s)
 	v := Judge(es)
+	for p, n := range tally.Planned {
+		if r.o.Steps && err == nil && tally.Kills[p] < n {
+			err = fmt.Errorf("the kill did not come %s", p)
+		}
+	}
 	if err != nil {
 		r.fail(fmt.Errorf("%s (%s), kept in %s: %w", name, s.Name, dir, err))
 	} else if len(v.Breaches) == 0 && !r.o.Keep {
@@ -136,7 +151,7 @@ func (r *runner) episode(ctx context.Context, lane, episode int) {
 	if len(v.Breaches) == 0 {
 		return
 	}
-	fmt.Fprintf(r.out, "  play it again with -seed %d -home %d -episode %d; record and logs are in %s\n", r.o.Seed, lane, episode, dir)
+	fmt.Fprintf(r.out, "  play it again with %s-seed %d -home %d -episode %d; record and logs are in %s\n", map[bool]string{true: "-calls "}[r.o.Steps], r.o.Seed, lane, episode, dir)
 	for _, b := range v.Breaches {
 		fmt.Fprintf(r.out, "  %s\n", b)
 	}

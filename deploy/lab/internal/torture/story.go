@@ -18,6 +18,7 @@ const (
 	ByTime Ending = iota // for nothing
 	AllOff               // until every node is off
 	Called               // until the phone company has taken a call
+	Taken                // until the brain knows that a person took one
 )
 
 // Story is one episode as it was drawn: what is done to a fresh home and when, and which
@@ -91,7 +92,7 @@ func (d draw) journal(from, to, most float64) Planned {
 }
 
 func (d draw) call(from, most float64) Planned {
-	return d.kill(pick(d, home.CallBefore, home.CallDone, home.CallAfter), "brain", d.between(from, from), d.between(most, most))
+	return d.kill(pick(d, home.CallBefore, home.CallDone, home.CallAfter, home.CallRings, home.CallTalks, home.CallTaken), "brain", d.between(from, from), d.between(most, most))
 }
 
 // brainCommand kills the brain, or the Pi through which its command goes.
@@ -182,9 +183,24 @@ func failure(d draw) Story {
 	s.Kills = []Planned{
 		d.random(0, 12, "brain", "pi", d.node()),
 		pick(d, d.journal(17, 19, 40), d.call(16, 60), d.call(16, 60)),
-		pick(d, d.call(22, 60), d.journal(22, 24, 40), d.random(22, 40, "brain", "pi")),
+		pick(d, d.call(22, 60), d.kill(home.CallAsking, "brain", d.between(22, 22), d.between(20, 20)), d.journal(22, 24, 40), d.random(22, 40, "brain", "pi")),
 	}
 	return s
+}
+
+// Calling are stories of one call each, in which the brain is killed at one step of it.
+func Calling() []Story {
+	var all []Story
+	for _, phases := range [][]home.Phase{{home.JournalAfter}, {home.CallBefore}, {home.CallDone}, {home.CallAfter}, {home.CallRings}, {home.CallTalks},
+		{home.CallTaken}, {home.CallDone, home.CallAsking}} {
+		s := Story{Name: "killed at a step of a call", Steps: []scenario.Step{step(time.Second, "kill pve2")}, Until: Taken, Most: 90 * time.Second, Quiet: 6 * time.Second}
+		for i, p := range phases {
+			at := 18*time.Second + time.Duration(i)*time.Millisecond // some seconds before the call is decided
+			s.Kills = append(s.Kills, Planned{home.Kill{Phase: p, Victim: "brain"}, at, time.Minute})
+		}
+		all = append(all, s)
+	}
+	return all
 }
 
 // planned is a server that is shut down or rebooted, and whose own way to the brain is
