@@ -8,6 +8,7 @@
 //	SENTINEL_E2E_SHUTDOWNS  how often TestShutdowns does each; 2
 //	SENTINEL_E2E_LOGS       a directory for journals, consoles and the LAN's packets
 //	SENTINEL_E2E_BIN        a directory with built programs to test instead of this module's
+//	SENTINEL_E2E_DEBS       a directory with packages to test instead, in 0.0.1 and in 0.0.2
 //	SENTINEL_E2E_MIRROR     a Debian mirror
 //
 // It is reached by nobody, and must not import what the programs decide with: a story is

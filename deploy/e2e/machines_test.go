@@ -87,6 +87,7 @@ sites:
     nodes: [%s]
 contacts:
   - {name: %s, phone: %q}
+calls: {per_hour: 60, other_per_hour: 60}
 twilio:
   account_sid: %s
   api_key_sid: %s

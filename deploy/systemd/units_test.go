@@ -128,6 +128,18 @@ func TestR5_TheBrainReloads(t *testing.T) {
 	read(t, "sentinel-cloud.service").wants(t, "Service.ExecReload", "/bin/kill -HUP $MAINPID")
 }
 
+// TestABrainWithoutConfigurationWaits: there is none until somebody has written it, while Pi
+// and agent run without one.
+func TestABrainWithoutConfigurationWaits(t *testing.T) {
+	for _, name := range units(t) {
+		var want []string
+		if name == "sentinel-cloud.service" {
+			want = []string{"/etc/sentinel/cloud.yaml"}
+		}
+		read(t, name).wants(t, "Unit.ConditionPathExists", want...)
+	}
+}
+
 func TestAnnounceSpeaksOnlyAtTheEnd(t *testing.T) {
 	f := read(t, "sentinel-announce.service")
 	f.wants(t, "Service.Type", "oneshot")

@@ -41,18 +41,38 @@ func Open(ctx context.Context, f *forge.Forge) (*Ground, error) {
 	}
 	g := &Ground{Name: prefix + strconv.Itoa(os.Getpid()), forge: f, trees: trees}
 	g.Dir = filepath.Join(os.TempDir(), g.Name)
-	for _, name := range g.left() {
-		pid, err := strconv.Atoi(strings.TrimPrefix(name, prefix))
-		if err == nil && (pid == os.Getpid() || !alive(pid)) {
-			if err := g.remove(ctx, name); err != nil {
-				return nil, fmt.Errorf("sweep what %s left: %w", name, err)
-			}
-		}
+	if err := g.sweep(ctx); err != nil {
+		return nil, err
 	}
 	if err := os.Mkdir(g.Dir, 0o755); err != nil {
 		return nil, err
 	}
 	return g, g.layable()
+}
+
+// sweepLock is held by the one who sweeps: two that begin together would sweep the same. It
+// begins otherwise than what is swept.
+const sweepLock = "sentinel-sweep.lock"
+
+// sweep removes what dead runs left.
+func (g *Ground) sweep(ctx context.Context) error {
+	lock, err := os.OpenFile(filepath.Join(os.TempDir(), sweepLock), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return fmt.Errorf("wait for another's sweep: %w", err)
+	}
+	for _, name := range g.left() {
+		pid, err := strconv.Atoi(strings.TrimPrefix(name, prefix))
+		if err == nil && (pid == os.Getpid() || !alive(pid)) {
+			if err := g.remove(ctx, name); err != nil {
+				return fmt.Errorf("sweep what %s left: %w", name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // overlayMagic is overlayfs's in statfs(2).

@@ -9,10 +9,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"sentinel.home.arpa/deploy/internal/forge"
 )
@@ -87,15 +89,32 @@ func (s *Store) keep(ctx context.Context, name, recipe, script string, env ...st
 		return "", err
 	}
 	env = append(env, "OUT="+making, "TAR="+tar)
-	if _, err := os.Stat(tar); err != nil {
-		s.Log("makes %s", filepath.Base(tar))
-		if err := s.shell(ctx, script+packScript, env); err != nil {
-			return "", err
-		}
-	} else if err := s.shell(ctx, unpackScript, env); err != nil {
+	made, err := s.pack(ctx, tar, script, env)
+	if err == nil && !made {
+		err = s.shell(ctx, unpackScript, env)
+	}
+	if err != nil {
 		return "", err
 	}
 	return out, os.Rename(making, out)
+}
+
+// pack runs the script unless its tar file is there. Of several runs that want the same, one
+// makes it and the others wait.
+func (s *Store) pack(ctx context.Context, tar, script string, env []string) (made bool, err error) {
+	lock, err := os.OpenFile(tar+".lock", os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return false, fmt.Errorf("wait for %s: %w", filepath.Base(tar), err)
+	}
+	if _, err := os.Stat(tar); err == nil {
+		return false, nil
+	}
+	s.Log("makes %s", filepath.Base(tar))
+	return true, s.shell(ctx, script+packScript, env)
 }
 
 // shell runs a script in a mount namespace of its own, so that nothing stays mounted.
