@@ -1,7 +1,9 @@
 # Everything here needs Go alone, unless it says otherwise.
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@latest
-TAGS        = lab controls apcupsd torture abuse e2e tsnet stages
+NFPM        = github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
+CYCLONEDX   = github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+TAGS        = lab controls apcupsd torture abuse e2e tsnet stages packages
 BENCH       = go test -run '^$$' -timeout 10m
 ARCHES      = amd64 arm64 arm
 MODULE      = sentinel.home.arpa
@@ -9,7 +11,7 @@ MODULE      = sentinel.home.arpa
 PURE        = shared/power shared/shutdown cloud/internal/cause shared/escalation cloud/internal/sentinel pi-proxy/internal/guardian pi-proxy/internal/brainwatch
 SHRUNK      = -trimpath -ldflags "-s -w"
 
-.PHONY: check test race scenarios pauses controls controls-short stages stages-short test-apcupsd torture torture-short abuse e2e cross footprint fuzz vulnerabilities bench bench-smoke mutants
+.PHONY: check test race scenarios pauses controls controls-short stages stages-short test-apcupsd torture torture-short abuse e2e e2e-shutdowns e2e-story e2e-ansible ansible-lint cross packages packages-guests release release-test footprint fuzz vulnerabilities bench bench-smoke mutants rules
 
 ## check: form, vet, staticcheck and the walls between the rooms
 check:
@@ -26,7 +28,7 @@ test:
 
 ## race: all that may do two things at once, but the longest stories, under the race detector
 race:
-	go test -race -short -timeout 20m $$(go list ./... | grep -vxF "$$(printf '$(MODULE)/%s\n' $(PURE))")
+	CGO_ENABLED=1 go test -race -short -timeout 20m $$(go list ./... | grep -vxF "$$(printf '$(MODULE)/%s\n' $(PURE))")
 
 ## scenarios: the real programs play the lab's stories, judged by the edges
 scenarios:
@@ -60,7 +62,7 @@ test-apcupsd:
 torture:
 	go run ./deploy/lab/torture -kills 200 -homes 4 -minutes 20 $(if $(SEED),-seed $(SEED))
 
-## torture-short: some 30 kills, with a seed of their own each time; TORTURE_SEED=n plays it again
+## torture-short: some 30 kills, with a seed of their own each time, and one at each step of a call; TORTURE_SEED=n plays it again
 torture-short:
 	go test -tags torture -count=1 -v -timeout 15m -run Torture ./deploy/lab
 
@@ -70,7 +72,21 @@ abuse:
 
 ## e2e: booted Debian guests (needs root, debootstrap, systemd-container, tcpdump, iproute2, zstd)
 e2e:
-	go test -tags e2e -count=1 -v -timeout 20m ./deploy/e2e
+	go test -tags e2e -count=1 -v -timeout 30m ./deploy/e2e
+
+## e2e-shutdowns, e2e-story: one house of it each, which may be played side by side
+e2e-shutdowns:
+	go test -tags e2e -count=1 -v -timeout 20m -run Shutdowns ./deploy/e2e
+e2e-story:
+	go test -tags e2e -count=1 -v -timeout 20m -run Story ./deploy/e2e
+
+## e2e-ansible: a house that ansible/ installs, upgrades and removes (needs ansible and openssh-client besides)
+e2e-ansible:
+	go test -tags e2e -count=1 -v -timeout 20m -run Ansible ./deploy/e2e
+
+## ansible-lint: the playbooks' form, by its strictest profile (needs ansible-lint)
+ansible-lint:
+	cd ansible && ansible-lint --offline --profile production
 
 ## cross: everything builds for the Pi and the free cloud machines, without C
 cross:
@@ -78,6 +94,23 @@ cross:
 	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch GOARM=6 go build $(SHRUNK) -o bin/$$arch/ ./cloud ./pi-proxy ./node-hook && \
 	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch GOARM=6 go build $(SHRUNK) -tags tsnet -o bin/$$arch/node-hook-tsnet ./node-hook || exit 1; done
 	@ls -l bin/*/*
+
+## packages: Debian packages for amd64, arm64 and armhf into dist/; VERSION=1.2.3 names them, DEBS=amd64 is for those alone, DIST=DIR puts them elsewhere
+packages:
+	go run ./deploy/debian -nfpm "go run $(NFPM)" $(if $(VERSION),-version $(VERSION)) $(if $(DEBS),-arch $(DEBS)) $(if $(DIST),-out $(DIST)) $(if $(ONLY),-only $(ONLY))
+
+## release: the same with a list of what each program is made of (CycloneDX) and SHA256SUMS; equal commits give equal sums
+release:
+	go run ./deploy/debian -nfpm "go run $(NFPM)" -bom "go run $(CYCLONEDX) bin -json -std -noserial -notimestamp" \
+	  $(if $(VERSION),-version $(VERSION)) $(if $(DEBS),-arch $(DEBS)) $(if $(DIST),-out $(DIST)) $(if $(ONLY),-only $(ONLY))
+
+## packages-guests: the packages on booted Debian 12 and 13, from installation to purge (needs what e2e needs)
+packages-guests:
+	go test -tags packages -count=1 -v -timeout 20m ./deploy/e2e/packages
+
+## release-test: two releases of the last commit are equal, and lintian has no objection to the packages
+release-test:
+	go test -tags packages -count=1 -v -timeout 20m -run "Release|Lintian" ./deploy/debian
 
 ## footprint: memory and processor time of the programs in a home of five nodes
 footprint:
@@ -98,6 +131,10 @@ mutants:
 ## bench-smoke: each benchmark once, to see that it still runs
 bench-smoke:
 	$(BENCH) -short -benchtime 1x -bench . ./cloud/internal/ingest ./cloud/internal/liveness ./cloud/internal/sentinel ./cloud/brain
+
+## rules: dashboard and alerts for Prometheus, by its promtool (Debian: apt-get install prometheus), or PROMTOOL=path
+rules:
+	PROMTOOL=$${PROMTOOL:-promtool} go test -count=1 -v ./deploy/grafana
 
 ## fuzz: each parser of outside bytes, a moment each
 fuzz:
