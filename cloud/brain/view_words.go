@@ -98,6 +98,9 @@ func (b *Brain) verdict(sites []web.Site, now time.Time) (text string, well bool
 		if text := leftSaid(sites); text != "" {
 			return text, false
 		}
+		if text := b.unheardSaid(now); text != "" {
+			return text, false
+		}
 		return b.allWell(), true
 	}
 	i := slices.MinFunc(open, func(x, y *sentinel.Incident) int { return weight(x.Kind) - weight(y.Kind) })

@@ -9,7 +9,7 @@ import (
 type View struct {
 	At        time.Time      `json:"at"`
 	Verdict   string         `json:"verdict"`
-	Well      bool           `json:"well"`               // no incident is open, and the brain sees
+	Well      bool           `json:"well"`               // no incident is open, everybody is heard who should be, and the brain sees
 	Warnings  []string       `json:"warnings,omitempty"` // about the brain itself
 	Phone     string         `json:"phone,omitempty"`    // what its last self-test found out
 	Tests     []Test         `json:"tests,omitempty"`    // calls to see that it works, the newest last
