@@ -107,6 +107,9 @@ func TestN5_APiThatAnnouncedItsRestart(t *testing.T) {
 					rest(5 * time.Second)
 					if name != "within 20 s" {
 						rest(3 * time.Minute) // a notice comes after one minute
+						if s := h.shows("pi").State; !strings.HasPrefix(s, "restarting (planned, back by ") {
+							h.Errorf("while it is away the page shows %q", s)
+						}
 					}
 					h.pi.mu.Lock()
 					h.pi.on = true
@@ -115,6 +118,13 @@ func TestN5_APiThatAnnouncedItsRestart(t *testing.T) {
 				}
 				rest(2 * time.Minute)
 				h.calls(0)
+				h.mustTell("pi announced its restart")
+				if _, told := h.told("soft-reboot"); told {
+					h.Errorf("what was no soft-reboot is told as one:\n%s", h.timeline())
+				}
+				if back == nil {
+					h.mustTell("pi does not shut down after all, because its program alone was restarted")
+				}
 				if s := h.shows("pi"); s.Role != "pi" || s.Condition != "up" || s.Note != "" {
 					h.Errorf("the page shows %+v\n%s", s, h.timeline())
 				}

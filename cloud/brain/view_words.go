@@ -61,6 +61,8 @@ func (b *Brain) condition(w web.Source, src *sentinel.Source) string {
 		return "down"
 	case src.Condition == sentinel.Off && src.Maintained: // nobody planned that it is off
 		return "down, awaited until " + web.Until(w.BackBy, b.machine.wall())
+	case src.Condition == sentinel.Off && !w.BackBy.IsZero() && src.Announced != nil && src.Announced.Kind == sentinel.Restart:
+		return "restarting (" + w.Note + ")"
 	case src.Condition == sentinel.Off && !w.BackBy.IsZero():
 		return "rebooting (" + w.Note + ")"
 	case src.Condition == sentinel.Off:

@@ -295,7 +295,11 @@ func (h *Handler) announce(r *request, fresh bool, of wire.Header, in sentinel.A
 }
 
 func announced(k Known, m wire.Announcement, via string, age time.Duration) sentinel.Announced {
-	return sentinel.Announced{Site: k.Site, Name: k.Name, Boot: m.Boot, ID: m.ID, Kind: string(m.Kind),
+	kind := string(m.Kind)
+	if k.Role == sentinel.Pi && m.Kind == wire.SoftReboot {
+		kind = sentinel.Restart
+	}
+	return sentinel.Announced{Site: k.Site, Name: k.Name, Boot: m.Boot, ID: m.ID, Kind: kind,
 		Returns: m.Kind.Returns(), Via: via, Age: age, Seq: m.Seq}
 }
 

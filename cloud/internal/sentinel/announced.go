@@ -10,6 +10,10 @@ import (
 	"sentinel.home.arpa/shared/power"
 )
 
+// Restart is what a Pi announces when its program ends: it is told as no kind of systemd's, since
+// whether the machine restarts too is seen by its next boot alone.
+const Restart = "restart"
+
 func (d *decider) announced(in Announced) {
 	site := d.site(in.Site)
 	in.Name = site.machine(in.Name, in.Boot)
@@ -287,7 +291,10 @@ func (d *decider) settleAnnounced(site *Site, src *Source) {
 	// Up, so its last word is younger than Silence: only then were there heartbeats for all
 	// of Cancel.
 	if src.Condition == Up && src.Announced != nil && !src.running.IsZero() && d.due(src.running.Add(d.cfg.Times.Cancel+d.cfg.Times.Silence)) {
-		d.emit(&ShutdownCancelled{Site: site.Name, Name: src.Name, Boot: src.Boot,
-			Why: fmt.Sprintf("its heartbeats have said %s for %s since", src.system, power.Spell(d.cfg.Times.Cancel))})
+		why := fmt.Sprintf("its heartbeats have said %s for %s since", src.system, power.Spell(d.cfg.Times.Cancel))
+		if src.Announced.Kind == Restart {
+			why = "its program alone was restarted"
+		}
+		d.emit(&ShutdownCancelled{Site: site.Name, Name: src.Name, Boot: src.Boot, Why: why})
 	}
 }
