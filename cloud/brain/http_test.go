@@ -355,7 +355,7 @@ func TestPageTimes(t *testing.T) {
 func TestZones(t *testing.T) {
 	sites := []Site{{Name: "home", TimeZone: "Asia/Taipei"}, {Name: "office", TimeZone: "Europe/Berlin"}, {Name: "cabin"}}
 	b := set(&Brain{}, Config{Sites: sites})
-	for site, want := range map[string]string{"home": "Asia/Taipei", "office": "Europe/Berlin", "cabin": "Local", "": "Local"} {
+	for site, want := range map[string]string{"home": "Asia/Taipei", "office": "Europe/Berlin", "cabin": time.Local.String(), "": time.Local.String()} {
 		if got := b.zone(site).String(); got != want {
 			t.Errorf("%q has the zone %s, not %s", site, got, want)
 		}

@@ -34,7 +34,8 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "12"); err != nil {
 		panic(err)
 	}
-	goleak.VerifyTestMain(m)
+	go machine.run()
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("sentinel.home.arpa/pi-proxy/proxy_test.(*pulse).run"))
 }
 
 const (
@@ -305,13 +306,6 @@ func (n *node) alive(r *rack) {
 		}
 	})
 	n.h.t.Cleanup(func() { cancel(); wg.Wait() })
-}
-
-func within(t *testing.T, what string, got, low, high time.Duration) {
-	t.Helper()
-	if got < low || got > high {
-		t.Errorf("%s: %v, want %v to %v", what, got, low, high)
-	}
 }
 
 func nodeShutdown(name string) string { return fmt.Sprintf("%s /nodes/%s/status", name, name) }
