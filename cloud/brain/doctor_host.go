@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,7 +18,12 @@ import (
 // Unit is the brain's own.
 const Unit = "sentinel-cloud.service"
 
-const dropIn = "/etc/systemd/system/sentinel-cloud.service.d/credentials.conf"
+const (
+	dropIn = "/etc/systemd/system/sentinel-cloud.service.d/credentials.conf"
+	// ansibleSecrets is where the playbook keeps the secrets, and bySelf where the guide has them put.
+	ansibleSecrets = "/etc/sentinel/sentinel-cloud.secrets"
+	bySelf         = "/etc/sentinel"
+)
 
 // hostEvidence is what can be seen without the running brain.
 type hostEvidence struct {
@@ -29,6 +35,8 @@ type hostEvidence struct {
 	noUnit  error
 	given   map[string]string
 	noGiven error
+
+	byAnsible bool // there is the playbook's directory for secrets
 }
 
 // credential is one that the configuration names.
@@ -55,7 +63,28 @@ func Examine(ctx context.Context, path string, heard func() ([]string, bool)) []
 			e.needs[i].noFile = usable(file)
 		}
 	}
+	if info, err := os.Stat(ansibleSecrets); err == nil {
+		e.byAnsible = info.IsDir()
+	}
 	return e.findings()
+}
+
+// load is what to do about a credential that the unit is not given: its file lies with the others.
+func (e *hostEvidence) load(name string) string {
+	dir, playbook := bySelf, ""
+	if e.byAnsible {
+		dir = ansibleSecrets
+	}
+	for _, given := range slices.Sorted(maps.Keys(e.given)) {
+		if file := e.given[given]; filepath.IsAbs(file) {
+			dir = filepath.Dir(file)
+			break
+		}
+	}
+	if dir == ansibleSecrets { // which writes the drop-in too
+		playbook = "write it into secrets.yml and run the playbook again, or "
+	}
+	return playbook + "LoadCredential=" + name + ":" + filepath.Join(dir, name) + " in " + dropIn
 }
 
 // credentials are those that systemd hands over, each once.
@@ -114,7 +143,7 @@ func (e *hostEvidence) findings() []doctor.Finding {
 		r.Look("unit", e.noUnit.Error(), "see what `systemctl status sentinel-cloud` says")
 		return r
 	case u.Load != "loaded":
-		r.Wrong("unit", "there is no sentinel-cloud.service", "install deploy/systemd, then `systemctl daemon-reload`")
+		r.Wrong("unit", "there is no sentinel-cloud.service", doctor.Reinstall("sentinel-cloud"))
 		return r
 	case u.Active != "active":
 		r.Wrong("unit", "it is "+u.Active, "`journalctl -u sentinel-cloud` says why; `systemctl enable --now sentinel-cloud` starts it")
@@ -138,10 +167,10 @@ func (e *hostEvidence) ofCredentials(r *doctor.Report) {
 		switch {
 		case !given && n.once:
 			fine = false
-			r.Look(n.name, "the unit is not given it; it is needed once, to join the tailnet", "LoadCredential="+n.name+":/etc/sentinel/"+n.name+" in "+dropIn)
+			r.Look(n.name, "the unit is not given it; it is needed once, to join the tailnet", e.load(n.name))
 		case !given:
 			fine = false
-			r.Wrong(n.name, fmt.Sprintf("%s names it, and the unit is not given it", n.key), "LoadCredential="+n.name+":/etc/sentinel/"+n.name+" in "+dropIn+", then `systemctl daemon-reload` and restart sentinel-cloud")
+			r.Wrong(n.name, fmt.Sprintf("%s names it, and the unit is not given it", n.key), e.load(n.name)+", then `systemctl daemon-reload` and restart sentinel-cloud")
 		case errors.Is(n.noFile, errExposed):
 			fine = false
 			r.Look(n.name, "others than root may read "+file, "`chmod 600 "+file+"`")

@@ -145,14 +145,22 @@ func TestDoctorOfTheHost(t *testing.T) {
 		"wrong":              {func(e *hostEvidence) { e.wrong = errors.New("cloud.yaml:1:1: x") }, "configuration", doctor.Wrong, "check-config"},
 		"something left out": {func(e *hostEvidence) { e.notes = append(e.notes, "contacts: there are none, so nobody is called") }, "configuration", doctor.Look, "nobody is called"},
 		"no systemd":         {func(e *hostEvidence) { e.noUnit = errors.New("ask systemd: x") }, "unit", doctor.Look, "ask systemd"},
-		"no unit":            {func(e *hostEvidence) { e.unit.Load = "not-found" }, "unit", doctor.Wrong, "daemon-reload"},
+		"no unit":            {func(e *hostEvidence) { e.unit.Load = "not-found" }, "unit", doctor.Wrong, "apt install --reinstall ./sentinel-cloud*.deb"},
 		"dead":               {func(e *hostEvidence) { e.unit.Active = "failed" }, "unit", doctor.Wrong, "it is failed"},
 		"not after a reboot": {func(e *hostEvidence) { e.unit.File = "disabled" }, "unit", doctor.Wrong, "systemctl enable"},
 		"no drop-in":         {func(e *hostEvidence) { e.given = nil }, "twilio-secret", doctor.Wrong, "LoadCredential=twilio-secret:/etc/sentinel/twilio-secret in " + dropIn},
-		"no auth key":        {func(e *hostEvidence) { delete(e.given, "tailscale-auth-key") }, "tailscale-auth-key", doctor.Look, "to join the tailnet"},
-		"an empty file":      {func(e *hostEvidence) { e.needs[0].noFile = errEmpty }, "twilio-secret", doctor.Wrong, "it is empty"},
-		"an open file":       {func(e *hostEvidence) { e.needs[0].noFile = errExposed }, "twilio-secret", doctor.Look, "chmod 600"},
-		"systemd is silent":  {func(e *hostEvidence) { e.noGiven = errors.New("ask systemd: y") }, "credentials", doctor.Look, "systemctl cat"},
+		"beside the others": {func(e *hostEvidence) {
+			e.given = map[string]string{"tailscale-auth-key": "/srv/keys/tailscale-auth-key", "set-by-value": ""}
+		}, "twilio-secret", doctor.Wrong, "; LoadCredential=twilio-secret:/srv/keys/twilio-secret in " + dropIn},
+		"as Ansible has it": {func(e *hostEvidence) {
+			e.given = map[string]string{"tailscale-auth-key": ansibleSecrets + "/tailscale-auth-key"}
+		}, "twilio-secret", doctor.Wrong, "; write it into secrets.yml and run the playbook again, or LoadCredential=twilio-secret:/etc/sentinel/sentinel-cloud.secrets/twilio-secret in " + dropIn},
+		"Ansible's first": {func(e *hostEvidence) { e.given, e.byAnsible = nil, true }, "tailscale-auth-key", doctor.Look,
+			"or LoadCredential=tailscale-auth-key:/etc/sentinel/sentinel-cloud.secrets/tailscale-auth-key in " + dropIn},
+		"no auth key":       {func(e *hostEvidence) { delete(e.given, "tailscale-auth-key") }, "tailscale-auth-key", doctor.Look, "to join the tailnet"},
+		"an empty file":     {func(e *hostEvidence) { e.needs[0].noFile = errEmpty }, "twilio-secret", doctor.Wrong, "it is empty"},
+		"an open file":      {func(e *hostEvidence) { e.needs[0].noFile = errExposed }, "twilio-secret", doctor.Look, "chmod 600"},
+		"systemd is silent": {func(e *hostEvidence) { e.noGiven = errors.New("ask systemd: y") }, "credentials", doctor.Look, "systemctl cat"},
 	} {
 		e := well()
 		c.spoil(&e)

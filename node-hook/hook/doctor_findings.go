@@ -51,7 +51,7 @@ func findings(e evidence) []doctor.Finding {
 }
 
 func (e *evidence) units(r *doctor.Report) {
-	const install = "install deploy/systemd, then `systemctl daemon-reload` and `systemctl enable --now sentinel-node sentinel-announce`"
+	install := doctor.Reinstall("sentinel-node") + ", then `systemctl enable --now sentinel-node sentinel-announce`"
 	if e.noBus != nil {
 		r.Look("units", "systemd and logind cannot be asked: "+e.noBus.Error(), "be root, and see that dbus runs: `systemctl status dbus`")
 		return

@@ -37,7 +37,7 @@ func TestDoctorFindings(t *testing.T) {
 		"a wrong configuration":    {func(e *evidence) { e.wrong = errors.New("node.yaml:1:1: x") }, "configuration", doctor.Wrong, "check-config"},
 		"no configuration":         {func(e *evidence) { e.absent = true }, "configuration", doctor.OK, "by default"},
 		"no bus":                   {func(e *evidence) { e.noBus = errors.New("no such file") }, "units", doctor.Look, "status dbus"},
-		"no unit":                  {func(e *evidence) { e.machine.Agent.Load = "not-found" }, "sentinel-node", doctor.Wrong, "enable --now sentinel-node"},
+		"no unit":                  {func(e *evidence) { e.machine.Agent.Load = "not-found" }, "sentinel-node", doctor.Wrong, "apt install --reinstall ./sentinel-node*.deb"},
 		"a dead agent":             {func(e *evidence) { e.machine.Agent.Active = "failed" }, "sentinel-node", doctor.Wrong, "it is failed"},
 		"a dead agent asks nobody": {func(e *evidence) { e.machine.Agent.Active = "failed" }, "brain and Pi", doctor.Look, "not asked"},
 		"not after a reboot":       {func(e *evidence) { e.machine.Announce.File = "disabled" }, "sentinel-announce", doctor.Wrong, "`systemctl enable sentinel-announce`"},

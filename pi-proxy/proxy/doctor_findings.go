@@ -43,7 +43,7 @@ func (e *evidence) findings() []doctor.Finding {
 }
 
 func (e *evidence) ofUnits(r *doctor.Report) {
-	const install = "install deploy/systemd anew, then `systemctl daemon-reload` and restart sentinel-pi"
+	install := doctor.Reinstall("sentinel-pi") + ", then restart sentinel-pi"
 	if e.noUnits != nil {
 		r.Look("units", e.noUnits.Error(), "see what `systemctl status sentinel-pi` says")
 		return
