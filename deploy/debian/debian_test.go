@@ -230,6 +230,64 @@ func TestScripts(t *testing.T) {
 	}
 }
 
+// TestScriptsOfAnInstallation runs them below a directory: who has written nothing is told what to
+// do next, who has is not, and an installation that was given up leaves nothing behind.
+func TestScriptsOfAnInstallation(t *testing.T) {
+	for _, p := range products() {
+		root := t.TempDir()
+		for _, dir := range []string{"run/systemd/system", "etc/sentinel", "bin"} {
+			if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, tool := range []string{"systemctl", "systemd-sysusers", "deb-systemd-helper", "deb-systemd-invoke"} {
+			if err := os.WriteFile(filepath.Join(root, "bin", tool), []byte("#!/bin/sh\necho "+tool+" \"$@\" >>"+root+"/did\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		run := func(name, why string) string {
+			t.Helper()
+			text, err := script("scripts", name, p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command("sh", "-s", why)
+			cmd.Stdin = strings.NewReader(strings.NewReplacer("/run/", root+"/run/", "/etc/sentinel", root+"/etc/sentinel").Replace(string(text)))
+			cmd.Env = append(os.Environ(), "PATH="+root+"/bin:"+os.Getenv("PATH"))
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Fatalf("%s of %s: %v %s", name, p.Package, err, out)
+			}
+			return strings.ReplaceAll(string(out), root, "")
+		}
+		left := func() bool {
+			_, err := os.Stat(filepath.Join(root, "run", p.Package+".installed"))
+			return err == nil
+		}
+		started := func() bool {
+			did, _ := os.ReadFile(filepath.Join(root, "did")) // none: nothing was done
+			return strings.Contains(string(did), "deb-systemd-invoke start")
+		}
+		if run("preinst", "install"); !left() {
+			t.Errorf("%s: nothing tells an installation", p.Package)
+		}
+		if run("postrm", "abort-install"); left() {
+			t.Errorf("%s: an installation that was given up is taken for one by the next upgrade", p.Package)
+		}
+		run("preinst", "install")
+		if out := run("postinst", "configure"); !strings.HasPrefix(out, p.Package+": ") || !strings.Contains(out, "/etc/sentinel/"+p.Config) || left() || started() {
+			t.Errorf("%s: with nothing configured it says %q; started: %v", p.Package, out, started())
+		}
+		if err := os.WriteFile(filepath.Join(root, "etc", "sentinel", p.Config), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		run("preinst", "install")
+		if out := run("postinst", "configure"); out != "" || !started() {
+			t.Errorf("%s: with a configuration it says %q; started: %v", p.Package, out, started())
+		}
+	}
+}
+
 func TestReleases(t *testing.T) {
 	got := releases("# Changelog\n\n- no release's\n\n## 0.2.0 (unreleased)\n\n- One `thing`\n  in two lines.\n- **Another**.\n\nProse.\n\n## Words\n\n## 0.1.0 (2026-11-29)\n\n- First.\n")
 	if len(got) != 2 || got[0].version != "0.2.0" || !got[0].at.IsZero() || len(got[0].lines) != 2 || got[0].lines[0] != "One `thing` in two lines." ||

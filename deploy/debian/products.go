@@ -33,7 +33,8 @@ type entry struct{ name, text string }
 func products() []product {
 	cloud := product{Package: "sentinel-cloud", Program: "sentinel-cloud", Config: "cloud.yaml", User: "sentinel-cloud",
 		Units: "sentinel-cloud.service", Restarts: "sentinel-cloud.service", Services: []string{"sentinel-cloud.service"},
-		Configured: "true", // its unit waits for the file by itself
+		Configured: "[ -e /etc/sentinel/cloud.yaml ]",
+		Hint:       "sentinel-cloud init writes /etc/sentinel/cloud.yaml by asking, and says what comes next",
 		about:      "the brain of the sentinel", source: "./cloud", recipe: "sentinel-cloud.yaml",
 		references: []string{"cloud/brain/reference.yaml", here + "/examples/cloud.yaml"},
 		files: []entry{

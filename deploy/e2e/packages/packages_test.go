@@ -80,7 +80,7 @@ func (l *life) said(version string) {
 // written is said.
 func (l *life) installs() {
 	out := l.dpkg(older, programs...)
-	for _, hint := range []string{"write /etc/sentinel/pi.yaml", "write /etc/sentinel/node.yaml"} {
+	for _, hint := range []string{"sentinel-cloud init", "write /etc/sentinel/pi.yaml", "write /etc/sentinel/node.yaml"} {
 		if !strings.Contains(out, hint) {
 			l.Errorf("nobody says: %s\n%s", hint, out)
 		}
