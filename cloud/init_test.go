@@ -16,7 +16,7 @@ import (
 // initiates runs init with answers on its standard input; "-" is none at all.
 func initiates(t *testing.T, path string, answers []string, flags ...string) (code int, out, errs string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
 	defer cancel()
 	cmd := program(ctx, append([]string{"init", "--config", path}, flags...)...)
 	var stdout, stderr strings.Builder

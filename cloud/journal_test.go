@@ -16,7 +16,7 @@ func TestR3_BackupAndRestore(t *testing.T) {
 	dir := t.TempDir()
 	socket, copied := filepath.Join(dir, "s"), filepath.Join(dir, "copy.db")
 	path := written(t, "sites: [{name: home}]\nlisten: 127.0.0.1:0\nstate_dir: "+filepath.Join(dir, "state")+"\ncontrol_socket: "+socket+"\n")
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
 	defer cancel()
 	cmd := program(ctx, "run", "--config", path)
 	if err := cmd.Start(); err != nil {

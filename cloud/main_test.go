@@ -34,7 +34,7 @@ func program(ctx context.Context, args ...string) *exec.Cmd {
 // does runs the program to its end.
 func does(t *testing.T, args ...string) (code int, out, errs string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
 	defer cancel()
 	cmd := program(ctx, args...)
 	var stdout, stderr bytes.Buffer
@@ -122,7 +122,7 @@ func TestRun(t *testing.T) {
 		t.Fatalf("exit %d %s %s", code, out, errs)
 	}
 	for _, end := range []os.Signal{syscall.SIGKILL, syscall.SIGTERM} {
-		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
 		cmd := program(ctx, "run", "--config", path)
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
@@ -162,7 +162,7 @@ func awaitReady(t *testing.T, socket string) {
 	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}}
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(90 * time.Second)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {

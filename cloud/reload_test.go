@@ -18,7 +18,7 @@ func TestR5_HangupReloads(t *testing.T) {
 	socket := filepath.Join(dir, "s")
 	base := "sites: [{name: home}]\nlisten: 127.0.0.1:0\nstate_dir: " + filepath.Join(dir, "state") + "\ncontrol_socket: " + socket + "\n"
 	path := written(t, base)
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
 	defer cancel()
 	cmd := program(ctx, "run", "--config", path)
 	stderr, err := cmd.StderrPipe()

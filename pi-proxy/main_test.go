@@ -157,7 +157,7 @@ func TestR3_TheProgramEndsWellAndIsSafeToKill(t *testing.T) {
 		}
 		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
-		for deadline := time.After(15 * time.Second); proxy.TellEvent(socket, "onbattery") != nil; {
+		for deadline := time.After(60 * time.Second); proxy.TellEvent(socket, "onbattery") != nil; {
 			select {
 			case <-tick.C:
 			case <-deadline:

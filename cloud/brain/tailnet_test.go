@@ -30,7 +30,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m, tailnetsim.Leftovers()...
 // until asks again until something holds: a tailnet tells its news when it likes.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(90 * time.Second)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
@@ -55,7 +55,7 @@ func ran(t *testing.T, what string, run func(ctx context.Context) error) {
 			if err != nil {
 				t.Errorf("%s ended with %v", what, err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(60 * time.Second):
 			t.Errorf("%s does not end", what)
 		}
 	})

@@ -314,7 +314,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.After(20 * time.Second); !ok(); {
+	for deadline := time.After(60 * time.Second); !ok(); {
 		select {
 		case <-tick.C:
 		case <-deadline:

@@ -42,7 +42,7 @@ func run(t *testing.T, cfg Config) (*Node, func()) {
 			if err != nil {
 				t.Errorf("%s ended with %v", cfg.Hostname, err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(60 * time.Second):
 			t.Errorf("%s did not end", cfg.Hostname)
 		}
 	}
@@ -54,7 +54,7 @@ func awaitUp(t *testing.T, n *Node) {
 	t.Helper()
 	select {
 	case <-n.Ready():
-	case <-time.After(20 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Fatalf("not up: %+v", n.Status())
 	}
 }
@@ -62,7 +62,7 @@ func awaitUp(t *testing.T, n *Node) {
 // await polls a condition; the tailnet tells its news when it likes.
 func await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(60 * time.Second)
 	for tick := time.NewTicker(5 * time.Millisecond); !ok(); {
 		select {
 		case <-tick.C:

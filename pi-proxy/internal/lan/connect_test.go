@@ -306,7 +306,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.After(10 * time.Second); !ok(); {
+	for deadline := time.After(60 * time.Second); !ok(); {
 		select {
 		case <-tick.C:
 		case <-deadline:

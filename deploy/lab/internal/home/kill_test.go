@@ -44,7 +44,7 @@ func wal(h *Home) string { return filepath.Join(h.dirOf("brain"), "journal.db-wa
 // recorded waits for what the record says of the brain, in order.
 func recorded(t *testing.T, h *Home, want ...string) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(60 * time.Second)
 	for {
 		es, changed := h.rec.Since(0)
 		var got []string
