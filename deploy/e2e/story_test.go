@@ -22,26 +22,23 @@ func TestStory(t *testing.T) {
 	s.build()
 	s.boot()
 	s.agentDies()
-	cut := s.linkCut()
+	cut := s.linkCut(s.node1)
 	s.plannedDowns() // while that incident calms down
 	s.hungAgent()
 	s.deadAgent()
 	s.mains()
 	s.calm(cut)
-	power := s.powerCut()
-	s.brainReboots(power)
+	power := s.powerCut(s.node2)
+	s.brainReboots(power, s.node2, "node1", "pi")
 	s.withoutLogind()
 	s.noCapabilities()
 	s.otherPath()
 	s.piEnds() // while that incident calms down
 	s.calm(power)
-	s.internetCut()
+	s.calm(s.internetCut("pi", "node1", "node2"))
 	h.calls(3)
 	s.ordered()
 }
-
-// beat is how old the last heartbeat of somebody who is up may be.
-const beat = 3 * time.Second
 
 // story is the house with its two nodes: node1 on systemd-networkd with an address by
 // DHCP and the host's tailscaled, node2 on ifupdown with an agent that is a machine of the
@@ -134,15 +131,8 @@ func (s *story) agentDies() {
 // silence may last while node2 goes through the others.
 func (s *story) plannedDowns() {
 	begin, calls := time.Now(), len(s.out.placed())
-	s.timed("power off (DHCP, networkd)", func() string {
-		return s.goesDown(s.node1, "poweroff", s.command(s.node1, "systemctl", "poweroff"))
-	})
-	off := time.Now()
-	s.timed("reboot (ifupdown)", func() string {
-		seen := s.goesDown(s.node2, "reboot", s.command(s.node2, "systemctl", "reboot"))
-		s.back("node2")
-		return seen
-	})
+	off := s.powersOff(s.node1, "(DHCP, networkd)")
+	s.reboots(s.node2, "(ifupdown)")
 	s.timed("halt", func() string {
 		seen := s.goesDown(s.node2, "halt", s.command(s.node2, "systemctl", "halt"))
 		s.on(s.node2)
@@ -170,17 +160,8 @@ func (s *story) plannedDowns() {
 		}
 		return fmt.Sprintf("announced after %d ms", a.At.Sub(at).Milliseconds())
 	})
-	s.timed("the node that is off", func() string {
-		v := s.await("node1 off as planned", patience, func(v *status) bool {
-			return v.source("node1").Condition == "off" && time.Since(off) > 25*time.Second
-		})
-		s.quietSince(begin)
-		s.calls(calls)
-		note := v.source("node1").Note
-		s.on(s.node1)
-		s.back("node1")
-		return fmt.Sprintf("shown as %s after %.0f s; no call; back", note, time.Since(off).Seconds())
-	})
+	s.staysOff(s.node1, off)
+	s.plannedOnly(begin, calls)
 }
 
 // hungAgent is an agent that turns no more: systemd restarts it, and a shutdown meanwhile
@@ -245,57 +226,6 @@ func (s *story) mains() {
 	})
 }
 
-// powerCut is a node that falls silent without a word: rules H2, H3.
-func (s *story) powerCut() (i incident) {
-	s.timed("node2 loses its power (H2, H3)", func() string {
-		since := time.Now() // a last word within the outage before would make it part of that
-		s.await("a word of node2 since", patience, func(v *status) bool { return v.At.Add(-v.source("node2").Age).After(since) })
-		at := time.Now()
-		if err := s.node2.PowerCut(s.ctx); err != nil {
-			s.t.Fatal(err)
-		}
-		var seen string
-		i, seen = s.failure(at, "node2")
-		return seen
-	})
-	return i
-}
-
-// failure is what a node's silence leads to: one incident, and one call, which is taken.
-func (s *story) failure(silent time.Time, node string) (incident, string) {
-	calls := len(s.out.placed())
-	v := s.await("the failure of "+node, patience, func(v *status) bool { _, ok := v.open("node_failure"); return ok })
-	i, _ := v.open("node_failure")
-	failed := time.Since(silent)
-	if fmt.Sprint(i.Nodes) != "["+node+"]" {
-		s.t.Fatalf("the incident is about %v:\n%s", i.Nodes, v)
-	}
-	s.await("the answer", patience, func(v *status) bool { return v.incident(i.ID).Answered != "" })
-	s.calls(calls + 1)
-	return i, fmt.Sprintf("incident after %.1f s, called after %.1f s, answered", failed.Seconds(), s.out.placed()[calls].At.Sub(silent).Seconds())
-}
-
-// brainReboots is rule H8, with an incident open.
-func (s *story) brainReboots(open incident) {
-	s.timed("the brain's machine reboots (H8)", func() string {
-		boots, calls := s.cloud.Boots(), len(s.out.placed())
-		begin := time.Now()
-		s.command(s.cloud, "systemctl", "reboot")()
-		s.until("it reboots", patience, func() bool { return s.cloud.Boots() > boots })
-		s.ready(s.cloud)
-		v := s.back("node1", "pi")
-		i := v.incident(open.ID)
-		if !i.Open || i.Answered == "" || v.source("node2").Condition != "failed" {
-			s.t.Fatalf("the brain forgot:\n%s", v)
-		}
-		s.calls(calls)
-		seen := fmt.Sprintf("%s still open, nothing called, agents back after %.1f s", i.ID, time.Since(begin).Seconds())
-		s.on(s.node2)
-		s.back("node2")
-		return seen + "; node2 back"
-	})
-}
-
 // withoutLogind is a machine like an unprivileged container: no logind, and a root that is
 // none on the host.
 func (s *story) withoutLogind() {
@@ -337,14 +267,6 @@ func sandbox(unit string) []string {
 	return all
 }
 
-// calm waits until an incident is over, a minute after all is well (rules H6, N9).
-func (s *story) calm(i incident) {
-	s.timed("the end of "+i.ID, func() string {
-		v := s.await("the end of the incident", 2*patience, func(v *status) bool { return !v.incident(i.ID).Open })
-		return v.incident(i.ID).Outcome
-	})
-}
-
 // otherPath is rule H10: a node that only the Pi hears is up.
 func (s *story) otherPath() {
 	s.timed("node1's tailscaled stopped (H10)", func() string {
@@ -355,56 +277,4 @@ func (s *story) otherPath() {
 		s.exec(s.node1, "systemctl", "start", "tailscaled")
 		return "still up through the Pi, no call"
 	})
-}
-
-// linkCut is a node that lives and cannot be reached: to the brain it is a failure like
-// any other.
-func (s *story) linkCut() (i incident) {
-	s.timed("node1's cable pulled (H2, H3)", func() string {
-		at := time.Now()
-		if err := s.net.Cut(s.ctx, s.node1.Port()); err != nil {
-			s.t.Fatal(err)
-		}
-		var seen string
-		i, seen = s.failure(at, "node1")
-		return seen
-	})
-	s.timed("and put back", func() string {
-		if err := s.net.Join(s.ctx, s.node1.Port(), network.LAN); err != nil {
-			s.t.Fatal(err)
-		}
-		s.back("node1")
-		return "up"
-	})
-	return i
-}
-
-// internetCut is rules N1, N8 and N9.
-func (s *story) internetCut() {
-	var i incident
-	s.timed("the house's internet cut (N1)", func() string {
-		at := time.Now()
-		if err := s.net.Cut(s.ctx, wan); err != nil {
-			s.t.Fatal(err)
-		}
-		v := s.await("the outage", patience, func(v *status) bool { _, ok := v.open("internet_outage"); return ok })
-		i, _ = v.open("internet_outage")
-		if i, ok := v.open("node_failure"); ok {
-			s.t.Fatalf("the nodes' silence is an incident of its own: %+v", i)
-		}
-		return fmt.Sprintf("one incident after %.1f s", time.Since(at).Seconds())
-	})
-	opened := time.Now()
-	s.timed("and called about (N8)", func() string {
-		calls := len(s.out.placed())
-		s.await("the answer", patience, func(v *status) bool { return v.incident(i.ID).Answered != "" })
-		s.calls(calls + 1)
-		return fmt.Sprintf("%.1f s later; %v is set", s.out.placed()[calls].At.Sub(opened).Seconds(), callAfter)
-	})
-	s.timed("the internet is back (N9)", func() string {
-		s.connect()
-		s.back("pi", "node1", "node2")
-		return "all up"
-	})
-	s.calm(i)
 }
