@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -227,6 +228,40 @@ func TestScripts(t *testing.T) {
 				t.Errorf("%s of %s: %v %s\n%s", name, p.Package, err, out, text)
 			}
 		}
+	}
+}
+
+// TestTheBuildersEnvironmentChangesNoProgram: who has other settings of Go gets the same bytes.
+func TestTheBuildersEnvironmentChangesNoProgram(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds programs")
+	}
+	w := inRoot(t)
+	p := products()[2]
+	for arch, theirs := range map[string]map[string]string{
+		"amd64": {"GOFLAGS": "", "GOAMD64": "v3", "GOFIPS140": "latest"},
+		"armhf": {"GOFLAGS": "-buildvcs=false -tags=x", "GOARM": "7", "GOEXPERIMENT": "nodwarf5"},
+	} {
+		t.Run(arch, func(t *testing.T) {
+			var sums [2][sha256.Size]byte
+			for i := range sums {
+				program := filepath.Join(t.TempDir(), "program")
+				if err := w.build(t.Context(), p, arch, program); err != nil {
+					t.Fatal(err)
+				}
+				text, err := os.ReadFile(program)
+				if err != nil {
+					t.Fatal(err)
+				}
+				sums[i] = sha256.Sum256(text)
+				for name, value := range theirs {
+					t.Setenv(name, value)
+				}
+			}
+			if sums[0] != sums[1] {
+				t.Errorf("with %v it is another program", theirs)
+			}
+		})
 	}
 }
 

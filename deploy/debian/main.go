@@ -145,8 +145,15 @@ func (w *works) build(ctx context.Context, p product, arch, to string) error {
 	if !ok {
 		return fmt.Errorf("%s is no architecture that is built for: amd64, arm64 or armhf", arch)
 	}
-	return w.run(ctx, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + goarch, "GOARM=6"},
+	return w.run(ctx, append(pinned(), "GOOS=linux", "GOARCH="+goarch),
 		"go", "build", "-trimpath", "-ldflags", "-s -w -X "+linked+"="+w.version, "-tags", p.tags, "-o", to, p.source)
+}
+
+// pinned is all of the environment that has the same sources become another program, so that
+// what a builder has set for other work does not. GOFLAGS is not empty, or the file that "go env -w"
+// writes would count.
+func pinned() []string {
+	return []string{"CGO_ENABLED=0", "GOFLAGS=-trimpath", "GOAMD64=v1", "GOARM64=v8.0", "GOARM=6", "GOEXPERIMENT=", "GOFIPS140=off", "GOWORK=off"}
 }
 
 // run runs a command; what it says is seen if it fails.
