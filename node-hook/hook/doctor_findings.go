@@ -114,7 +114,10 @@ func (e *evidence) hears(r *doctor.Report) {
 		r.Look("brain and Pi", "they were not asked, since it is not known whether the agent runs", "on the brain: `sudo sentinel-cloud status`")
 		return
 	}
-	if e.noBrains != nil {
+	switch {
+	case e.byPiAlone():
+		r.OK("brain", "a Pi speaks for this machine, since no Tailscale runs here")
+	case e.noBrains != nil:
 		r.Wrong("brain", e.noBrains.Error(), "`tailscale status` here must show it; the policy must let nodes reach it on TCP 80")
 	}
 	brains, pis, unsure := 0, 0, 0
@@ -151,6 +154,13 @@ func (e *evidence) hears(r *doctor.Report) {
 	if !slices.ContainsFunc(e.answers, func(a answered) bool { return !a.brain }) {
 		r.Look("Pi", "none is known here, so heartbeats have one way only", "the brain names them once it has heard them; see pi_proxies: in cloud.yaml")
 	}
+}
+
+// byPiAlone reports whether the machine is one without Tailscale whose configuration names Pis, of which
+// one takes its heartbeats.
+func (e *evidence) byPiAlone() bool {
+	none := errors.Is(e.noBrains, fs.ErrNotExist) // tailscaled's socket
+	return none && len(e.config.PiProxies) > 0 && slices.ContainsFunc(e.answers, func(a answered) bool { return !a.brain && a.err == nil })
 }
 
 func count(n int, what string) string {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -52,9 +53,20 @@ func TestDoctorFindings(t *testing.T) {
 		"never run":                  {func(e *evidence) { e.noKey = fs.ErrNotExist }, "key", doctor.Wrong, "never run"},
 		"a garbled key":              {func(e *evidence) { e.noKey = errors.New("is no key") }, "key", doctor.Wrong, "is no key"},
 		"no tailscaled":              {func(e *evidence) { e.noBrains = errors.New("ask tailscaled: x") }, "brain", doctor.Wrong, "TCP 80"},
-		"no brain in the tailnet":    {func(e *evidence) { e.noBrains = errNoBrain }, "brain", doctor.Wrong, "tag:sentinel-brain"},
-		"no brain at all":            {func(e *evidence) { e.answers = e.answers[1:] }, "brain", doctor.Wrong, "none is known"},
-		"no Pi":                      {func(e *evidence) { e.answers = e.answers[:1] }, "Pi", doctor.Look, "one way only"},
+		"no tailscaled, but a Pi of its configuration": {func(e *evidence) {
+			e.noBrains, e.answers = fmt.Errorf("ask tailscaled: %w", syscall.ENOENT), e.answers[1:]
+			e.config.PiProxies = []Pi{{Name: "pi"}}
+		}, "brain", doctor.OK, "no Tailscale"},
+		"no tailscaled, and a Pi that is silent": {func(e *evidence) {
+			e.noBrains, e.answers = fmt.Errorf("ask tailscaled: %w", syscall.ENOENT), e.answers[1:]
+			e.config.PiProxies, e.answers[0].err = []Pi{{Name: "pi"}}, errors.New("timeout")
+		}, "brain", doctor.Wrong, "TCP 80"},
+		"a tailscaled that fails, and a Pi of its configuration": {func(e *evidence) {
+			e.noBrains, e.config.PiProxies = errors.New("ask tailscaled: it answered 500"), []Pi{{Name: "pi"}}
+		}, "brain", doctor.Wrong, "TCP 80"},
+		"no brain in the tailnet": {func(e *evidence) { e.noBrains = errNoBrain }, "brain", doctor.Wrong, "tag:sentinel-brain"},
+		"no brain at all":         {func(e *evidence) { e.answers = e.answers[1:] }, "brain", doctor.Wrong, "none is known"},
+		"no Pi":                   {func(e *evidence) { e.answers = e.answers[:1] }, "Pi", doctor.Look, "one way only"},
 		"waits for approval": {func(e *evidence) {
 			e.answers[0].err = fmt.Errorf("post: %w", &courier.Refusal{Status: 403, Reason: "unknown machine", Hint: "on the brain: sentinel-cloud approve pve1 --key ed25519:KEY"})
 		}, "brain sentinel", doctor.Wrong, "approve pve1 --key ed25519:KEY"},
