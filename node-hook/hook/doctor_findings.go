@@ -114,9 +114,10 @@ func (e *evidence) hears(r *doctor.Report) {
 		r.Look("brain and Pi", "they were not asked, since it is not known whether the agent runs", "on the brain: `sudo sentinel-cloud status`")
 		return
 	}
-	switch {
-	case e.byPiAlone():
+	switch taken, refused := e.byPiAlone(); {
+	case taken:
 		r.OK("brain", "a Pi speaks for this machine, since no Tailscale runs here")
+	case refused: // what to do is said of the Pi
 	case e.noBrains != nil:
 		r.Wrong("brain", e.noBrains.Error(), "`tailscale status` here must show it; the policy must let nodes reach it on TCP 80")
 	}
@@ -156,11 +157,18 @@ func (e *evidence) hears(r *doctor.Report) {
 	}
 }
 
-// byPiAlone reports whether the machine is one without Tailscale whose configuration names Pis, of which
-// one takes its heartbeats.
-func (e *evidence) byPiAlone() bool {
-	none := errors.Is(e.noBrains, fs.ErrNotExist) // tailscaled's socket
-	return none && len(e.config.PiProxies) > 0 && slices.ContainsFunc(e.answers, func(a answered) bool { return !a.brain && a.err == nil })
+// byPiAlone reports whether a Pi takes or refuses the heartbeats of a machine that has no Tailscale and
+// whose configuration names Pis.
+func (e *evidence) byPiAlone() (taken, refused bool) {
+	if !errors.Is(e.noBrains, fs.ErrNotExist) || len(e.config.PiProxies) == 0 { // tailscaled's socket
+		return false, false
+	}
+	for _, a := range e.answers {
+		var no *courier.Refusal
+		taken = taken || !a.brain && a.err == nil
+		refused = refused || !a.brain && errors.As(a.err, &no)
+	}
+	return taken, refused
 }
 
 func count(n int, what string) string {

@@ -26,6 +26,13 @@ func well() evidence {
 }
 
 func TestDoctorFindings(t *testing.T) {
+	// A machine without Tailscale that waits to be let in.
+	waits := well()
+	waits.noBrains, waits.config.PiProxies = fmt.Errorf("ask tailscaled: %w", syscall.ENOENT), []Pi{{Name: "pi"}}
+	waits.answers = []answered{{name: "pi", err: &courier.Refusal{Status: 403, Reason: "unknown machine"}}}
+	if screen := doctor.Screen(findings(waits)); strings.Contains(screen, "tailscale") || !strings.HasPrefix(screen, "1 wrong, ") {
+		t.Errorf("of a machine that waits to be let in it says\n%s", screen)
+	}
 	if got := findings(well()); !doctor.Well(got) || !strings.HasPrefix(doctor.Screen(got), "All is well: 7 fine.\n") {
 		t.Fatalf("of what is well it says\n%s", doctor.Screen(got))
 	}
