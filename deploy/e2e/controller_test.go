@@ -125,9 +125,14 @@ const inventoryText = `all:
 
 func (a *ansible) writeInventory() {
 	a.t.Helper()
+	a.write(fmt.Sprintf(inventoryText, a.ssh.dir, apiSecret, otherSecret, tailnetKey, cloudInet, a.out.Control, a.out.Anchors[0], a.out.Anchors[1],
+		person, personPhone, account, apiKey, fromPhone, a.out.Twilio, piLAN))
+}
+
+// write writes an inventory, and the keys by which its machines are known.
+func (a *ansible) write(text string) {
+	a.t.Helper()
 	a.inventory = filepath.Join(a.ssh.dir, "inventory.yml")
-	text := fmt.Sprintf(inventoryText, a.ssh.dir, apiSecret, otherSecret, tailnetKey, cloudInet, a.out.Control, a.out.Anchors[0], a.out.Anchors[1],
-		person, personPhone, account, apiKey, fromPhone, a.out.Twilio, piLAN)
 	for path, text := range map[string]string{a.inventory: text, filepath.Join(a.ssh.dir, "known"): a.ssh.known.String()} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			a.t.Fatal(err)
@@ -136,7 +141,7 @@ func (a *ansible) writeInventory() {
 }
 
 // pack makes the packages of a version, unless SENTINEL_E2E_DEBS names a directory that has them.
-func (a *ansible) pack(version string) {
+func (a *ansible) pack(version string, more ...string) {
 	a.t.Helper()
 	to := a.dir("packages/" + version)
 	if from := os.Getenv("SENTINEL_E2E_DEBS"); from != "" {
@@ -145,7 +150,8 @@ func (a *ansible) pack(version string) {
 		}
 		return
 	}
-	cmd := exec.CommandContext(a.ctx, "make", "packages", "VERSION="+version, "DEBS=amd64", "DIST="+to, "ONLY=sentinel-cloud,sentinel-pi,sentinel-node")
+	only := append([]string{"sentinel-cloud", "sentinel-pi", "sentinel-node"}, more...)
+	cmd := exec.CommandContext(a.ctx, "make", "packages", "VERSION="+version, "DEBS=amd64", "DIST="+to, "ONLY="+strings.Join(only, ","))
 	cmd.Dir, cmd.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
 	if _, err := a.forge.Output(cmd); err != nil {
 		a.t.Fatal(err)
