@@ -5,11 +5,14 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"sentinel.home.arpa/cloud/internal/web"
+	"sentinel.home.arpa/shared/courier"
+	"sentinel.home.arpa/shared/wire"
 )
 
 // TestH9_DeleteOfWhatIsNamed says where the configuration names it: the plan waits for who is gone.
@@ -190,6 +193,37 @@ func TestH9_DeletedNodesComeBack(t *testing.T) {
 		}
 		rest(time.Minute)
 		h.calls(0)
+	})
+}
+
+// TestH9_ARestartBringsNoDeletedNodeBack: what a Pi heard of it before is no word of now, also to
+// the brain's next process.
+func TestH9_ARestartBringsNoDeletedNodeBack(t *testing.T) {
+	in(t, nil, func(h *home) {
+		said := func(age time.Duration) {
+			h.Helper()
+			m := wire.Heartbeat{Header: h.pi.header(), State: "running", Pi: &wire.PiStatus{Heard: []wire.Heard{{Node: "pve3", Boot: "00000000-0000-4000-8000-000000000000", Seq: (time.Since(h.begun) - age).Microseconds() + 1, AgeMS: age.Milliseconds()}}}}
+			if _, err := h.pi.post(courier.PathHeartbeat, wire.KindHeartbeat, m.Header, m); err != nil {
+				h.Fatal(err)
+			}
+			rest(time.Second)
+		}
+		shown := func() bool {
+			return slices.ContainsFunc(h.view().Sites[0].Sources, func(s web.Source) bool { return s.Name == "pve3" && s.Condition == "up" })
+		}
+		h.nodes["pve3"].kill()
+		rest(3 * time.Second)
+		h.request(http.MethodDelete, "/api/v1/nodes/pve3", nil, nil)
+		h.crash(time.Second)
+		rest(2 * time.Second)
+		said(8 * time.Second)
+		if shown() {
+			h.Errorf("it is back by a word of before:\n%s", h.timeline())
+		}
+		said(time.Second)
+		if !shown() {
+			h.Errorf("it was heard again, and is not shown:\n%s", h.timeline())
+		}
 	})
 }
 

@@ -65,6 +65,7 @@ func (b *Brain) loop(ctx context.Context) error {
 	b.pulse.begin(now)
 	b.wg.Go(func() { b.pulse.run(ctx, b.clock.Now) })
 	b.table.Restart(now, b.wereUp())
+	b.deletedLately(now)
 	resume := b.leftovers()
 	b.turn(ctx, []submission{{in: sentinel.Started{Version: b.version, Notices: b.notices}}})
 	b.ran()
@@ -307,6 +308,18 @@ func (b *Brain) keep(entries []journal.Entry) {
 	}
 	if over := len(b.timeline) - timelineKept; over > 0 {
 		b.timeline = append(b.timeline[:0:0], b.timeline[over:]...)
+	}
+}
+
+// deletedLately tells the table of the sources that were deleted before this process began: a Pi goes
+// on telling of their words of before for as long as those are no silence (rule H9).
+func (b *Brain) deletedLately(now time.Time) {
+	for _, site := range b.state.Sites {
+		for name, at := range site.GoneAt {
+			if site.Sources[name] == nil && now.Sub(at) < b.core().Times.Silence {
+				b.table.Delete(at, liveness.Key{Site: site.Name, Name: name})
+			}
+		}
 	}
 }
 
