@@ -72,7 +72,7 @@ abuse:
 
 ## e2e: booted Debian guests (needs root, debootstrap, systemd-container, tcpdump, iproute2, zstd)
 e2e:
-	go test -tags e2e -count=1 -v -timeout 30m ./deploy/e2e
+	go test -tags e2e -count=1 -v -timeout 40m ./deploy/e2e
 
 ## e2e-shutdowns, e2e-story: one house of it each, which may be played side by side
 e2e-shutdowns:
@@ -80,9 +80,10 @@ e2e-shutdowns:
 e2e-story:
 	go test -tags e2e -count=1 -v -timeout 20m -run Story ./deploy/e2e
 
-## e2e-ansible: a house that ansible/ installs, upgrades and removes, and one with two Pis (needs ansible and openssh-client besides)
+## e2e-ansible: a house that ansible/ installs, in which a bad day is played before it is upgraded and removed, and one
+## with two Pis (needs ansible and openssh-client besides)
 e2e-ansible:
-	go test -tags e2e -count=1 -v -timeout 20m -run Ansible ./deploy/e2e
+	go test -tags e2e -count=1 -v -timeout 30m -run Ansible ./deploy/e2e
 
 ## ansible-lint: the playbooks' form, by its strictest profile (needs ansible-lint)
 ansible-lint:

@@ -105,6 +105,7 @@ const inventoryText = `all:
           calls: {per_hour: 60, other_per_hour: 60}
           twilio: {account_sid: %[11]s, api_key_sid: %[12]s, api_key_secret_file: twilio-secret, from: "%[13]s", api_url: "%[14]s"}
           failure: {silence: "{{ house_silence }}"}
+          internet: {call_after: "%[16]s"}
           log: {format: "{{ house_log }}"}
           plan:
             - {hosts: [pve1, nas], deadline: 20s}
@@ -126,7 +127,7 @@ const inventoryText = `all:
 func (a *ansible) writeInventory() {
 	a.t.Helper()
 	a.write(fmt.Sprintf(inventoryText, a.ssh.dir, apiSecret, otherSecret, tailnetKey, cloudInet, a.out.Control, a.out.Anchors[0], a.out.Anchors[1],
-		person, personPhone, account, apiKey, fromPhone, a.out.Twilio, piLAN))
+		person, personPhone, account, apiKey, fromPhone, a.out.Twilio, piLAN, callAfter))
 }
 
 // write writes an inventory, and the keys by which its machines are known.

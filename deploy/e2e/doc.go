@@ -1,6 +1,7 @@
 // Package e2e boots a house: Debian machines with the real programs under their real
 // units, a LAN, and an internet that can be cut. What it needs and plays is in its tests,
-// which are built with the tag e2e and run as root.
+// which are built with the tag e2e and run as root. A bad day is played in two houses: one
+// whose files are put on its disks, and one that ansible/ installs, upgrades and removes.
 //
 // The first run makes the machines' file systems from a Debian mirror and keeps them under
 // the user's cache directory. In the environment:
