@@ -58,6 +58,10 @@ func (s *State) Evolve(at time.Time, f Fact) {
 		}
 	case *RecordTaken:
 		s.evolveRecord(f)
+	case *RecordComplete:
+		if src := s.site(f.Site).Sources[f.Pi]; src != nil {
+			src.RecordedAt = at
+		}
 	case *ContactLost:
 		u := s.ups(f.Site, f.UPS)
 		u.Lost, u.LostAt, u.LostElsewhere = true, at, f.Elsewhere

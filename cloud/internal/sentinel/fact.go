@@ -191,6 +191,8 @@ type (
 		Called string `json:",omitempty"`
 		Why    string `json:",omitempty"`
 	}
+	// RecordComplete is the end of what a Pi noted in a time in which it was not heard (rule N9).
+	RecordComplete struct{ Site, Pi string }
 )
 
 // The facts about incidents.
@@ -365,7 +367,7 @@ func NewFact(name string) Fact {
 		named[BrainStarted], named[BrainPaused], named[BlindBegan], named[BlindEnded], named[KeyBound],
 		named[SourceAppeared], named[SourceBack], named[SourceFailed], named[SourceLeft], named[ShutdownAnnounced], named[ShutdownCancelled], named[AnnouncementSeen],
 		named[Muted], named[Unmuted], named[MaintenanceBegan], named[MaintenanceEnded], named[SourceDeleted], named[SourceExpected], named[SourceForgotten], named[SiteForgotten], named[DirectLost], named[DirectBack], named[CloneSeen],
-		named[SupplyChanged], named[ContactLost], named[ContactBack], named[OutputCut], named[OutputKept], named[RecordTaken],
+		named[SupplyChanged], named[ContactLost], named[ContactBack], named[OutputCut], named[OutputKept], named[RecordTaken], named[RecordComplete],
 		named[IncidentOpened], named[IncidentReopened], named[IncidentJoined], named[IncidentLeft], named[IncidentAnswered], named[IncidentResolved], named[IncidentWithdrawn], named[IncidentWorse], named[IncidentReminded], named[IncidentBecame], named[Noticed],
 		named[CallRequested], named[CallPlaced], named[CallLate], named[KeyPressed], named[CallEnded], named[CallDropped], named[CallHeld], named[SelfTested],
 		named[NoticeRequested], named[NoticeEnded], named[NoticesCounted], named[ChannelFailing], named[ChannelWorks], named[ChannelTried], named[DigestMade],
@@ -405,6 +407,7 @@ func (*CloneSeen) FactName() string         { return "clone_seen" }
 func (*OutputCut) FactName() string         { return "output_cut" }
 func (*OutputKept) FactName() string        { return "output_kept" }
 func (*RecordTaken) FactName() string       { return "record_taken" }
+func (*RecordComplete) FactName() string    { return "record_complete" }
 func (*IncidentWorse) FactName() string     { return "incident_worse" }
 func (*IncidentReminded) FactName() string  { return "incident_reminded" }
 func (*IncidentBecame) FactName() string    { return "incident_became" }

@@ -61,7 +61,7 @@ func shift(since *time.Time, stop time.Duration) {
 
 // forgetTalks forgets what a stop broke off: doubts, and what a Pi was about to tell.
 func (s *Site) forgetTalks() {
-	s.doubt, s.complete, s.news, s.unsaid = nil, nil, time.Time{}, time.Time{}
+	s.doubt, s.news, s.unsaid = nil, time.Time{}, time.Time{}
 }
 
 // goOn is assume for a UPS that was not heard since the stop before: contact with it is lost for

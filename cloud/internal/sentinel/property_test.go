@@ -179,7 +179,7 @@ func (h *history) checkFact(at time.Time, f sentinel.Fact) {
 // bookkeeping are facts that tell nobody anything.
 func bookkeeping(f sentinel.Fact) bool {
 	switch f := f.(type) {
-	case *sentinel.AnnouncementSeen, *sentinel.CallPlaced:
+	case *sentinel.AnnouncementSeen, *sentinel.RecordComplete, *sentinel.CallPlaced:
 		return true
 	case *sentinel.NoticeEnded:
 		return f.Delivered

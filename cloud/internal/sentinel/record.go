@@ -120,10 +120,9 @@ func (d *decider) recorded(in Recorded) {
 	if in.Left > 0 {
 		return
 	}
-	if site.complete == nil {
-		site.complete = map[string]time.Time{}
+	if src := site.Sources[in.Pi]; src != nil && src.owesRecord() {
+		d.emit(&RecordComplete{Site: in.Site, Pi: in.Pi})
 	}
-	site.complete[in.Pi] = d.now
 	if i := d.open(in.Site, InternetOutage); i != nil {
 		d.calledByRecord(i, wordWithin)
 	} else if !site.news.IsZero() {
@@ -158,6 +157,19 @@ func indexTaken(before []Taken, t Taken) int {
 	})
 }
 
+// owesRecord reports whether this is a Pi that was not heard, or is not, and has not given all of
+// its record since that began. A restart of the brain is too short for the Pi to give it again.
+func (src *Source) owesRecord() bool {
+	switch {
+	case src.Role != Pi:
+		return false
+	case src.Condition == Failed || src.Condition == Off:
+		return !src.RecordedAt.After(src.Last)
+	default:
+		return len(src.Gaps) > 0 && !src.RecordedAt.After(src.Gaps[len(src.Gaps)-1].From)
+	}
+}
+
 // recordsMissing are the Pis that were silent and are back, and have not given all of their
 // record since (rule N9).
 func (d *decider) recordsMissing(i *Incident, back []*Source) []string {
@@ -166,10 +178,7 @@ func (d *decider) recordsMissing(i *Incident, back []*Source) []string {
 	}
 	var missing []string
 	for _, src := range back {
-		if src.Role != Pi || len(src.Gaps) == 0 {
-			continue
-		}
-		if gap := src.Gaps[len(src.Gaps)-1]; !d.Sites[i.Site].complete[src.Name].After(gap.From) {
+		if src.owesRecord() {
 			missing = append(missing, src.Name)
 		}
 	}

@@ -82,10 +82,9 @@ type Site struct {
 	reached time.Time // when that ended
 	look    time.Time // when to look for what is missing; zero: there is no need
 
-	piAdvanced time.Time            // when a Pi last said that its run advances
-	complete   map[string]time.Time // when a Pi last said that its record is complete
-	news       time.Time            // of the oldest entry about a UPS in a record that is not complete yet
-	unsaid     time.Time            // until when a UPS is listened for whose Pi was restarted; zero: for none
+	piAdvanced time.Time // when a Pi last said that its run advances
+	news       time.Time // of the oldest entry about a UPS in a record that is not complete yet
+	unsaid     time.Time // until when a UPS is listened for whose Pi was restarted; zero: for none
 }
 
 // Condition is how a source stands.
@@ -122,10 +121,11 @@ type Source struct {
 	MutedFor        time.Duration
 	MaintainedUntil time.Time // zero: it is not in maintenance
 	MaintainedFor   time.Duration
-	Maintained      bool   // it is off, and BackBy is the end of its maintenance
-	Gaps            []Gap  // of a Pi: when it was not heard, the newest last
-	OnlyBy          string // the Pi that alone hears it; empty: the brain does, or nobody
-	CloneOf         string // the name that another machine has too
+	Maintained      bool      // it is off, and BackBy is the end of its maintenance
+	Gaps            []Gap     // of a Pi: when it was not heard, the newest last
+	RecordedAt      time.Time // of a Pi: when its record of such a time was complete
+	OnlyBy          string    // the Pi that alone hears it; empty: the brain does, or nobody
+	CloneOf         string    // the name that another machine has too
 
 	system   string    // systemd's state
 	running  time.Time // since when it has said running, after an announcement

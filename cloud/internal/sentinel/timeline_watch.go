@@ -105,6 +105,8 @@ func SiteOf(f Fact) string {
 		return f.Site
 	case *RecordTaken:
 		return f.Site
+	case *RecordComplete:
+		return f.Site
 	case *Muted:
 		return f.Site
 	case *Unmuted:
