@@ -11,7 +11,7 @@ MODULE      = sentinel.home.arpa
 PURE        = shared/power shared/shutdown cloud/internal/cause shared/escalation cloud/internal/sentinel pi-proxy/internal/guardian pi-proxy/internal/brainwatch
 SHRUNK      = -trimpath -ldflags "-s -w"
 
-.PHONY: check test race scenarios pauses controls controls-short stages stages-short test-apcupsd torture torture-short abuse e2e e2e-shutdowns e2e-story e2e-ansible ansible-lint cross packages packages-guests release release-test footprint fuzz vulnerabilities bench bench-smoke mutants rules
+.PHONY: check test race scenarios pauses controls controls-short stages stages-short test-apcupsd torture torture-short abuse e2e e2e-shutdowns e2e-story e2e-ansible e2e-ansible-pis ansible-lint cross packages packages-guests release release-test footprint fuzz vulnerabilities bench bench-smoke mutants rules
 
 ## check: form, vet, staticcheck and the walls between the rooms
 check:
@@ -80,10 +80,12 @@ e2e-shutdowns:
 e2e-story:
 	go test -tags e2e -count=1 -v -timeout 20m -run Story ./deploy/e2e
 
-## e2e-ansible: a house that ansible/ installs, in which a bad day is played before it is upgraded and removed, and one
-## with two Pis (needs ansible and openssh-client besides)
+## e2e-ansible, e2e-ansible-pis: a house that ansible/ installs, in which a bad day is played before it is upgraded and
+## removed; one with two Pis (they need ansible and openssh-client besides)
 e2e-ansible:
-	go test -tags e2e -count=1 -v -timeout 30m -run Ansible ./deploy/e2e
+	go test -tags e2e -count=1 -v -timeout 30m -run 'Ansible$$' ./deploy/e2e
+e2e-ansible-pis:
+	go test -tags e2e -count=1 -v -timeout 30m -run AnsiblePis ./deploy/e2e
 
 ## ansible-lint: the playbooks' form, by its strictest profile (needs ansible-lint)
 ansible-lint:

@@ -22,7 +22,7 @@ const (
 )
 
 // playWithin bounds a playbook.
-const playWithin = 5 * time.Minute
+const playWithin = 12 * time.Minute
 
 // tools fails with what the host lacks for Ansible.
 func (a *ansible) tools() {
