@@ -145,7 +145,7 @@ func TestDoctorOfTheHost(t *testing.T) {
 		"wrong":              {func(e *hostEvidence) { e.wrong = errors.New("cloud.yaml:1:1: x") }, "configuration", doctor.Wrong, "check-config"},
 		"something left out": {func(e *hostEvidence) { e.notes = append(e.notes, "contacts: there are none, so nobody is called") }, "configuration", doctor.Look, "nobody is called"},
 		"no systemd":         {func(e *hostEvidence) { e.noUnit = errors.New("ask systemd: x") }, "unit", doctor.Look, "ask systemd"},
-		"no unit":            {func(e *hostEvidence) { e.unit.Load = "not-found" }, "unit", doctor.Wrong, "apt install --reinstall ./sentinel-cloud*.deb"},
+		"no unit":            {func(e *hostEvidence) { e.unit.Load = "not-found" }, "unit", doctor.Wrong, "apt install --reinstall ./sentinel-cloud_*.deb"},
 		"dead":               {func(e *hostEvidence) { e.unit.Active = "failed" }, "unit", doctor.Wrong, "it is failed"},
 		"not after a reboot": {func(e *hostEvidence) { e.unit.File = "disabled" }, "unit", doctor.Wrong, "systemctl enable"},
 		"no drop-in":         {func(e *hostEvidence) { e.given = nil }, "twilio-secret", doctor.Wrong, "LoadCredential=twilio-secret:/etc/sentinel/twilio-secret in " + dropIn},

@@ -52,7 +52,8 @@ func (b *Brain) unheardSaid(now time.Time) string {
 // nobody said that it may be.
 func (b *Brain) unheardFor(site *sentinel.Site, src *sentinel.Source, now time.Time) time.Duration {
 	failed := src.Condition == sentinel.Failed
-	if !failed && src.Condition != sentinel.Up || src.Announced != nil || src.Muted() || now.Before(src.MaintainedUntil) {
+	planned := src.Condition != sentinel.Up || src.Announced != nil // until it is not back in time, which is a failure
+	if !failed && planned || src.Muted() || now.Before(src.MaintainedUntil) {
 		return 0
 	}
 	if last, _, ok := b.table.Last(liveness.Key{Site: site.Name, Name: src.Name}); ok {

@@ -1,6 +1,7 @@
 package brain
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -50,6 +51,16 @@ func TestR6_WhoIsNotHeardIsNotWell(t *testing.T) {
 			}
 		})
 	}
+	in(t, func(h *home) { h.cfg.Failure.Threshold = 2 }, func(h *home) {
+		h.nodes["pve2"].announce(wire.Reboot)
+		h.nodes["pve2"].kill()
+		rest(9 * time.Minute)
+		says(h, "it may still be back", "All well.")
+		rest(2 * time.Minute)
+		if v := h.view(); v.Well || !strings.HasPrefix(v.Verdict, "pve2 at home has not been heard for ") {
+			h.Errorf("one that did not come back from its reboot, which alone is no incident: %q", v.Verdict)
+		}
+	})
 	in(t, nil, func(h *home) {
 		h.pause(time.Minute)
 		rest(time.Second)

@@ -240,6 +240,7 @@ func (p *pis) upgrades() {
 		return "refused, with how to go on anyway"
 	})
 	p.timed("and all the same", func() string {
+		begin, calls := time.Now(), len(p.out.placed())
 		p.play("site.yml", secondVersion, "--tags=upgrade", "-e", "sentinel_despite_incident=true")
 		if has := p.traces(); strings.Contains(has, firstVersion) {
 			p.t.Errorf("not all are upgraded:\n%s", has)
@@ -248,6 +249,13 @@ func (p *pis) upgrades() {
 		if !v.incident(outage.ID).Open {
 			p.t.Errorf("the outage ended while the power is out:\n%s", v)
 		}
+		for _, i := range v.Incidents {
+			if i.ID != outage.ID && (i.Open || i.Since.After(begin)) {
+				p.t.Errorf("an upgrade in an outage led to another incident: %+v\n%s", i, v)
+			}
+		}
+		p.quietSince(begin)
+		p.calls(calls)
 		p.ups("plug")
 		return "upgraded; the outage is still the same one"
 	})
@@ -280,7 +288,14 @@ func (p *pis) uninstall() {
 				p.t.Errorf("%s has %s", g.Name, left)
 			}
 		}
-		p.await("the brain forgets them", patience, func(v *status) bool { return v.source("tower").Name == "" || !v.source("tower").Heard })
+		p.await("the brain forgets them", patience, func(v *status) bool {
+			for _, name := range []string{"pi2", "tower"} {
+				if src := v.source(name); src.Name != "" && src.Heard {
+					return false
+				}
+			}
+			return true
+		})
 		return "nothing is left"
 	})
 }

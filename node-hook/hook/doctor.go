@@ -63,6 +63,7 @@ type evidence struct {
 	path     string
 	absent   bool // there is no file, and need not be
 	config   Config
+	joins    bool  // this build can be a machine of the tailnet by itself
 	wrong    error // with the configuration
 	machine  systemd.Machine
 	noBus    error
@@ -84,7 +85,7 @@ type answered struct {
 }
 
 func (b Build) evidence(ctx context.Context, path string, machine systemd.Detector) (e evidence) {
-	e.path = path
+	e.path, e.joins = path, b.Join != nil
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		e.absent = true
 	}

@@ -51,7 +51,8 @@ func findings(e evidence) []doctor.Finding {
 }
 
 func (e *evidence) units(r *doctor.Report) {
-	install := doctor.Reinstall("sentinel-node") + ", then `systemctl enable --now sentinel-node sentinel-announce`"
+	pkg := map[bool]string{true: "sentinel-node-tsnet", false: "sentinel-node"}[e.joins]
+	install := doctor.Reinstall(pkg) + ", then `systemctl enable --now sentinel-node sentinel-announce`"
 	if e.noBus != nil {
 		r.Look("units", "systemd and logind cannot be asked: "+e.noBus.Error(), "be root, and see that dbus runs: `systemctl status dbus`")
 		return
@@ -160,7 +161,8 @@ func (e *evidence) hears(r *doctor.Report) {
 // byPiAlone reports whether a Pi takes or refuses the heartbeats of a machine that has no Tailscale and
 // whose configuration names Pis.
 func (e *evidence) byPiAlone() (taken, refused bool) {
-	if !errors.Is(e.noBrains, fs.ErrNotExist) || len(e.config.PiProxies) == 0 { // tailscaled's socket
+	none := errors.Is(e.noBrains, fs.ErrNotExist) && e.machine.Tailscaled.Load != "loaded" // its socket goes when it dies, too
+	if !none || len(e.config.PiProxies) == 0 {
 		return false, false
 	}
 	for _, a := range e.answers {

@@ -42,10 +42,11 @@ func TestDoctorFindings(t *testing.T) {
 		state doctor.State
 		says  string // part of what is said and what is to be done
 	}{
-		"a wrong configuration":    {func(e *evidence) { e.wrong = errors.New("node.yaml:1:1: x") }, "configuration", doctor.Wrong, "check-config"},
-		"no configuration":         {func(e *evidence) { e.absent = true }, "configuration", doctor.OK, "by default"},
-		"no bus":                   {func(e *evidence) { e.noBus = errors.New("no such file") }, "units", doctor.Look, "status dbus"},
-		"no unit":                  {func(e *evidence) { e.machine.Agent.Load = "not-found" }, "sentinel-node", doctor.Wrong, "apt install --reinstall ./sentinel-node*.deb"},
+		"a wrong configuration": {func(e *evidence) { e.wrong = errors.New("node.yaml:1:1: x") }, "configuration", doctor.Wrong, "check-config"},
+		"no configuration":      {func(e *evidence) { e.absent = true }, "configuration", doctor.OK, "by default"},
+		"no bus":                {func(e *evidence) { e.noBus = errors.New("no such file") }, "units", doctor.Look, "status dbus"},
+		"no unit":               {func(e *evidence) { e.machine.Agent.Load = "not-found" }, "sentinel-node", doctor.Wrong, "apt install --reinstall ./sentinel-node_*.deb"},
+		"no unit of an agent that joins the tailnet": {func(e *evidence) { e.machine.Agent.Load, e.joins = "not-found", true }, "sentinel-node", doctor.Wrong, "--reinstall ./sentinel-node-tsnet_*.deb"},
 		"a dead agent":             {func(e *evidence) { e.machine.Agent.Active = "failed" }, "sentinel-node", doctor.Wrong, "it is failed"},
 		"a dead agent asks nobody": {func(e *evidence) { e.machine.Agent.Active = "failed" }, "brain and Pi", doctor.Look, "not asked"},
 		"not after a reboot":       {func(e *evidence) { e.machine.Announce.File = "disabled" }, "sentinel-announce", doctor.Wrong, "`systemctl enable sentinel-announce`"},
@@ -68,6 +69,10 @@ func TestDoctorFindings(t *testing.T) {
 			e.noBrains, e.answers = fmt.Errorf("ask tailscaled: %w", syscall.ENOENT), e.answers[1:]
 			e.config.PiProxies, e.answers[0].err = []Pi{{Name: "pi"}}, errors.New("timeout")
 		}, "brain", doctor.Wrong, "TCP 80"},
+		"a tailscaled that is dead, and a Pi of its configuration": {func(e *evidence) {
+			e.noBrains, e.machine.Tailscaled.Load = fmt.Errorf("ask tailscaled: %w", syscall.ENOENT), "loaded"
+			e.config.PiProxies, e.answers = []Pi{{Name: "pi"}}, e.answers[1:]
+		}, "brain", doctor.Wrong, "tailscale status"},
 		"a tailscaled that fails, and a Pi of its configuration": {func(e *evidence) {
 			e.noBrains, e.config.PiProxies = errors.New("ask tailscaled: it answered 500"), []Pi{{Name: "pi"}}
 		}, "brain", doctor.Wrong, "TCP 80"},

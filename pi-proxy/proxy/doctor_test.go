@@ -74,7 +74,7 @@ func TestDoctorFindings(t *testing.T) {
 	}{
 		"a wrong configuration":      {func(e *evidence) { e.wrong = errors.New("pi.yaml:1:1: x") }, "configuration", doctor.Wrong, "check-config"},
 		"no systemd":                 {func(e *evidence) { e.noUnits = errors.New("ask systemd: x") }, "units", doctor.Look, "systemctl status sentinel-pi"},
-		"no unit":                    {unit(unitPi, func(u *systemctl.Unit) { u.Load = "not-found" }), "sentinel-pi", doctor.Wrong, "apt install --reinstall ./sentinel-pi*.deb"},
+		"no unit":                    {unit(unitPi, func(u *systemctl.Unit) { u.Load = "not-found" }), "sentinel-pi", doctor.Wrong, "apt install --reinstall ./sentinel-pi_*.deb"},
 		"a helper that is not there": {unit(unitRoot, func(u *systemctl.Unit) { u.Active = "inactive" }), "sentinel-pi-root.socket", doctor.Wrong, "enable --now sentinel-pi-root.socket"},
 		"no apcupsd":                 {unit(unitApcupsd, func(u *systemctl.Unit) { u.Load = "not-found" }), "apcupsd", doctor.Wrong, "apt install apcupsd"},
 		"ISCONFIGURED=no":            {both(unit(unitApcupsd, func(u *systemctl.Unit) { u.Active = "inactive" }), func(e *evidence) { e.disabled = true }), "apcupsd", doctor.Wrong, "ISCONFIGURED=yes"},

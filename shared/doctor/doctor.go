@@ -190,5 +190,5 @@ func Split(text string) (say, do string) {
 // Reinstall is what to do about units of a package that are gone or not as they were: for who has the
 // package, the playbook or neither.
 func Reinstall(pkg string) string {
-	return "install " + pkg + " again: `apt install --reinstall ./" + pkg + "*.deb`, or run the playbook; without packages copy deploy/systemd anew, and `systemctl daemon-reload`"
+	return "install " + pkg + " again: `apt install --reinstall ./" + pkg + "_*.deb`, or run the playbook; without packages copy deploy/systemd anew, and `systemctl daemon-reload`"
 }

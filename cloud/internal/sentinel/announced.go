@@ -45,8 +45,10 @@ func (d *decider) announced(in Announced) {
 		src = site.Sources[in.Name]
 	}
 	if a := src.Announced; a != nil && a.Boot == in.Boot && a.Kind == in.Kind {
-		d.overtakes(in)
-		return // the same, by another route or from another process
+		if d.overtakes(in); a.ID != in.ID && src.Condition == Up {
+			src.restartRunning(d.now) // its heartbeats since the first word say nothing about this one
+		}
+		return // the same, by another route or from another process, or once more
 	}
 	explains := slices.ContainsFunc(src.Failures, func(f Failure) bool { return f.explainedBy(in.Boot, at) })
 	switch {

@@ -225,7 +225,7 @@ func (w *world) doSource(verb string, a args) error {
 		boot = cmp.Or(a.set["boot"], boot)
 		seq, _ := strconv.ParseInt(a.set["seq"], 10, 64)
 		kind := a.names[1]
-		w.step(sentinel.Announced{Site: w.siteOf(a.names[0]), Name: a.names[0], Boot: boot, ID: kind + "-" + boot, Kind: kind,
+		w.step(sentinel.Announced{Site: w.siteOf(a.names[0]), Name: a.names[0], Boot: boot, ID: kind + "-" + boot + a.set["id"], Kind: kind,
 			Returns: strings.Contains(kind, "reboot") || kind == "kexec", Via: a.set["via"], Age: age, Seq: seq})
 		return err
 	case "key":

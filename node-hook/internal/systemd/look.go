@@ -22,6 +22,7 @@ type Unit struct {
 // Machine is what logind and systemd say of this machine.
 type Machine struct {
 	Agent, Announce Unit
+	Tailscaled      Unit          // not-found where no Tailscale is installed as a package
 	Held            bool          // shutdowns wait for the agent
 	HeldFor         time.Duration // at most, by InhibitDelayMaxSec
 }
@@ -32,14 +33,14 @@ type inhibitor struct {
 	UID, PID             uint32
 }
 
-// Look asks how the agent's units stand, and whether shutdowns wait for it. It changes nothing.
+// Look asks how the agent's units and tailscaled's stand, and whether shutdowns wait for it. It changes nothing.
 func (d Detector) Look(ctx context.Context) (m Machine, err error) {
 	conn, err := connect(ctx, d.Bus, false)
 	if err != nil {
 		return m, err
 	}
 	defer conn.Close()
-	for name, into := range map[string]*Unit{"sentinel-node.service": &m.Agent, "sentinel-announce.service": &m.Announce} {
+	for name, into := range map[string]*Unit{"sentinel-node.service": &m.Agent, "sentinel-announce.service": &m.Announce, "tailscaled.service": &m.Tailscaled} {
 		if *into, err = unit(ctx, conn, name); err != nil {
 			return m, err
 		}

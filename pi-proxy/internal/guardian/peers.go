@@ -295,6 +295,8 @@ func (g *Guardian) nobodyActs(now time.Time) string {
 		return fmt.Sprintf(" and the run of %s has made no headway for %s", p.actor, power.Spell(now.Sub(p.acts)))
 	case g.place("") > 0:
 		return " and neither the brain nor a Pi that is listed before this one has said that it acts"
+	case !g.brain.Before(g.holds):
+		return " and the brain's run has made no headway for " + power.Spell(now.Sub(g.brain))
 	}
 	return " and the brain has not said that it acts"
 }

@@ -108,6 +108,17 @@ func TestS5_AnotherPisWordOfThePisOwnRun(t *testing.T) {
 	}
 }
 
+// TestG1_WhyAPiTakesOver: of a brain that did act it is not said that it never did.
+func TestG1_WhyAPiTakesOver(t *testing.T) {
+	h := newHouse(t, among("pi", "pi1"))
+	h.cut()
+	h.pass(15, shutdown.Advancing)
+	h.pass(15)
+	if why := h.g.Run.Reason; !strings.HasSuffix(why, " and the brain's run has made no headway for 10 s") {
+		t.Errorf("reason %q", why)
+	}
+}
+
 // TestG1_WhyTheFirstListedBegins: it waits for the brain alone.
 func TestG1_WhyTheFirstListedBegins(t *testing.T) {
 	h := newHouse(t, among("pi", "pi1"))
