@@ -28,7 +28,7 @@ test:
 
 ## race: all that may do two things at once, but the longest stories, under the race detector
 race:
-	CGO_ENABLED=1 go test -race -short -timeout 20m $$(go list ./... | grep -vxF "$$(printf '$(MODULE)/%s\n' $(PURE))")
+	CGO_ENABLED=1 go test -race -short -timeout 40m $$(go list ./... | grep -vxF "$$(printf '$(MODULE)/%s\n' $(PURE))")
 
 ## scenarios: the real programs play the lab's stories, judged by the edges
 scenarios:
