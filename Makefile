@@ -76,14 +76,14 @@ e2e:
 
 ## e2e-shutdowns, e2e-story: one house of it each, which may be played side by side
 e2e-shutdowns:
-	go test -tags e2e -count=1 -v -timeout 20m -run Shutdowns ./deploy/e2e
+	go test -tags e2e -count=1 -v -timeout 40m -run Shutdowns ./deploy/e2e
 e2e-story:
-	go test -tags e2e -count=1 -v -timeout 20m -run Story ./deploy/e2e
+	go test -tags e2e -count=1 -v -timeout 40m -run Story ./deploy/e2e
 
 ## e2e-ansible, e2e-ansible-pis: a house that ansible/ installs, in which a bad day is played before it is upgraded and
 ## removed; one with two Pis (they need ansible and openssh-client besides)
 e2e-ansible:
-	go test -tags e2e -count=1 -v -timeout 30m -run 'Ansible$$' ./deploy/e2e
+	go test -tags e2e -count=1 -v -timeout 40m -run 'Ansible$$' ./deploy/e2e
 e2e-ansible-pis:
 	go test -tags e2e -count=1 -v -timeout 30m -run AnsiblePis ./deploy/e2e
 
@@ -113,7 +113,7 @@ packages-guests:
 
 ## release-test: two releases of the last commit are equal; lintian has no objection to the packages for all machines, and their programs are for these
 release-test:
-	go test -tags packages -count=1 -v -timeout 20m -run Release ./deploy/debian
+	go test -tags packages -count=1 -v -timeout 40m -run Release ./deploy/debian
 
 ## footprint: memory and processor time of the programs in a home of five nodes
 footprint:
