@@ -190,6 +190,10 @@ func (h *house) state() state {
 	waiting := whoWaits(v["waiting"])
 	delete(v, "waiting")
 	v["timeline"] = withoutForgeries(v["timeline"])
+	if said := fmt.Sprint(v["verdict"]); strings.HasPrefix(said, "All well") || strings.Contains(said, " not been heard for ") {
+		delete(v, "verdict") // who keeps still here for some seconds is silent, and no more
+		delete(v, "well")
+	}
 	timeless(v)
 	status, _ := json.Marshal(v)
 	return state{string(status), waiting, h.facts(), files(h.T, h.of("pi"))}
