@@ -34,14 +34,15 @@ type (
 	RunSeen     = sentinel.RunSeen
 )
 
-// The facts that a run leaves, and those of whether one may.
+// The facts that a run leaves, those of whether one may, and what the brain takes for the supply.
 type (
-	Fact         = sentinel.Fact
-	RunStepped   = sentinel.RunStepped
-	PlanArmed    = sentinel.PlanArmed
-	PlanDisarmed = sentinel.PlanDisarmed
-	PlanStopped  = sentinel.PlanStopped
-	StopEnded    = sentinel.StopEnded
+	Fact          = sentinel.Fact
+	SupplyChanged = sentinel.SupplyChanged
+	RunStepped    = sentinel.RunStepped
+	PlanArmed     = sentinel.PlanArmed
+	PlanDisarmed  = sentinel.PlanDisarmed
+	PlanStopped   = sentinel.PlanStopped
+	StopEnded     = sentinel.StopEnded
 )
 
 // Pi is the role of one.

@@ -75,6 +75,7 @@ type heard struct {
 	transfer   int           // the last, as the UPS counts them
 	claimAt    time.Duration // when the first report of a battery was sent since it watches: it may not believe that alone
 	agreed     bool          // another says so too
+	knew       bool          // the brain has said that the UPS is on battery
 	oldAt      time.Duration // when it last heard one of before it watched, which the next may confirm
 	laterAt    time.Duration // when it last heard of a later one
 	told       word          // of the Pi's run
@@ -82,7 +83,7 @@ type heard struct {
 	dark       bool          // the brain has lost the site
 	blind      bool          // it has lost its own internet
 	darkAt     time.Duration // when it last had again, or its own internet
-	bootedAt   time.Duration // when a Pi that had booted in the dark last told of the UPS
+	bootedAt   time.Duration // when a Pi that had booted in the dark, or before the brain knew of the outage, last told of the UPS
 }
 
 // judge says what must not be, by what the edges saw.
@@ -303,7 +304,7 @@ func (j *judge) reported(m message) {
 	if j.brain.heard != j.d.brain.process { // of what was before it remembers less
 		word = j.stop.at
 	}
-	if j.boot != "" && m.boot != j.boot && (j.dark || j.blind || j.darkAt >= word) {
+	if j.boot != "" && m.boot != j.boot && (j.dark || j.blind || j.darkAt >= word || !j.knew) {
 		j.bootedAt = j.d.now
 	}
 	j.boot = m.boot
@@ -375,6 +376,8 @@ func (j *judge) fact(f brains.Fact) {
 		if f.Above == "" { // else the brain tells once more of the stop that holds, which nobody pressed again
 			j.stopPressed()
 		}
+	case *brains.SupplyChanged:
+		j.knew = f.Supply == power.Battery
 	case *brains.StopEnded:
 		j.stopEnded()
 	case *brains.RunStepped:
