@@ -112,14 +112,7 @@ const pisInventory = `all:
 
 func (p *pis) boot() {
 	p.timed("machines", func() string {
-		for _, g := range p.all {
-			if err := g.PowerOn(); err != nil {
-				p.t.Fatal(err)
-			}
-		}
-		for _, g := range p.all {
-			p.ready(g)
-		}
+		p.allOn()
 		p.connect()
 		p.write(fmt.Sprintf(pisInventory, p.ssh.dir, apiSecret, tailnetKey, cloudInet, p.out.Control, p.out.Anchors[0], p.out.Anchors[1],
 			person, personPhone, account, apiKey, fromPhone, p.out.Twilio, piLAN, shelfLAN, towerLAN, boxLAN))

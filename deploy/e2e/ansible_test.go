@@ -117,14 +117,7 @@ const pveGuestsUnit = "[Unit]\nDescription=PVE guests\n[Service]\nType=oneshot\n
 
 func (a *ansible) boot() {
 	a.timed("machines", func() string {
-		for _, g := range a.all {
-			if err := g.PowerOn(); err != nil {
-				a.t.Fatal(err)
-			}
-		}
-		for _, g := range a.all {
-			a.ready(g)
-		}
+		a.allOn()
 		a.connect()
 		a.joinTailnet(a.pve1)
 		a.writeInventory()

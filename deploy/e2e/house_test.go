@@ -281,6 +281,19 @@ func (h *house) on(g *guest.Guest) {
 	h.ready(g)
 }
 
+// allOn switches all machines on at once.
+func (h *house) allOn() {
+	h.t.Helper()
+	for _, g := range h.all {
+		if err := g.PowerOn(); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	for _, g := range h.all {
+		h.ready(g)
+	}
+}
+
 func (h *house) ready(g *guest.Guest) {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(h.ctx, patience)

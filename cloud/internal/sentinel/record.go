@@ -158,7 +158,7 @@ func indexTaken(before []Taken, t Taken) int {
 }
 
 // owesRecord reports whether this is a Pi that was not heard, or is not, and has not given all of
-// its record since that began. A restart of the brain is too short for the Pi to give it again.
+// its record since that began. Over a short restart of the brain it is remembered, since no Pi gives it again.
 func (src *Source) owesRecord() bool {
 	switch {
 	case src.Role != Pi:
