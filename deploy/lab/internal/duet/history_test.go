@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -32,16 +34,37 @@ func TestHistories(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(800)) // a history leaves little behind
 	all, waits := weighted(lines()), waits()
 	begun := time.Now()
-	for i := range uint64(count) {
+	if wrong := firstBroken(uint64(count), func(i uint64) bool {
 		s, deeds := draw(rand.New(rand.NewPCG(first+i, 0)), all, waits)
-		if d := live(s, deeds, false); d.wrong != "" {
-			deeds = shorten(s, deeds, d.wrong)
-			d = live(s, deeds, true)
-			t.Fatalf("-seed=%d: %s. A script that shows it:\n%s\n%s", first+i, d.wrong, script(s, deeds), d.text())
-		}
+		return live(s, deeds, false).wrong != ""
+	}); wrong < uint64(count) {
+		s, deeds := draw(rand.New(rand.NewPCG(first+wrong, 0)), all, waits)
+		deeds = shorten(s, deeds, live(s, deeds, false).wrong)
+		d := live(s, deeds, true)
+		t.Fatalf("-seed=%d: %s. A script that shows it:\n%s\n%s", first+wrong, d.wrong, script(s, deeds), d.text())
 	}
 	took := time.Since(begun)
 	t.Logf("%d histories in %s, %.0f a second, of %d processors", count, took.Round(time.Millisecond), float64(count)/took.Seconds(), runtime.GOMAXPROCS(0))
+}
+
+// firstBroken is the lowest number under count that breaks, or count. All processors look.
+func firstBroken(count uint64, breaks func(uint64) bool) uint64 {
+	var next, lowest atomic.Uint64
+	lowest.Store(count)
+	var all sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		all.Go(func() {
+			for i := next.Add(1) - 1; i < lowest.Load(); i = next.Add(1) - 1 {
+				if !breaks(i) {
+					continue
+				}
+				for was := lowest.Load(); i < was && !lowest.CompareAndSwap(was, i); was = lowest.Load() {
+				}
+			}
+		})
+	}
+	all.Wait()
+	return lowest.Load()
 }
 
 // weighted has each line as often as it is to come.

@@ -20,6 +20,7 @@ type held struct {
 	dry       bool
 	began     time.Duration
 	outage    int
+	whole     bool // every machine was on then: else what it tells may accept nothing
 	over      bool
 	ended     time.Duration // by itself, when; 0: not so
 	halted    bool          // by a person
@@ -233,10 +234,9 @@ func (j *judge) begins(now time.Duration) {
 		if j.commanded < now && d.allOn() { // else one that the outage before took down got it
 			d.fail("2: the power has been out for %s, all is well, and nobody was told", d.now-now)
 		}
-		for _, r := range j.runs {
-			if r.actor == "pi" && r.began >= now && !d.startedSince(now) {
-				d.fail("G1: the Pi has begun although the brain acts")
-			}
+		pi, run := j.latest("pi"), j.latest("brain")
+		if pi != nil && pi.began >= now && !d.startedSince(now) && (run == nil || run.began < now || run.whole) {
+			d.fail("G1: the Pi has begun although the brain acts")
 		}
 	})
 }
@@ -524,7 +524,7 @@ func (j *judge) renamedAfter(own, brains *held) bool {
 }
 
 func (j *judge) began(r *held) {
-	r.began, r.outage, r.stages = j.d.now, j.outage, map[int]time.Time{}
+	r.began, r.outage, r.whole, r.stages = j.d.now, j.outage, j.d.allOn(), map[int]time.Time{}
 	before := j.latest(r.actor)
 	j.runs = append(j.runs, r)
 	if r.dry {

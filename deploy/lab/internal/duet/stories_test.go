@@ -65,6 +65,13 @@ func stories() map[string]string {
 			+31s    machines boot
 			+31s    machines boot
 			+5s     machines boot`,
+		"G1: the Pi acts too if all that the brain tells is off by what the outage before told it": `
+			ride=10s plan=1, directly, hooked
+			+0s     arm
+			+900ms  runtime 60s
+			+14s    mains off
+			+5s     mains blink
+			+14s    brain dies at its next step, before the disk, for 3s`,
 		"G2: a run of the outage before says nothing about this one": `
 			ride=3s plan=2, through the Pi, polled
 			+0s     arm
