@@ -138,10 +138,10 @@ func (b *brain) start() {
 	b.look(b.process)
 }
 
-// watch has the Pi's silence count from now on, if it was up.
+// watch has the Pi's silence count from now on, if it was up. To a brain that was offline it is news.
 func (b *brain) watch() {
 	if src := b.site().Sources["pi"]; src != nil && src.Condition == "up" {
-		b.silent, b.heard = false, b.d.now
+		b.silent, b.heard = !b.state.Blind.IsZero(), b.d.now
 	}
 }
 
