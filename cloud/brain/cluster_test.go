@@ -138,7 +138,7 @@ func (h *home) tunnel(near net.Conn) {
 		h.Errorf("the brain asked for %s with %+v: %v", r.Host, c, err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 1500*time.Millisecond) // as the relay has it
 	defer cancel()
 	far, err := h.net.dial(ctx, "tcp", r.Host)
 	if err != nil {

@@ -375,3 +375,30 @@ func TestPlan_CheckOfAMuteUPS(t *testing.T) {
 		t.Errorf("%+v", found)
 	}
 }
+
+// TestS4_ASwitchThatIsAwayEndsNoPlan: the network between Pi and nodes is away for 40 s from the cut on. The plan
+// waits for it and goes on.
+func TestS4_ASwitchThatIsAwayEndsNoPlan(t *testing.T) {
+	var c *cluster
+	in(t, func(h *home) { c = h.withPlan() }, func(h *home) {
+		h.press("/api/v1/plan/arm")
+		h.ups.set(true)
+		nodes := map[string]string{"pve1": "192.168.77.11:8006", "pve2": "192.168.77.12:8006", "pve3": "192.168.77.13:8006"}
+		for name, addr := range nodes {
+			h.net.cut(addr)
+			h.nodes[name].kill()
+		}
+		rest(40 * time.Second)
+		if told := c.told(); len(told) > 0 {
+			h.Fatalf("%v were told", told)
+		}
+		for name, addr := range nodes {
+			h.net.mend(addr)
+			h.nodes[name].wake()
+		}
+		rest(10 * time.Second)
+		if told := c.told(); len(told) == 0 {
+			h.Errorf("nobody was told once the network was back:\n%s", h.timeline())
+		}
+	})
+}

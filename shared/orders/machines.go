@@ -29,13 +29,14 @@ func (m Machines) Do(ctx context.Context, c shutdown.Command) error {
 }
 
 // Look implements executor.Machines. A node that cannot be looked at may have announced that it
-// powers off (rule S4).
+// powers off; of one whose API is closed its last word counts as well, or that a plan told it (rule S4).
 func (m Machines) Look(ctx context.Context, t shutdown.Target) (shutdown.Sight, error) {
 	if t.Kind != shutdown.Host {
 		s, err := m.Machines.Look(ctx, t)
 		if err != nil && m.Desk.PowersOff(t.Node) {
 			return shutdown.Sight{Running: true, SilentFor: m.SilentFor(t.Node), Announced: true}, nil
 		}
+		s.PowersOff = s.Closed && m.Desk.Leaving(t.Node)
 		return s, err
 	}
 	return shutdown.Sight{SilentFor: m.SilentFor(t.Node), Leaving: m.Desk.Leaving(t.Node)}, nil

@@ -52,6 +52,22 @@ func TestFaults_NeverSuccess(t *testing.T) {
 	}
 }
 
+// TestS4_AYesThatBreaksOffWasTaken: what the machine had begun to say yes to it does; of a refusal, or no answer at all,
+// nothing is known.
+func TestS4_AYesThatBreaksOffWasTaken(t *testing.T) {
+	for kind, want := range map[pvesim.FaultKind]bool{pvesim.Cut: true, pvesim.HTML200: false, pvesim.Hang: false} {
+		l := newLab(t, nil)
+		c := l.client(t, "pve1")
+		l.Fault("pve1", pvesim.Fault{Kind: kind})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		var yes interface{ BeganYes() bool }
+		if err := c.ShutdownNode(ctx); err == nil || errors.As(err, &yes) != want {
+			t.Errorf("%s: %v", kind, err)
+		}
+		cancel()
+	}
+}
+
 // allCalls makes each call once and returns the errors.
 func allCalls(ctx context.Context, c *Client) map[string]error {
 	g := Guest{Node: c.node, VMID: 100, Type: QEMU}

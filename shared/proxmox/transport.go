@@ -34,7 +34,7 @@ func (t strict) RoundTrip(req *http.Request) (*http.Response, error) {
 	_, secret, _ := strings.Cut(req.Header.Get("Authorization"), "!")
 	_, secret, _ = strings.Cut(secret, "=")
 	if err != nil && resp.StatusCode < 300 { // else the status says more than a body that broke off
-		return nil, fmt.Errorf("the answer broke off: %w", err)
+		return nil, &brokenYes{err}
 	}
 	if fail := checkAnswer(resp, body, secret); fail != nil {
 		return nil, fail
@@ -43,6 +43,16 @@ func (t strict) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp.ContentLength = int64(len(body))
 	return resp, nil
 }
+
+// brokenYes is a success whose answer broke off.
+type brokenYes struct{ err error }
+
+func (b *brokenYes) Error() string { return "the answer broke off: " + b.err.Error() }
+
+func (b *brokenYes) Unwrap() error { return b.err }
+
+// BeganYes tells who sent a command that it was taken.
+func (b *brokenYes) BeganYes() bool { return true }
 
 // checkAnswer returns an *Error for what is no success. It returns a plain
 // error type so that nil is nil.

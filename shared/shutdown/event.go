@@ -37,6 +37,7 @@ type Event struct {
 	// Undone is of a refusal after a yes: the machine took the command, and it came to nothing.
 	Undone bool    `json:"undone,omitempty"`
 	No     bool    `json:"no,omitempty"`    // of a refusal: the machine itself said it, and has done nothing
+	Took   bool    `json:"took,omitempty"`  // of a refusal: its yes broke off
 	Held   bool    `json:"held,omitempty"`  // of PutBackEnded: until the power is back once more
 	Taken  bool    `json:"taken,omitempty"` // of Aborted: another carries the plan out
 	On     Cause   `json:"on,omitempty"`    // of PutBack: what the run was for, if not the power

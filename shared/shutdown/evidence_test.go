@@ -2,6 +2,7 @@ package shutdown_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,6 +46,86 @@ func TestS4_AYesIsNoEvidence(t *testing.T) {
 	}
 	g.checkReplay(at(90))
 }
+
+// TestS4_ANetworkThatIsAwayIsNoEvidence: a node that took no command and did not announce that it goes may be
+// behind a switch that starts again. It is told once that is back, and its guests with it.
+func TestS4_ANetworkThatIsAwayIsNoEvidence(t *testing.T) {
+	g := start(t, plan(), false)
+	away := func(since int) shutdown.Sight {
+		return shutdown.Sight{Closed: true, SilentFor: silent(time.Duration(since) * time.Second)}
+	}
+	g.next(0)
+	for s := range 60 {
+		for _, n := range []string{"pve1", "pve2", "nas"} {
+			g.answer(float64(s), "listing/"+n, errors.New("no route to host"))
+			g.want(g.see(float64(s), "listing/"+n, away(s)), "")
+		}
+		g.next(float64(s))
+	}
+	if g.run.Stage != 0 || g.run.Over() {
+		t.Fatal("it was taken for down")
+	}
+	g.next(62)
+	g.answer(62, "listing/pve1", nil, 100)
+	g.want(g.answer(62, "listing/pve2", nil), "found listing/pve2")
+	if !strings.Contains(g.next(62), "sent guest/100") {
+		t.Error("a guest that is found once the network is back is not told")
+	}
+	g.checkReplay(at(62))
+}
+
+// TestS4_WhoWasOffBeforeIsDown: it holds nobody up, whether it announced that, was silent long before the run began,
+// or has no agent and stays closed for longer than a network takes to come back.
+func TestS4_WhoWasOffBeforeIsDown(t *testing.T) {
+	for name, c := range map[string]struct {
+		sight shutdown.Sight
+		down  float64 // seconds into the run; 0: not by then
+	}{
+		"it announced that":    {shutdown.Sight{Closed: true, SilentFor: silent(5 * time.Second), PowersOff: true}, 1},
+		"it was silent before": {shutdown.Sight{Closed: true, SilentFor: silent(100 * time.Second)}, 1},
+		"a minute before":      {shutdown.Sight{Closed: true, SilentFor: silent(61 * time.Second)}, 1},
+		"less than that":       {shutdown.Sight{Closed: true, SilentFor: silent(60 * time.Second)}, 0},
+		"it has no agent":      {shutdown.Sight{Closed: true}, 120},
+		"it announced that and its agent was never heard": {shutdown.Sight{Closed: true, PowersOff: true}, 30},
+	} {
+		p := plan()
+		p.Stages[0].Deadline = 5 * time.Minute
+		g := start(t, p, false)
+		g.next(0)
+		got := 0.0
+		for s := 1.0; s < 200 && got == 0; s++ {
+			sight := c.sight
+			if sight.SilentFor != nil {
+				sight.SilentFor = silent(*sight.SilentFor + time.Duration(s-1)*time.Second)
+			}
+			g.answer(s, "listing/pve2", errors.New("no route to host"))
+			if g.see(s, "listing/pve2", sight) != "" {
+				got = s
+			}
+			g.next(s)
+		}
+		if want := c.down; got != want && !(want > 1 && got == want+1) { // closed since the first look
+			t.Errorf("%s: it is down after %v s, want %v", name, got, want)
+		}
+	}
+}
+
+// TestS4_AYesThatBrokeOffIsAYes: a machine that said so and hung up has taken the command, and is down once it is silent.
+func TestS4_AYesThatBrokeOffIsAYes(t *testing.T) {
+	p := plan()
+	p.Stages = p.Stages[1:2]
+	g := start(t, p, false)
+	g.next(0)
+	g.answer(1, "node/pve1", beganYes{errors.New("it broke off")})
+	g.answer(1, "node/pve2", errors.New("it was reset"))
+	g.want(g.see(8, "node/pve1", down), "down node/pve1")
+	g.want(g.see(8, "node/pve2", down), "")
+	g.checkReplay(at(8))
+}
+
+type beganYes struct{ error }
+
+func (beganYes) BeganYes() bool { return true }
 
 // TestS5_NobodyIsToldAgainAfterAnAbort: nor if its node is seen up.
 func TestS5_NobodyIsToldAgainAfterAnAbort(t *testing.T) {

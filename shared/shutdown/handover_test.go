@@ -305,6 +305,6 @@ func TestS5_ANodeThatTookTheCommandGoesDown(t *testing.T) {
 	g.want(g.powerBack(42), "aborted")
 	g = nodes()
 	g.next(10)
-	g.see(15, "node/pve1", down) // and has not answered
+	g.see(15, "node/pve1", off) // and has not answered
 	g.want(g.powerBack(16), "aborted")
 }

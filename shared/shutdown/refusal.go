@@ -14,3 +14,12 @@ func saidNo(err error) bool {
 	var r refusal
 	return errors.As(err, &r) && r.SaidNo()
 }
+
+// tookIt reports whether a machine had begun to say yes to a command when its answer broke off.
+func tookIt(err error) bool {
+	var b interface {
+		error
+		BeganYes() bool
+	}
+	return errors.As(err, &b) && b.BeganYes()
+}

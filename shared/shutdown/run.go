@@ -14,9 +14,11 @@ const (
 	answerWithin = 8 * time.Second
 	// A run that made no step for this long does not advance.
 	stalledAfter = 10 * time.Second
-	// Evidence that a node is down (rule S4).
+	// Evidence that a node is down which took its command, or said that it goes (rule S4).
 	silentFor = 5 * time.Second
 	closedFor = 30 * time.Second
+	// Of one without an agent that did neither: until then it may be the network that is away.
+	untoldFor = 2 * time.Minute
 	// A node that said yes and is still up after this long is told again: its yes is no
 	// evidence, and it may even have come up anew (rule S4).
 	tellAgainAfter = 30 * time.Second
@@ -29,7 +31,7 @@ type Progress struct {
 	SentAt   time.Time `json:"sent_at,omitzero"`
 	Waiting  bool      `json:"waiting,omitempty"` // a command is out and unanswered
 	Accepted bool      `json:"accepted,omitempty"`
-	Took     bool      `json:"took,omitempty"` // accepted at least once
+	Took     bool      `json:"took,omitempty"` // accepted at least once, be it by an answer that broke off
 	Down     bool      `json:"down,omitempty"` // or, of a listing, answered
 	Skipped  bool      `json:"skipped,omitempty"`
 	Late     bool      `json:"late,omitempty"`
@@ -128,6 +130,7 @@ func (r *Run) Apply(e Event) {
 	case Refused:
 		if t != nil {
 			t.Waiting, t.Accepted, t.Undone, t.Why, t.RetryAt = false, false, e.Undone, e.Why, e.At.Add(retryAfter)
+			t.Took = t.Took || e.Took
 			t.SaidNo = e.No && (t.SaidNo || t.Tries <= 1)
 		}
 	case WentDown:
@@ -315,7 +318,7 @@ func (r *Run) Answered(now time.Time, id string, found []Target, err error) []Ev
 		return []Event{p.goneFrom(now)}
 	case err != nil:
 		e := p.refused(now, err.Error())
-		e.No = saidNo(err)
+		e.No, e.Took = saidNo(err), tookIt(err)
 		return []Event{e}
 	case p.Target.Kind == Listing:
 		e := p.event(Found, now, r.Plan.guestsOf(r.Stage))
@@ -344,11 +347,14 @@ type Sight struct {
 	Leaving   bool // of a host: its last word was that it powers off
 	// Announced is of a node, or a guest's, that cannot be looked at: it announced that it powers off.
 	Announced bool
+	// PowersOff is of one whose API is closed: by its last word it goes down, or a plan has told it before.
+	PowersOff bool
 }
 
 // Seen takes what was seen of a target. A node is down when it announced that or its API is
 // closed, and its agent is silent, or, without an agent, when its API stays closed (rule S4); its
-// guests then are, too. One that is up long after its yes is told again.
+// guests then are, too. One that was neither told nor went by itself is out of reach: whatever
+// lies between may be back any moment. One that is up long after its yes is told again.
 func (r *Run) Seen(now time.Time, id string, s Sight) []Event {
 	if r.Over() {
 		return r.seenReturning(now, id, s)
@@ -394,14 +400,21 @@ func (r *Run) Seen(now time.Time, id string, s Sight) []Event {
 	if p.Target.Kind == Guest {
 		of = "its node's" // nothing runs on a node that is off
 	}
+	least := closedFor
+	if !p.Took && !s.PowersOff {
+		least = untoldFor
+	}
 	switch {
-	case s.SilentFor != nil && *s.SilentFor >= silentFor:
+	case s.SilentFor != nil && *s.SilentFor >= silentFor && (p.Took || s.PowersOff || *s.SilentFor >= r.before(now)):
 		return down(of + " API is closed and its agent silent")
-	case s.SilentFor == nil && now.Sub(p.closed) >= closedFor:
-		return down(fmt.Sprintf("%s API has been closed for %d s", of, int(closedFor.Seconds())))
+	case s.SilentFor == nil && now.Sub(p.closed) >= least:
+		return down(fmt.Sprintf("%s API has been closed for %d s", of, int(least.Seconds())))
 	}
 	return nil
 }
+
+// before is for how long a machine is silent at least that was off before the power went out.
+func (r *Run) before(now time.Time) time.Duration { return max(now.Sub(r.Begun), 0) + unheardFor }
 
 // WithoutCommands are those of some events that tell no machine anything, for who may only
 // look.

@@ -105,7 +105,10 @@ func (g *rig) want(got, want string) {
 
 func silent(d time.Duration) *time.Duration { return &d }
 
-var down = shutdown.Sight{Closed: true, SilentFor: silent(5 * time.Second)}
+var (
+	down = shutdown.Sight{Closed: true, SilentFor: silent(5 * time.Second)}
+	off  = shutdown.Sight{Closed: true, SilentFor: silent(5 * time.Second), PowersOff: true}
+)
 
 func TestS3_StagesInOrder(t *testing.T) {
 	g := start(t, plan(), false)
@@ -393,7 +396,7 @@ func TestS4_GuestsOfANodeThatIsOff(t *testing.T) {
 	g.next(0)
 	g.answer(1, "listing/pve1", nil)
 	g.answer(1, "listing/nas", nil)
-	g.want(g.see(2, "listing/pve2", down), "down listing/pve2")
+	g.want(g.see(2, "listing/pve2", off), "down listing/pve2")
 	g.want(g.next(2), "stage_ended, stage_began, sent node/pve1, sent node/pve2")
 }
 

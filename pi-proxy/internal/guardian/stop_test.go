@@ -156,6 +156,7 @@ func TestS10_AStopHoldsUnderAnotherName(t *testing.T) {
 		named("first")
 		h.pass(21)
 		for _, node := range []string{"node/pve1", "node/pve2"} {
+			h.note(h.g.Answered(h.now, node, nil, nil))
 			h.note(h.g.Seen(h.now, node, shutdown.Sight{Closed: true, SilentFor: new(time.Minute)}))
 		}
 		if !h.g.Run.Finished || h.g.Epoch.Counter != 2 {

@@ -255,7 +255,7 @@ func (d *duet) sight(t shutdown.Target) (shutdown.Sight, bool) {
 	if n.agent {
 		silent := time.Duration(0)
 		if !n.on {
-			silent = d.now - n.off
+			silent, s.PowersOff = d.now-n.off, true
 		}
 		s.SilentFor = &silent
 	}
