@@ -54,6 +54,8 @@ type Header struct {
 	Plan   Plan   `json:"plan"`
 	Reason string `json:"reason"`
 	DryRun bool   `json:"dry_run,omitempty"`
+	// Out is since when the power is out, as its holder knows; zero: it does not, or the run is of something else.
+	Out time.Time `json:"out,omitzero"`
 	// On is what it is for beside the power, and Joined since when the power is a reason too; zero: it is not.
 	On     Cause     `json:"on,omitempty"`
 	Joined time.Time `json:"joined,omitzero"`

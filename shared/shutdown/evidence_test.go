@@ -110,6 +110,20 @@ func TestS4_WhoWasOffBeforeIsDown(t *testing.T) {
 	}
 }
 
+// TestS4_WhoFellSilentInTheOutageWasNotOffBefore: it may have begun long before the run.
+func TestS4_WhoFellSilentInTheOutageWasNotOffBefore(t *testing.T) {
+	for out, want := range map[time.Duration]string{0: "down listing/pve2", 4 * time.Minute: "down listing/pve2", 4*time.Minute + time.Second: "", 10 * time.Minute: ""} {
+		g := &rig{t: t}
+		h := shutdown.Header{ID: "run/1", Plan: plan()}
+		if out > 0 {
+			h.Out = begin.Add(-out)
+		}
+		g.take([]shutdown.Event{{Type: shutdown.Began, At: begin, Run: &h}})
+		g.next(0)
+		g.want(g.see(1, "listing/pve2", shutdown.Sight{Closed: true, SilentFor: silent(5*time.Minute + time.Second)}), want)
+	}
+}
+
 // TestS4_AYesThatBrokeOffIsAYes: a machine that said so and hung up has taken the command, and is down once it is silent.
 func TestS4_AYesThatBrokeOffIsAYes(t *testing.T) {
 	p := plan()

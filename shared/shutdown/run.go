@@ -413,8 +413,14 @@ func (r *Run) Seen(now time.Time, id string, s Sight) []Event {
 	return nil
 }
 
-// before is for how long a machine is silent at least that was off before the power went out.
-func (r *Run) before(now time.Time) time.Duration { return max(now.Sub(r.Begun), 0) + unheardFor }
+// before is for how long a machine is silent at least that was off before the power went out, or the run began.
+func (r *Run) before(now time.Time) time.Duration {
+	from := r.Begun
+	if !r.Out.IsZero() && r.Out.Before(from) {
+		from = r.Out
+	}
+	return max(now.Sub(from), 0) + unheardFor
+}
 
 // WithoutCommands are those of some events that tell no machine anything, for who may only
 // look.

@@ -302,7 +302,8 @@ func (d *decider) beginRun(site *Site, plan shutdown.Plan, v power.Verdict) {
 	if r := site.PiRun; r != nil && r.State.Open() { // mayBegin waited for it
 		v.Reason += fmt.Sprintf("; the run of %s has made no headway for %s", cmp.Or(r.Epoch.Holder, "the Pi"), power.Spell(d.now.Sub(site.piAdvanced)))
 	}
-	d.start(site, i, epoch, shutdown.Header{Plan: plan, Reason: v.Reason, Owed: site.owedByPis(plan)})
+	out, _ := site.OnBattery()
+	d.start(site, i, epoch, shutdown.Header{Plan: plan, Reason: v.Reason, Out: out, Owed: site.owedByPis(plan)})
 	if i.Answered != "" && !i.Reopened.IsZero() && !slices.Contains(i.Worse, PlanBegins) { // that is always a call (rule U2)
 		d.emit(&IncidentWorse{ID: i.ID, What: PlanBegins, Why: "the plan begins: " + v.Reason + "; " + i.Answered + " knew of the outage before"})
 	}

@@ -353,7 +353,17 @@ func (g *Guardian) tick(now time.Time) []Event {
 }
 
 func (g *Guardian) begin(now time.Time, v power.Verdict) []Event {
-	return g.start(now, shutdown.Header{Reason: v.Reason + g.nobodyActs(now)})
+	return g.start(now, shutdown.Header{Reason: v.Reason + g.nobodyActs(now), Out: g.outSince()})
+}
+
+// outSince is since when the first of the UPSes is on battery; zero: none was heard to be in this boot.
+func (g *Guardian) outSince() (since time.Time) {
+	for _, o := range g.out {
+		if !o.Since.IsZero() && (since.IsZero() || o.Since.Before(since)) {
+			since = o.Since
+		}
+	}
+	return since
 }
 
 func (g *Guardian) start(now time.Time, h shutdown.Header) []Event {

@@ -45,7 +45,7 @@ func newDuet(s setting, telling bool) *duet {
 	for _, n := range d.nodes {
 		n.boot()
 	}
-	d.judge = judge{d: d, stopped: map[string]order{}, late: map[string]missed{}, disturbed: map[string]time.Duration{}}
+	d.judge = judge{d: d, stopped: map[string]order{}, late: map[string]missed{}, unseen: map[string]bool{}, disturbed: map[string]time.Duration{}}
 	d.brain = newBrain(d)
 	d.pi = newPi(d)
 	d.brain.start()

@@ -91,6 +91,7 @@ const (
 	mute      manner = "is mute"  // does it and says nothing
 	stubborn  manner = "stays up" // says yes and stays up
 	cut       manner = "is cut"   // nobody reaches its API, though it lives
+	away      manner = "is away"  // nobody reaches it or hears its agent, though it lives
 	busyFor          = 2500 * time.Millisecond
 	takesDown        = 4 * time.Second
 	tcpWithin        = 3 * time.Second
@@ -107,12 +108,23 @@ type node struct {
 	slow  time.Duration
 	on    bool
 	guest bool          // runs
-	off   time.Duration // since when it is not on
+	off   time.Duration // since when it is not on, or away
 
 	booted  time.Duration
 	started time.Duration // when its guest last was
 	starter string        // and by whom
 }
+
+// takes has it take commands in another manner from now on.
+func (n *node) takes(m manner, now time.Duration) {
+	if m == away && n.on && n.manner != away {
+		n.off = now
+	}
+	n.manner = m
+}
+
+// reached reports whether its API answers.
+func (n *node) reached() bool { return n.on && n.manner != cut && n.manner != away }
 
 func (n *node) boot() { n.on, n.guest, n.manner, n.busy, n.slow = true, n.vmid != 0, obeys, false, 0 }
 
@@ -199,7 +211,7 @@ func (d *duet) leave(c command, n *node) {
 
 func (d *duet) arrive(c command, n *node, answer func([]shutdown.Target, error)) {
 	switch {
-	case !n.on, n.manner == cut:
+	case !n.reached():
 		d.after(tcpWithin, func() { answer(nil, errNoRoute) })
 		return
 	case n.manner == hangs:
@@ -246,7 +258,7 @@ func (d *duet) obey(t shutdown.Target, n *node) {
 // sight is what is seen of a target by who reaches its API; false: no evidence.
 func (d *duet) sight(t shutdown.Target) (shutdown.Sight, bool) {
 	n := d.node(t.Node)
-	s := shutdown.Sight{Closed: !n.on || n.manner == cut}
+	s := shutdown.Sight{Closed: !n.reached()}
 	if t.Kind == shutdown.Guest {
 		if s.Running = n.guest || s.Closed; n.manner == hangs && !s.Closed {
 			return s, false
@@ -254,8 +266,8 @@ func (d *duet) sight(t shutdown.Target) (shutdown.Sight, bool) {
 	}
 	if n.agent {
 		silent := time.Duration(0)
-		if !n.on {
-			silent, s.PowersOff = d.now-n.off, true
+		if !n.on || n.manner == away {
+			silent, s.PowersOff = d.now-n.off, n.manner != away
 		}
 		s.SilentFor = &silent
 	}

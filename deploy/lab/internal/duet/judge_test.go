@@ -19,6 +19,7 @@ type held struct {
 	plan      shutdown.Plan
 	dry       bool
 	began     time.Duration
+	out       time.Duration // since when the power was out, as its holder knew
 	outage    int
 	whole     bool // every machine was on then: else what it tells may accept nothing
 	over      bool
@@ -109,6 +110,7 @@ type judge struct {
 	stopped   map[string]order         // by whom and what: when a machine was last told to go down
 	commanded time.Duration            // when a machine was last told
 	late      map[string]missed        // the targets that were named as late
+	unseen    map[string]bool          // by run and name, the nodes that live and that it took for down since nobody reached them
 	disturbed map[string]time.Duration // when something last was out of order, by what
 }
 
@@ -382,7 +384,7 @@ func (j *judge) fact(f brains.Fact) {
 		j.stopEnded()
 	case *brains.RunStepped:
 		if f.Event.Type == shutdown.Began {
-			j.began(&held{actor: "brain", id: f.Event.Run.ID, epoch: f.Epoch, plan: f.Event.Run.Plan, dry: f.Event.Run.DryRun})
+			j.began(&held{actor: "brain", id: f.Event.Run.ID, epoch: f.Epoch, plan: f.Event.Run.Plan, dry: f.Event.Run.DryRun}, f.Event)
 		}
 		j.stepped("brain", f.Event)
 	}
@@ -413,7 +415,7 @@ func (j *judge) event(e pis.Event) {
 	case pis.BrainDone:
 		j.doneAt = j.d.now
 	case shutdown.Began:
-		j.began(&held{actor: "pi", id: e.Event.Run.ID, epoch: e.Epoch, plan: e.Event.Run.Plan})
+		j.began(&held{actor: "pi", id: e.Event.Run.ID, epoch: e.Epoch, plan: e.Event.Run.Plan}, e.Event)
 	}
 	j.stepped("pi", e.Event)
 }
@@ -433,6 +435,8 @@ func (j *judge) stepped(actor string, e shutdown.Event) {
 	case r == nil:
 	case e.Type == shutdown.StageBegan:
 		r.stages[e.Stage] = j.clock(actor)
+	case e.Type == shutdown.WentDown:
+		j.wentDown(actor, e.Target)
 	case e.Type == shutdown.Late:
 		j.late[e.Target] = missed{j.outage, j.d.now}
 	case e.Type == shutdown.Ended, e.Type == shutdown.Aborted:
@@ -523,7 +527,10 @@ func (j *judge) renamedAfter(own, brains *held) bool {
 	return own != nil && own.outage == brains.outage && own.ended != 0 && j.renamedAt >= max(own.ended, brains.began)
 }
 
-func (j *judge) began(r *held) {
+func (j *judge) began(r *held, e shutdown.Event) {
+	if r.out = j.d.now; !e.Run.Out.IsZero() {
+		r.out -= e.At.Sub(e.Run.Out)
+	}
 	r.began, r.outage, r.whole, r.stages = j.d.now, j.outage, j.d.allOn(), map[int]time.Time{}
 	before := j.latest(r.actor)
 	j.runs = append(j.runs, r)
@@ -612,12 +619,12 @@ func (j *judge) inStage(c command, r *held) {
 		return // it has had its time
 	}
 	for _, n := range j.d.nodes {
-		if n.booted >= r.began {
+		if n.booted >= r.began || j.unseen[r.id+" "+n.name] {
 			continue // it may have been seen down before
 		}
 		inPlan := slices.ContainsFunc(r.plan.Nodes, func(p shutdown.Node) bool { return p.Name == n.name })
 		guest := n.on && n.guest && (n.started <= r.began || n.starter == c.actor) // of the other's start that was on its way then it did not know
-		if inPlan && before.AllGuests && guest && n.manner != cut && n.manner != hangs || slices.Contains(before.Nodes, n.name) && n.on {
+		if inPlan && before.AllGuests && guest && n.reached() && n.manner != hangs || slices.Contains(before.Nodes, n.name) && n.on {
 			j.d.fail("3: the %s told %s while %s of the stage before still runs", c.actor, c.target.ID(), n.name)
 		}
 	}

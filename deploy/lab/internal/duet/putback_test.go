@@ -3,6 +3,7 @@ package duet_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,4 +122,26 @@ func asBefore(t *testing.T, who string, direct bool, step int) {
 	if d.wrong != "" || !stopped && step > 2 {
 		t.Errorf("%s, stopped %v:\n%s", d.wrong, stopped, d.text())
 	}
+}
+
+// wentDown proves that a node is not taken for down which is merely out of reach since the power went: one that no
+// command has come to (rule S4). Without an agent nobody can tell after a while.
+func (j *judge) wentDown(actor, target string) {
+	_, name, _ := strings.Cut(target, "/")
+	n, r := j.d.node(name), j.latest(actor)
+	if n == nil || !n.on {
+		return
+	}
+	if !n.reached() {
+		j.unseen[r.id+" "+name] = true
+	}
+	if !n.agent || n.manner == away && n.off+time.Minute <= r.out || !j.calmSince(r.out, "clock") {
+		return
+	}
+	for _, by := range []string{"pi", "brain"} {
+		if o, ok := j.stopped[by+" node/"+name]; ok && (o.at >= n.booted || o.run == r.id) {
+			return
+		}
+	}
+	j.d.fail("S4: the %s takes %s for down, which is on and was told nothing", actor, target)
 }

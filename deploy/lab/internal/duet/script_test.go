@@ -93,8 +93,8 @@ func lines() []line {
 			line{"link " + string(w), weight, func(d *duet) { d.judge.disturb("link"); d.link.up, d.link.down = w, w }})
 	}
 	for _, name := range []string{"pve1", "pve2", "nas"} {
-		for _, m := range []manner{obeys, refuses, hangs, mute, stubborn, cut} {
-			all = append(all, line{name + " " + string(m), 1, func(d *duet) { d.judge.disturb("nodes"); d.node(name).manner = m }})
+		for _, m := range []manner{obeys, refuses, hangs, mute, stubborn, cut, away} {
+			all = append(all, line{name + " " + string(m), 1, func(d *duet) { d.judge.disturb("nodes"); d.node(name).takes(m, d.now) }})
 		}
 		all = append(all,
 			line{name + " is busy", 1, func(d *duet) { d.judge.disturb("nodes"); d.node(name).busy = true }},

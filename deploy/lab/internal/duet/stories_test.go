@@ -72,6 +72,14 @@ func stories() map[string]string {
 			+14s    mains off
 			+5s     mains blink
 			+14s    brain dies at its next step, before the disk, for 3s`,
+		"S4: machines that nobody reaches for a while are told once the network is back": `
+			ride=10s plan=1, directly, hooked
+			+0s     arm
+			+900ms  mains off
+			+0s     pve1 is away
+			+0s     pve2 is away
+			+31s    pve1 obeys
+			+0s     pve2 obeys`,
 		"G2: a run of the outage before says nothing about this one": `
 			ride=3s plan=2, through the Pi, polled
 			+0s     arm
