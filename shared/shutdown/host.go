@@ -8,7 +8,7 @@ import (
 
 const (
 	// unheardFor is for how long a host must have been silent to count as one that nobody can
-	// tell anything, and unheardAfter how far into its stage that is said of it.
+	// tell anything, before the power went out if it was heard ever, and unheardAfter how far into its stage that is said of it.
 	unheardFor   = time.Minute
 	unheardAfter = 5 * time.Second
 )
@@ -23,10 +23,13 @@ func (k Kind) Machine() bool { return k == ProxmoxNode || k == Host }
 
 // hostSeen takes what was seen of a Linux host. It has no API that could be closed: it is down
 // once it said that it goes down and is silent (rule S4); the silence alone may be that of a
-// switch without power. One that was silent long before is named early: it can't be told, and
+// switch without power. One that was silent long before the outage is named early: it can't be told, and
 // most often it is switched off, so that the rest of the plan need not wait for it.
 func (r *Run) hostSeen(now time.Time, p *Progress, s Sight) []Event {
-	silent := p.silence(now, s)
+	silent, least := p.silence(now, s), unheardFor
+	if s.SilentFor != nil {
+		least = r.before(now)
+	}
 	switch {
 	case silent >= silentFor && (p.Accepted || s.Leaving):
 		return []Event{p.event(WentDown, now, "it"+saidSo)}
@@ -36,7 +39,7 @@ func (r *Run) hostSeen(now time.Time, p *Progress, s Sight) []Event {
 			e.Again = true
 			return []Event{e}
 		}
-	case silent >= unheardFor && !now.Before(r.StageAt.Add(unheardAfter)):
+	case silent >= least && !now.Before(r.StageAt.Add(unheardAfter)):
 		return []Event{p.event(Skipped, now, "nothing has been heard of it for "+spell(silent)+", so it cannot be told")}
 	}
 	return nil

@@ -43,6 +43,7 @@ func TestS4_AHostIsDownOnceItSaidSoAndIsSilent(t *testing.T) {
 		"its word, taken back":                       {true, many(31, shutdown.Sight{SilentFor: silent(time.Second)}), shutdown.Sent, 31},
 		"the process knows its yes, not its silence": {true, many(6, shutdown.Sight{}), shutdown.WentDown, 6},
 		"it was silent long before":                  {false, many(6, shutdown.Sight{SilentFor: silent(time.Hour)}), shutdown.Skipped, 6},
+		"it fell silent in the outage":               {false, many(100, shutdown.Sight{SilentFor: silent(time.Minute)}), "", 0},
 		"never heard, as far as the process knows":   {false, many(61, shutdown.Sight{}), shutdown.Skipped, 61},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -92,7 +93,7 @@ func TestS7_ADryRunOrdersNoHost(t *testing.T) {
 func TestS4_ASilentHostIsNamedWithItsSilence(t *testing.T) {
 	now := time.Date(2026, 11, 21, 19, 2, 11, 0, time.UTC)
 	for d, want := range map[time.Duration]string{
-		time.Minute:                "nothing has been heard of it for 1 min, so it cannot be told",
+		65 * time.Second:           "nothing has been heard of it for 1 min, so it cannot be told",
 		time.Hour - 1:              "nothing has been heard of it for 59 min, so it cannot be told",
 		time.Hour:                  "nothing has been heard of it for 1 h, so it cannot be told",
 		49*time.Hour + time.Minute: "nothing has been heard of it for 49 h, so it cannot be told",
