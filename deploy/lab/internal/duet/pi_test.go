@@ -164,6 +164,7 @@ func (p *pi) die(away time.Duration, reboot bool, jump time.Duration) {
 		if reboot && !p.disk.moment.IsZero() {
 			passed := max(p.d.now-p.disk.at+jump, 0)
 			p.ahead = p.disk.moment.Add(passed).Sub(begun()) - p.d.now
+			p.d.judge.disturb("pi's clock")
 		}
 		p.start(reboot)
 	})

@@ -135,7 +135,7 @@ func (j *judge) wentDown(actor, target string) {
 	if !n.reached() {
 		j.unseen[r.id+" "+name] = true
 	}
-	if !n.agent || n.manner == away && n.off+time.Minute <= r.out || !j.calmSince(r.out, "clock") {
+	if !n.agent || n.manner == away && n.off+time.Minute <= r.out || !j.calmSince(r.out, "clock", "pi's clock") {
 		return
 	}
 	for _, by := range []string{"pi", "brain"} {
