@@ -15,6 +15,7 @@ import (
 
 	"sentinel.home.arpa/pi-proxy/internal/root"
 	"sentinel.home.arpa/shared/config"
+	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/wire"
 )
 
@@ -73,7 +74,11 @@ type UPS struct {
 // DefaultControlSocket is where the command line finds the running Pi.
 const DefaultControlSocket = "/run/sentinel-pi/control.sock"
 
-const defaultPoll = config.Duration(time.Second)
+const (
+	defaultPoll = config.Duration(time.Second)
+	// longestPoll leaves an answer of apcupsd a second to come before the one before it is too old to be acted upon.
+	longestPoll = config.Duration(power.Fresh - time.Second)
+)
 
 // DefaultConfig is what a file that says nothing means.
 func DefaultConfig() Config {
@@ -192,7 +197,11 @@ func (c *Config) check(f *config.File) error {
 		default:
 			cuts = u.Name
 		}
-		errs = append(errs, config.Bound(f, at+".poll", u.Poll, config.Duration(200*time.Millisecond), config.Duration(time.Minute)))
+		if u.Poll > longestPoll {
+			errs = append(errs, f.Errorf(at+".poll", "%v is too long: what is older than %v is not acted upon; write %v at most, or leave the key out for %v", u.Poll, power.Fresh, longestPoll, defaultPoll))
+		} else {
+			errs = append(errs, config.Bound(f, at+".poll", u.Poll, config.Duration(200*time.Millisecond), longestPoll))
+		}
 	}
 	return f.Join(errs...)
 }

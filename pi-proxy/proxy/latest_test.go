@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"sentinel.home.arpa/pi-proxy/internal/ups"
 	"sentinel.home.arpa/shared/power"
@@ -26,4 +28,26 @@ func TestU5_AUPSThatIsGoneIsReportedAsInCalm(t *testing.T) {
 	if l.calm() {
 		t.Error("one that is back on battery does")
 	}
+}
+
+// TestS5_AnObservationThatIsNotFreshIsToldAsLost: a blip of a second, and no poll since that says that it is over,
+// is no outage by its age. To brains and other Pis it is a UPS that fell silent on battery (rule U5).
+func TestS5_AnObservationThatIsNotFreshIsToldAsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, policy := &latest{name: "rack", wake: make(chan struct{}, 1)}, power.DefaultPolicy()
+		l.put(ups.Observation{At: time.Now(), Reading: power.Reading{Supply: power.Battery}, Changed: true}, 0)
+		for seconds := range 32 {
+			told, _ := l.take()
+			said, _ := l.now()
+			for _, r := range []power.Reading{told.reading, said} {
+				if fresh := seconds <= 3; fresh != (r.LostFor == nil) || !fresh && *r.LostFor != power.Seconds(seconds) || r.For != power.Seconds(seconds) {
+					t.Errorf("after %d s: on battery for %v s, lost for %v", seconds, r.For, r.LostFor)
+				}
+				if v := policy.Decide(r, time.Minute); v.Start != (seconds >= 30) {
+					t.Errorf("after %d s: %+v", seconds, v)
+				}
+			}
+			time.Sleep(time.Second)
+		}
+	})
 }

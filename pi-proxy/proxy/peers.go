@@ -383,5 +383,5 @@ func (x *exchange) hearsBrain() bool {
 func (l *latest) now() (power.Reading, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.o.Reading.Aged(time.Since(l.o.At)), l.known
+	return l.reading(), l.known
 }

@@ -57,6 +57,16 @@ func (l *latest) put(o ups.Observation, entry int64) {
 	}
 }
 
+// reading is the newest observation as it stands now. One that is not fresh tells only of a silence (rules S5, U5):
+// its supply may have been another since, and the next poll hangs or is late. The lock is held.
+func (l *latest) reading() power.Reading {
+	old := time.Since(l.o.At)
+	if old > power.Fresh {
+		return l.o.Reading.Lost(old)
+	}
+	return l.o.Reading.Aged(old)
+}
+
 // taken is what a report says, and the record's entry that says the same.
 type taken struct {
 	reading power.Reading
@@ -68,7 +78,7 @@ type taken struct {
 func (l *latest) take() (t taken, known bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	t = taken{l.o.Reading.Aged(time.Since(l.o.At)), l.changed, l.entry}
+	t = taken{l.reading(), l.changed, l.entry}
 	l.changed = false
 	return t, l.known
 }
@@ -97,7 +107,7 @@ func (l *latest) untold(changed bool) {
 func (l *latest) supply() (power.Supply, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := l.o.Reading.Supply
+	s := l.reading().Supply
 	if l.gone {
 		return power.Unknown, false
 	}

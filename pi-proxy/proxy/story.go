@@ -33,7 +33,7 @@ type story struct {
 // power takes a UPS; of several on battery the one with the least runtime is told of.
 func (s *story) power(l *latest) {
 	l.mu.Lock()
-	r, known, gone := l.o.Reading.Aged(time.Since(l.o.At)), l.known, l.gone
+	r, known, gone := l.reading(), l.known, l.gone
 	l.mu.Unlock()
 	if !known || gone || !r.OnBattery() {
 		return

@@ -7,7 +7,11 @@ import (
 	"sentinel.home.arpa/shared/power"
 )
 
-const defaultInterval = time.Second
+const (
+	defaultInterval = time.Second
+	// longestPoll is longer than any poll takes while the process runs.
+	longestPoll = 10 * time.Second
+)
 
 // loud are the flags whose change is worth telling at once. Trim and Boost come and go
 // with the line voltage.
@@ -73,12 +77,16 @@ func (p *Poller) Run(ctx context.Context) error {
 }
 
 func (p *Poller) poll(ctx context.Context) {
+	asked := time.Now()
 	s, err := p.client.Status(ctx)
 	if ctx.Err() != nil {
 		return
 	}
 	o := Observation{At: time.Now(), Err: err}
 	if err != nil {
+		if o.At.Sub(asked) <= longestPoll { // else the process stood still, and nobody listened
+			p.tracker.Silent(asked) // it has said nothing since, and what it said before is as old
+		}
 		o.Reading = p.tracker.Silent(o.At)
 	} else {
 		o.Reading = p.tracker.Observe(o.At, s)

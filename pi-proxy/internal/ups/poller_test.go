@@ -178,6 +178,46 @@ func TestU5_SilenceIsTimed(t *testing.T) {
 	})
 }
 
+// TestS5_AnAnswerThatNeverCameWasAwaited: its silence counts from the question on, so that what was heard
+// before is acted upon no longer for it.
+func TestS5_AnAnswerThatNeverCameWasAwaited(t *testing.T) {
+	polled(t, recorded(t, "onbatt"), func(p *Poller, s *script, seen *[]Observation) {
+		p.client.Timeout = 4 * time.Second
+		s.say(recorded(t, "onbatt"), time.Hour)
+		time.Sleep(5500 * time.Millisecond)
+		synctest.Wait()
+		if r := (*seen)[1].Reading; len(*seen) != 2 || r.For != 5 || r.LostFor == nil || *r.LostFor != 4 {
+			t.Errorf("reading: %+v", r)
+		}
+	})
+}
+
+// TestS5_ASlowApcupsdIsHeardInTime: one on a serial line, that answers within 0.7 to 2 s, is never too old to be
+// acted upon; nor is one that answers within a second and is asked each 2 s.
+func TestS5_ASlowApcupsdIsHeardInTime(t *testing.T) {
+	for each, slow := range map[time.Duration]time.Duration{time.Second: 2 * time.Second, 2 * time.Second: time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &script{raw: recorded(t, "onbatt"), begins: time.Now()}
+			last := time.Now()
+			p := NewPoller(&Client{Addr: "ups", Dial: s.dial, Timeout: 4 * time.Second}, each, func(o Observation) {
+				if gap := o.At.Sub(last); gap > power.Fresh || o.Err != nil {
+					t.Errorf("asked each %v: %v between two answers, %v", each, gap, o.Err)
+				}
+				last = o.At
+			})
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- p.Run(ctx) }()
+			for i := range 60 {
+				s.say(recorded(t, "onbatt"), []time.Duration{700 * time.Millisecond, slow, slow, 10 * time.Millisecond}[i%4])
+				time.Sleep(700 * time.Millisecond)
+			}
+			cancel()
+			<-done
+		})
+	}
+}
+
 // A hung apcupsd costs the client's timeout for each poll, never more.
 func TestHungPollsDoNotPileUp(t *testing.T) {
 	polled(t, recorded(t, "online"), func(_ *Poller, s *script, seen *[]Observation) {
