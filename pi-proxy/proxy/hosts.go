@@ -9,7 +9,6 @@ import (
 	"sentinel.home.arpa/pi-proxy/internal/guardian"
 	"sentinel.home.arpa/shared/executor"
 	"sentinel.home.arpa/shared/orders"
-	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/shutdown"
 	"sentinel.home.arpa/shared/wire"
 )
@@ -82,12 +81,10 @@ func (p *Proxy) mayLend() error {
 	if s := p.stored.Load(); s == nil || !s.Bundle.Armed {
 		return errNotArmed
 	}
-	for _, l := range p.latest {
-		if s, known := l.supply(); known && s != power.Mains {
-			return p.guard.may()
-		}
+	if called, _ := p.called(); !called {
+		return errNoBattery
 	}
-	return errNoBattery
+	return p.guard.may()
 }
 
 // mayTell is may for a machine of the Pi's own run, which may leave it on by now.

@@ -51,3 +51,37 @@ func TestS5_AnObservationThatIsNotFreshIsToldAsLost(t *testing.T) {
 		}
 	})
 }
+
+// TestS5_ATestIsNoOutageToTheRelay, nor to the orders for hosts, unless the plan may begin by it.
+func TestS5_ATestIsNoOutageToTheRelay(t *testing.T) {
+	low := power.Reading{Supply: power.Calibrates, For: 60, LowFor: new(power.Seconds(9))}
+	lower := low
+	lower.LowFor = new(power.Seconds(10))
+	for name, c := range map[string]struct {
+		desk   power.Reading
+		called bool
+	}{
+		"mains":                             {power.Reading{Supply: power.Mains}, false},
+		"mains, and contact lost":           {power.Reading{Supply: power.Mains}.Lost(time.Minute), false},
+		"a self-test":                       {power.Reading{Supply: power.SelfTest, For: 20}, false},
+		"a calibration":                     {power.Reading{Supply: power.Calibrates, For: 3000}, false},
+		"a calibration, and contact lost":   {power.Reading{Supply: power.Calibrates}.Lost(time.Minute), false},
+		"a calibration on a battery":        {low, false},
+		"one that drains it":                {lower, true},
+		"one that drains it, and lost":      {lower.Lost(5 * time.Second), true},
+		"a self-test in which it was lost":  {power.Reading{Supply: power.SelfTest}.Lost(70 * time.Second), true},
+		"a battery, and a moment's silence": {power.Reading{Supply: power.Battery}.Lost(4 * time.Second), true},
+	} {
+		p := &Proxy{}
+		for ups, r := range map[string]power.Reading{"rack": {Supply: power.Mains}, "desk": c.desk} {
+			l := &latest{name: ups, wake: make(chan struct{}, 1)}
+			l.put(observed(r), 0)
+			p.latest = append(p.latest, l)
+		}
+		if called, known := p.called(); called != c.called || !known || p.mains() == called {
+			t.Errorf("%s: called %v, mains %v, known %v", name, called, p.mains(), known)
+		}
+	}
+}
+
+func observed(r power.Reading) ups.Observation { return ups.Observation{At: time.Now(), Reading: r} }

@@ -103,18 +103,19 @@ func (l *latest) untold(changed bool) {
 	l.changed = l.changed || changed
 }
 
-// supply is the last known, by whatever process; false if none is.
-func (l *latest) supply() (power.Supply, bool) {
+// standing is whether the supply that is last known, by whatever process, is a reason still; false if none is
+// known.
+func (l *latest) standing(p power.Policy, need time.Duration) (power.Standing, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := l.reading().Supply
+	r := l.reading()
 	if l.gone {
-		return power.Unknown, false
+		return power.Unsure, false
 	}
-	if !l.known || s == power.Unknown {
-		return power.Battery, l.out
+	if !l.known || r.Supply == power.Unknown {
+		return power.StillCalls, l.out
 	}
-	return s, true
+	return p.Stands(r, need), true
 }
 
 // gone has a UPS that was last heard on battery keep nobody from taking the mains for back.
@@ -136,17 +137,24 @@ func (p *Proxy) upses() (names []string) {
 	return names
 }
 
-// mains reports whether every UPS whose supply is known is on mains.
+// mains reports whether the mains are there at every UPS whose supply is known.
 func (p *Proxy) mains() bool {
-	heard := false
-	for _, l := range p.latest {
-		s, ok := l.supply()
-		if ok && s != power.Mains {
-			return false
-		}
-		heard = heard || ok
+	called, known := p.called()
+	return known && !called
+}
+
+// called reports whether a UPS calls for the plan, or has for all that is known, and whether anything is. A
+// test calls for nothing, unless the plan may begin by it (rule U3).
+func (p *Proxy) called() (called, known bool) {
+	policy, need := power.DefaultPolicy(), time.Duration(0)
+	if s := p.stored.Load(); s != nil {
+		policy, need = s.Bundle.Policy, s.Bundle.Plan.Need()
 	}
-	return heard
+	for _, l := range p.latest {
+		s, ok := l.standing(policy, need)
+		called, known = called || ok && s == power.StillCalls, known || ok
+	}
+	return called, known
 }
 
 // reportUPS posts a UPS each 5 s, each second while on battery, and at once when it

@@ -34,6 +34,32 @@ const (
 	StillCalls // on battery, also if it is silent by now
 )
 
+// Stands is whether a UPS that says so still calls for those for whom it called. A test is no reason, unless
+// the policy begins by it, or did when the UPS fell silent in it.
+func (p Policy) Stands(r Reading, need time.Duration) Standing {
+	test := r.Supply == SelfTest || r.Supply == Calibrates
+	switch {
+	case r.Supply == Battery, test && (p.Decide(r, need).Start || p.Decide(r.heard(), need).Start):
+		return StillCalls
+	case test, r.Supply == Mains && r.LostFor == nil:
+		return HasMains
+	}
+	return Unsure
+}
+
+// heard is what was last heard of a UPS, as it stood then.
+func (r Reading) heard() Reading {
+	if r.LostFor == nil {
+		return r
+	}
+	lost := *r.LostFor
+	r.LostFor, r.For = nil, max(r.For-lost, 0)
+	if r.LowFor != nil {
+		r.LowFor = new(max(*r.LowFor-lost, 0))
+	}
+	return r
+}
+
 // Feeders are the UPSes that are said to feed a machine, in order.
 func (w *Wiring) Feeders(machine string) (by []string) {
 	for _, ups := range slices.Sorted(maps.Keys(w.Feeds)) {

@@ -59,3 +59,32 @@ func TestU7_Wiring(t *testing.T) {
 		t.Errorf("in 6 s: %+v", v)
 	}
 }
+
+// TestS5_WhetherAReadingStillCalls: a test does only where the policy begins by it, or did when it fell silent.
+func TestS5_WhetherAReadingStillCalls(t *testing.T) {
+	low := func(s Supply, d Seconds) Reading { return Reading{Supply: s, For: 30, LowFor: &d} }
+	for name, c := range map[string]struct {
+		r    Reading
+		want Standing
+	}{
+		"unknown":                            {Reading{Supply: Unknown}, Unsure},
+		"mains":                              {Reading{Supply: Mains}, HasMains},
+		"mains, lost":                        {Reading{Supply: Mains}.Lost(0), Unsure},
+		"battery":                            {Reading{Supply: Battery}, StillCalls},
+		"battery, lost":                      {Reading{Supply: Battery}.Lost(time.Hour), StillCalls},
+		"self-test":                          {Reading{Supply: SelfTest, For: 39}, HasMains},
+		"self-test that is too long":         {Reading{Supply: SelfTest, For: 40}, StillCalls},
+		"self-test, lost":                    {Reading{Supply: SelfTest, For: 5}.Lost(64 * time.Second), HasMains},
+		"self-test, lost for too long":       {Reading{Supply: SelfTest, For: 5}.Lost(65 * time.Second), StillCalls},
+		"calibration, low":                   {low(Calibrates, 9), HasMains},
+		"calibration, low for 10 s":          {low(Calibrates, 10), StillCalls},
+		"calibration, low and lost":          {low(Calibrates, 9).Lost(20 * time.Second), HasMains},
+		"calibration, low and lost for 30 s": {low(Calibrates, 9).Lost(30 * time.Second), StillCalls},
+		"calibration, low for 10 s and lost": {low(Calibrates, 10).Lost(4 * time.Second), StillCalls},
+	} {
+		before := c.r
+		if got := DefaultPolicy().Stands(c.r, time.Minute); got != c.want || c.r.For != before.For {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}

@@ -336,5 +336,5 @@ func (g *Guardian) sighted(now time.Time, t shutdown.Target, s shutdown.Sight) {
 // the Pi cut it.
 func (g *Guardian) mustClear(now time.Time) bool {
 	r, ok := g.ownReading(now)
-	return ok && r.LostFor == nil && r.Supply == power.Mains && (r.Flags.Has(power.Shutdown) || g.end.cutting) && r.For.Duration() >= clearAfter && g.mains()
+	return ok && r.LostFor == nil && r.Supply == power.Mains && (r.Flags.Has(power.Shutdown) || g.end.cutting) && r.For.Duration() >= clearAfter && g.allMains()
 }

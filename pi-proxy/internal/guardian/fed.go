@@ -173,14 +173,7 @@ func (g *Guardian) silentFeed(now time.Time, ups string) (*power.Reading, power.
 
 // standing is whether a UPS may be a reason still of what it called for.
 func (g *Guardian) standing(r power.Reading) power.Standing {
-	test := r.Supply == power.SelfTest || r.Supply == power.Calibrates
-	switch {
-	case r.Supply == power.Battery, test && g.orders.Policy.Decide(r, g.orders.Plan.Need()).Start:
-		return power.StillCalls
-	case test, r.Supply == power.Mains && r.LostFor == nil:
-		return power.HasMains
-	}
-	return power.Unsure
+	return g.orders.Policy.Stands(r, g.orders.Plan.Need())
 }
 
 // decideFed asks the policy about each machine that no run of this outage was for. While all UPSes
@@ -206,7 +199,7 @@ func (g *Guardian) decideFed(now time.Time) (v power.Verdict, onBattery bool) {
 // heedFed lets the Pi's own run of this outage take who is called for now, and who no longer is. One
 // that is through goes on for others only once nobody else acts for them.
 func (g *Guardian) heedFed(now time.Time, widen bool) []Event {
-	if g.Run == nil || !g.end.mine || !g.Run.Widens() || g.Run.Finished && g.calm() {
+	if g.Run == nil || !g.end.mine || !g.Run.Widens() || g.Run.Finished && g.calm(now) {
 		return nil
 	}
 	later := g.orders.Plan.Wiring

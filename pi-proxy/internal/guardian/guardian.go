@@ -256,7 +256,7 @@ func (g *Guardian) Reported(now time.Time, ups string, r power.Reading) []Event 
 		g.readings[ups] = heard{r, now}
 		es = append(g.anew(now, ups, r), g.mark(now, ups, r)...)
 	}
-	if r.Supply != power.Mains || !g.mains() {
+	if r.Supply != power.Mains || !g.mains(now) {
 		return append(es, g.Tick(now)...)
 	}
 	return append(es, g.mainsBack(now)...)

@@ -67,7 +67,7 @@ func (g *Guardian) ActsOffline(now time.Time) bool {
 // Pis each begins after the one listed before it.
 func (g *Guardian) beginOffline(now time.Time) []Event {
 	after := g.orders.InternetAfter
-	if after == 0 || !g.guards() || g.net.ran || !g.offline(now) || !g.calm() {
+	if after == 0 || !g.guards() || g.net.ran || !g.offline(now) || !g.allMains() {
 		return nil
 	}
 	if at := g.net.since.Add(after + time.Duration(g.place(""))*turnEach); now.Before(at) {
@@ -80,7 +80,7 @@ func (g *Guardian) beginOffline(now time.Time) []Event {
 
 // peerOffline takes it that another Pi runs the plan in this outage of the internet.
 func (g *Guardian) peerOffline(now time.Time, pi string) []Event {
-	if g.orders.InternetAfter == 0 || g.net.ran || g.net.since.IsZero() || !g.calm() || g.open() {
+	if g.orders.InternetAfter == 0 || g.net.ran || g.net.since.IsZero() || !g.allMains() || g.open() {
 		return nil
 	}
 	return g.note(g.Epoch, shutdown.Event{Type: InternetRan, At: now, Why: pi + " runs the plan"})

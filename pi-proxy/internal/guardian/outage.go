@@ -136,12 +136,32 @@ func (g *Guardian) onBattery(epoch shutdown.Epoch, ups string, o Outage) []Event
 	return es
 }
 
-// mains reports whether every UPS that was heard is on mains, and none has been on battery
+// mains reports whether every UPS that was heard is on mains, but for tests, and none has been on battery
 // since it was last heard to be on mains, by whatever process.
-func (g *Guardian) mains() bool { return len(g.readings) > 0 && g.calm() }
+func (g *Guardian) mains(now time.Time) bool { return len(g.readings) > 0 && g.calm(now) }
 
 // calm is mains for who knows that nothing is heard.
-func (g *Guardian) calm() bool {
+func (g *Guardian) calm(now time.Time) bool {
+	for _, h := range g.readings {
+		if g.standing(h.now(now)) == power.StillCalls {
+			return false
+		}
+	}
+	return !g.stillOut(now)
+}
+
+// stillOut reports whether a UPS that was on battery, or in a test that drained it, may be so still.
+func (g *Guardian) stillOut(now time.Time) bool {
+	for ups := range g.out {
+		if h, ok := g.readings[ups]; !ok || g.standing(h.now(now)) != power.HasMains {
+			return true
+		}
+	}
+	return false
+}
+
+// allMains reports whether no UPS is in a test either.
+func (g *Guardian) allMains() bool {
 	for _, r := range g.readings {
 		if r.Supply != power.Mains {
 			return false
@@ -151,7 +171,7 @@ func (g *Guardian) calm() bool {
 }
 
 // goesOn reports whether an open run may: the plan is armed, as far as is known after a restart,
-// and a UPS says so, or is lost on battery.
+// and a UPS says so, or is lost on battery. A test says nothing, unless it is a reason by itself (rule U3).
 func (g *Guardian) goesOn(now time.Time) bool {
 	forSome := g.Run.Plan.Wiring != nil && g.Run.On != shutdown.ForPower // the power is no reason for all that it is for
 	if !g.orders.Armed || g.ActsOffline(now) || forSome || !g.Run.ForPower() {
@@ -159,8 +179,8 @@ func (g *Guardian) goesOn(now time.Time) bool {
 	}
 	first := g.listens.Add(patience) // until then those of before a boot have the time to be heard
 	waits := g.Run.Scoped() && (len(g.unheard()) > 0 || now.Before(first) && g.untold())
-	for _, r := range g.readings {
-		if r.Supply != power.Mains && !waits { // where it waits each UPS is the reason for its own
+	for _, h := range g.readings {
+		if g.standing(h.now(now)) == power.StillCalls && !waits { // where it waits each UPS is the reason for its own
 			return true
 		}
 	}

@@ -101,7 +101,7 @@ func (g *Guardian) putBack(now time.Time) (es []Event) {
 	if g.Run == nil {
 		return nil
 	}
-	if len(g.out) > 0 {
+	if g.stillOut(now) {
 		return g.apply(g.Run.EndPutBack(now, "the power is out again", true))
 	}
 	if ups := g.outElsewhere(now); ups != "" {
@@ -123,7 +123,7 @@ func (g *Guardian) mainsNow(now time.Time) bool {
 			return false
 		}
 	}
-	return g.mains()
+	return len(g.readings) > 0 && g.allMains()
 }
 
 // calmElsewhere reports whether no UPS that another Pi reads is known to be on battery. After a start those

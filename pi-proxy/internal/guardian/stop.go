@@ -62,7 +62,7 @@ func (g *Guardian) hearStopElsewhere(now time.Time, epoch shutdown.Epoch, run sh
 	switch {
 	case holds && run != shutdown.Stopped && epoch.Compare(g.elsewhere.stop) >= 0:
 		return g.note(g.Epoch, shutdown.Event{Type: StopElsewhereOver, At: now, Why: "the brain no longer says that the plan is stopped"})
-	case !holds && run == shutdown.Stopped && g.calm() && g.outElsewhere(now) != "" && epoch.Counter >= g.elsewhere.fresh:
+	case !holds && run == shutdown.Stopped && g.calm(now) && g.outElsewhere(now) != "" && epoch.Counter >= g.elsewhere.fresh:
 		return g.note(epoch, shutdown.Event{Type: StopElsewhere, At: now, Why: g.outElsewhere(now) + " is on battery"})
 	}
 	return nil
