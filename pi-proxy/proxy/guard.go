@@ -48,7 +48,9 @@ type guard struct {
 	heeds   atomic.Pointer[shutdown.Epoch]
 	looks   atomic.Pointer[[]shutdown.Target]
 	left    atomic.Pointer[map[string]string] // the machines that the run leaves on
-	onMains atomic.Bool                       // the run may tell machines to shut down on mains too (rule S0)
+	onMains atomic.Bool                       // the run may tell machines to shut down on mains too (rules S0, U5)
+
+	elsewhere atomic.Bool // a UPS that another Pi reads is on battery, or was when that Pi fell silent
 
 	do       func(shutdown.Command) // performs a command of the run under way; nil: nothing can
 	lame     bool                   // it reaches hosts alone
@@ -199,11 +201,14 @@ func (g *guard) done(ctx context.Context, now time.Time, es []guardian.Event) {
 // publish lets others see the run.
 func (g *guard) publish(now time.Time) {
 	g.p.exchange.says(g.core.Says(now))
+	if calls := g.core.CallsElsewhere(now); g.elsewhere.Swap(calls) != calls && g.p.relay != nil {
+		g.p.relay.SupplyChanged()
+	}
 	r := g.core.Run
 	if r == nil {
 		return
 	}
-	g.onMains.Store(g.core.ActsOffline(now))
+	g.onMains.Store(g.core.ActsOffline(now) || g.core.ActsElsewhere(now))
 	status := r.Status(now, g.core.Epoch)
 	status.Owed = owedSaid(g.core.Returns())
 	g.run.Store(brief(status))

@@ -81,10 +81,10 @@ func (p *Proxy) mayLend() error {
 	if s := p.stored.Load(); s == nil || !s.Bundle.Armed {
 		return errNotArmed
 	}
-	if called, _ := p.called(); !called {
+	if called, _ := p.called(); !called && !p.guard.elsewhere.Load() {
 		return errNoBattery
 	}
-	return p.guard.may()
+	return nil
 }
 
 // mayTell is may for a machine of the Pi's own run, which may leave it on by now.
@@ -99,7 +99,7 @@ func (g *guard) mayTell(machine string) error {
 
 // may is asked right before each command and each answer that carries an order (rule S5).
 func (g *guard) may() error {
-	if g.p.mains() && !g.onMains.Load() {
+	if g.p.ownMains() && !g.onMains.Load() {
 		return errMainsBack
 	}
 	return nil

@@ -72,7 +72,7 @@ func TestS5_ATestIsNoOutageToTheRelay(t *testing.T) {
 		"a self-test in which it was lost":  {power.Reading{Supply: power.SelfTest}.Lost(70 * time.Second), true},
 		"a battery, and a moment's silence": {power.Reading{Supply: power.Battery}.Lost(4 * time.Second), true},
 	} {
-		p := &Proxy{}
+		p := &Proxy{guard: &guard{}}
 		for ups, r := range map[string]power.Reading{"rack": {Supply: power.Mains}, "desk": c.desk} {
 			l := &latest{name: ups, wake: make(chan struct{}, 1)}
 			l.put(observed(r), 0)

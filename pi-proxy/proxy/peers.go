@@ -349,7 +349,7 @@ func (x *exchange) tried(name string, o *peer, err error) {
 func (x *exchange) take(ctx context.Context, m *wire.PiReport, lag time.Duration) {
 	x.word(m.Node, m.Header)
 	came := daemon.BootTime()
-	w := guardian.PeerWord{State: m.Run.State, Epoch: m.Run.Epoch, Run: m.Run.ID, Scope: m.Run.Scope, Since: time.Duration(m.Run.AgeMS) * time.Millisecond, Known: m.Known, UPSes: map[string]power.Reading{}}
+	w := guardian.PeerWord{Up: time.Duration(m.Seq) * time.Microsecond, State: m.Run.State, Epoch: m.Run.Epoch, Run: m.Run.ID, Scope: m.Run.Scope, Since: time.Duration(m.Run.AgeMS) * time.Millisecond, Known: m.Known, UPSes: map[string]power.Reading{}}
 	w.Took, w.Stopped = heardTook(m.Took)
 	for _, u := range m.UPSes {
 		w.UPSes[u.Name] = u.Reading

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -394,5 +395,44 @@ func TestG6_WhenAPiSpeaks(t *testing.T) {
 	}
 	for range 3 {
 		a = next("on battery", 0, 2500*time.Millisecond, a.at)
+	}
+}
+
+// TestU5_ThePiOfAnOutageDies: the other stands in for it, and lets the brain through for that UPS from its first
+// word on, though its own has mains.
+func TestU5_ThePiOfAnOutageDies(t *testing.T) {
+	t.Parallel()
+	r := newRack(t, pvesim.NodeConfig{Name: "pve1"})
+	one, two := twoPis(t, r, oneStage())
+	u, err := url.Parse(r.URL("pve1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	through := func() error {
+		header, err := courier.SignConnect(wire.Connect{Header: one.brain.header(), Pi: "pi", Addr: u.Host}, one.brain.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := courier.Through((&net.Dialer{}).DialContext, one.cfg.LAN.Listen, courier.ToShutDown, func(string) (string, error) { return header, nil })(t.Context(), "tcp", u.Host)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}
+	if err := through(); err == nil {
+		t.Error("the brain is let through on mains")
+	}
+	one.silence(true)
+	two.silence(true)
+	two.ups.Plug(false)
+	eventually(t, "the brain is let through", func() bool { return through() == nil })
+	eventually(t, "it lasts for long enough to be no blip", func() bool { return strings.Contains(two.log.String(), "event=on_battery") })
+	<-time.After(4 * time.Second)
+	two.stop()
+	died := time.Now()
+	at := r.awaitCommand(nodeShutdown("pve1"), 50*time.Second)
+	within(t, "the first command", at.Sub(died), 36*time.Second, 43*time.Second)
+	if err := through(); err != nil {
+		t.Errorf("nor is the brain let through any more: %v", err)
 	}
 }

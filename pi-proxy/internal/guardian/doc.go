@@ -30,7 +30,8 @@
 // Of several Pis at a site the first listed begins so, and each other 15 s later than the one before
 // it (rule G6). They hear of each other's runs over the LAN (PeerSaid), as of the brain's: one that
 // advances holds all others back, one that has ended in this outage needs no other, and the holder
-// of a lower epoch yields. Only the UPSes that a Pi reads itself tell it that the mains are back.
+// of a lower epoch yields. Only the UPSes that a Pi reads itself tell it that the mains are back, and those that it
+// took up since the Pi that reads them died in their outage: that is contact lost on battery (rule U5).
 //
 // After a restart the UPS must be heard before anything is sent. If it was on battery and
 // is silent, its silence is danger as ever (rule U5), but only in the same boot of the Pi

@@ -122,7 +122,7 @@ func (g *Guardian) fedBy(now time.Time, w *power.Wiring) (feeds []power.Feed) {
 			f.Reading, f.Standing = &r, g.standing(r)
 		} else if out {
 			f.Reading, f.Standing = g.silentFeed(now, ups)
-		} else if h := g.peers.upses[ups]; g.lostElsewhere(now, h) { // what was called for goes on (rule S5)
+		} else if h := g.peers.upses[ups].heard; g.lostElsewhere(now, h) { // what was called for goes on (rule S5)
 			f.Reading, f.Standing = g.ownFeed(h.now(now))
 			if g.outLater(h.at.Add(peerFor)) { // but nothing begins for it in an outage here that came later
 				f.Reading = nil

@@ -39,6 +39,8 @@ type Event struct {
 	Event shutdown.Event `json:"event"`
 	// Transfer is the one that OnBattery is about, as far as the UPS names it; nil: not at all.
 	Transfer *power.Transfer `json:"transfer,omitempty"`
+	// Elsewhere: another Pi reads the UPS that OnBattery is about.
+	Elsewhere bool `json:"elsewhere,omitempty"`
 }
 
 // The events of an outage, beside those of the Pi's own run.
@@ -121,12 +123,13 @@ func (g *Guardian) Restore(e Event) {
 	switch {
 	case g.end.restore(e.Event), g.peers.restore(e):
 	case e.Event.Type == OnBattery:
-		o := Outage{Since: e.Event.At}
+		o := Outage{Since: e.Event.At, Elsewhere: e.Elsewhere}
 		if e.Transfer != nil {
 			o.Transfer = *e.Transfer
 		}
 		g.out[e.Event.Target] = o
 	case e.Event.Type == Rebooted:
+		maps.DeleteFunc(g.out, func(_ string, o Outage) bool { return o.Elsewhere }) // nobody else would hear of it
 		for ups, o := range g.out {
 			o.Since, o.Lost = time.Time{}, time.Time{}
 			g.out[ups] = o
@@ -228,6 +231,7 @@ func (g *Guardian) mandated(now time.Time, epoch shutdown.Epoch, run shutdown.St
 			return es
 		}
 	}
+	g.brainElsewhere(now, epoch, run)
 	es := append(g.hearStop(now, epoch, run), g.hearStopElsewhere(now, epoch, run)...)
 	// In the ride-through the brain may be gone after it. One that says so from the first word on may not have heard
 	// of the mains that ended the outage before.
@@ -241,7 +245,7 @@ func (g *Guardian) mandated(now time.Time, epoch shutdown.Epoch, run shutdown.St
 		g.brain = now
 	case shutdown.HasEnded, shutdown.Stopped:
 		ts, more := g.newlyDone(now, run, g.fed.brain)
-		if more && epoch.Counter >= g.fresh { // a run of an outage before says nothing about this one
+		if more && epoch.Counter >= g.freshest(now) { // a run of an outage before says nothing about this one
 			es = append(es, g.note(epoch, shutdown.Event{Type: BrainDone, At: now, Why: saidDone(run), Targets: ts})...)
 		}
 	}
@@ -256,6 +260,7 @@ func (g *Guardian) Reported(now time.Time, ups string, r power.Reading) []Event 
 		g.readings[ups] = heard{r, now}
 		es = append(g.anew(now, ups, r), g.mark(now, ups, r)...)
 	}
+	es = append(es, g.takeUpUPSes(now)...) // else it would be the mains' word alone, each second
 	if r.Supply != power.Mains || !g.mains(now) {
 		return append(es, g.Tick(now)...)
 	}
@@ -299,6 +304,7 @@ func (g *Guardian) Seen(now time.Time, target string, s shutdown.Sight) []Event 
 // and reports also that it could not.
 func (g *Guardian) Tick(now time.Time) []Event {
 	es := append(g.forgetGone(now), g.keepStopElsewhere(now)...)
+	es = append(es, g.takeUpUPSes(now)...)
 	es = append(es, g.tick(now)...)
 	es = append(es, g.noteLost(now)...)
 	es = append(es, g.putBack(now)...)
@@ -344,6 +350,10 @@ func (g *Guardian) tick(now time.Time) []Event {
 	}
 	if now.Before(at) {
 		g.wake = at
+		return es
+	}
+	if g.leftToBrain(now) {
+		g.wake = g.elsewhere.none.Add(patience)
 		return es
 	}
 	if g.wired() {

@@ -17,7 +17,7 @@ const awayAtMost = 5 * time.Minute
 // upses are those that it watches. lived is when the process before it was last alive;
 // zero if that was in another boot of the Pi, or is not known.
 func (g *Guardian) Restarted(now, lived time.Time, upses []string) []Event {
-	maps.DeleteFunc(g.out, func(ups string, _ Outage) bool { return !slices.Contains(upses, ups) })
+	maps.DeleteFunc(g.out, func(ups string, o Outage) bool { return !o.Elsewhere && !slices.Contains(upses, ups) })
 	g.silent, g.turned = lived, lived
 	g.held = len(g.out) > 0 // for all that is known
 	var es []Event
@@ -35,6 +35,8 @@ type Outage struct {
 	Since    time.Time      // zero: it was not heard in this boot of the Pi
 	Transfer power.Transfer // as far as the UPS has named it
 	Lost     time.Time      // since when nothing certain is heard of it, if that is danger; zero: it is not
+	// Elsewhere: another Pi reads it, which has died in its outage.
+	Elsewhere bool
 }
 
 // Outage is the one that a UPS was in when it was last heard, by whatever process of this boot.
@@ -59,7 +61,7 @@ func (g *Guardian) listen(now time.Time) {
 // mark notes that a UPS has changed between mains and battery.
 func (g *Guardian) mark(now time.Time, ups string, r power.Reading) []Event {
 	before, was := g.out[ups]
-	o := Outage{Since: now, Transfer: r.Transfer()}
+	o := Outage{Since: now, Transfer: r.Transfer(), Elsewhere: before.Elsewhere}
 	tooLong := g.orders.Policy.TooLong(r)
 	if r.OnBattery() || tooLong {
 		o.Since = now.Add(-r.For.Duration())
@@ -125,7 +127,7 @@ func (g *Guardian) anew(now time.Time, ups string, r power.Reading) []Event {
 }
 
 func (g *Guardian) onBattery(epoch shutdown.Epoch, ups string, o Outage) []Event {
-	es := []Event{{Epoch: epoch, Event: shutdown.Event{Type: OnBattery, Target: ups, At: o.Since}}}
+	es := []Event{{Epoch: epoch, Event: shutdown.Event{Type: OnBattery, Target: ups, At: o.Since}, Elsewhere: o.Elsewhere}}
 	if o.Transfer != (power.Transfer{}) {
 		es[0].Transfer = &o.Transfer
 	}

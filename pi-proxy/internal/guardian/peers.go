@@ -37,6 +37,7 @@ const (
 // PeerWord is what another Pi of the site has said, Age ago.
 type PeerWord struct {
 	Age   time.Duration
+	Up    time.Duration            // since its machine booted; zero: not known
 	UPSes map[string]power.Reading // that it reads, as they stood then
 	// State is how the run of the outage that goes on stands, Epoch and Run what it is held
 	// under and called; None: it knows of none, but maybe of the brain's.
@@ -53,7 +54,7 @@ type PeerWord struct {
 
 // peers is what the guardian knows of the site's other Pis. The zero value is ready.
 type peers struct {
-	upses map[string]heard
+	upses map[string]told
 	known shutdown.Epoch    // the highest that one of them has named
 	fresh uint64            // the lowest counter of a run that was not known when the last outage was over
 	acts  time.Time         // when one last said that its run advances; good if not earlier than Guardian.holds
@@ -73,7 +74,7 @@ const sameStart = 2 * time.Second
 // that advances; one that has ended or was stopped in this outage needs no other (rule G2).
 func (g *Guardian) PeerSaid(now time.Time, pi string, w PeerWord) (es []Event) {
 	at := now.Add(-w.Age)
-	g.hearElsewhere(now, at, w.UPSes)
+	es = g.hearElsewhere(now, at, pi, w)
 	for _, e := range []shutdown.Epoch{w.Epoch, w.Known} {
 		if e.Compare(g.known()) > 0 {
 			es = append(es, g.note(e, shutdown.Event{Type: PeerEpoch, At: now})...)
@@ -96,18 +97,26 @@ func (g *Guardian) PeerSaid(now time.Time, pi string, w PeerWord) (es []Event) {
 
 // hearElsewhere takes how UPSes stood at a moment that another Pi reads, and forgets those whose last word
 // says nothing any more.
-func (g *Guardian) hearElsewhere(now, at time.Time, upses map[string]power.Reading) {
-	maps.DeleteFunc(g.peers.upses, func(_ string, h heard) bool { return now.Sub(h.at) > peerFor && !g.lostElsewhere(now, h) })
-	for _, ups := range slices.Sorted(maps.Keys(upses)) {
-		h, known := g.peers.upses[ups]
+func (g *Guardian) hearElsewhere(now, at time.Time, pi string, w PeerWord) (es []Event) {
+	maps.DeleteFunc(g.peers.upses, func(_ string, t told) bool { return now.Sub(t.at) > peerFor && !g.lostElsewhere(now, t.heard) })
+	for ups, t := range g.peers.upses {
+		if _, speaks := w.UPSes[ups]; !speaks && t.pi == pi && at.After(t.at) {
+			t.left = true
+			g.peers.upses[ups] = t
+		}
+	}
+	for _, ups := range slices.Sorted(maps.Keys(w.UPSes)) {
+		t, known := g.peers.upses[ups]
 		switch {
-		case at.Before(h.at), !known && len(g.peers.upses) >= peerUPSesMost:
+		case at.Before(t.at), !known && len(g.peers.upses) >= peerUPSesMost:
 			continue
 		case g.peers.upses == nil:
-			g.peers.upses = map[string]heard{}
+			g.peers.upses = map[string]told{}
 		}
-		g.peers.upses[ups] = heard{upses[ups], at}
+		g.peers.upses[ups] = g.hearUPS(pi, w, t, known, w.UPSes[ups], at)
+		es = append(es, g.hearTakenUp(now, ups)...)
 	}
+	return es
 }
 
 // peerActs takes it that another Pi's run advances, or the brain's as it knows.

@@ -137,14 +137,14 @@ func (g *Guardian) calmElsewhere(now time.Time) bool {
 // none. It may feed what would be started again, and that Pi runs the plan for it.
 func (g *Guardian) outElsewhere(now time.Time) string {
 	for _, ups := range slices.Sorted(maps.Keys(g.peers.upses)) {
-		h := g.peers.upses[ups]
+		h := g.peers.upses[ups].heard
 		_, own := g.readings[ups]
 		counts := now.Sub(h.at) <= peerFor || g.lostElsewhere(now, h)
 		if !own && counts && g.standing(h.Reading) == power.StillCalls {
 			return ups
 		}
 	}
-	return ""
+	return g.takenUp(now)
 }
 
 // disarmed ends what the Pi does: its run, or the putting back after one.

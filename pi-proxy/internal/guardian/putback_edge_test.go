@@ -41,6 +41,7 @@ func TestU5_AnotherPisUPSIsGone(t *testing.T) {
 	n, at := len(h.disk), h.now
 	for h.now.Sub(at) < time.Hour-time.Second {
 		h.now = h.now.Add(time.Second)
+		h.said("pi2", guardian.PeerWord{State: shutdown.None}) // it lives, and does not hear b either
 		h.report(mains())
 	}
 	h.wantReturns(n, "")

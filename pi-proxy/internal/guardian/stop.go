@@ -44,7 +44,8 @@ const (
 // value is ready.
 type elsewhere struct {
 	stop  shutdown.Epoch // zero: there is none
-	fresh uint64         // the lowest counter of a stop that was not known when all others last had mains
+	fresh uint64         // the lowest counter of a stop, or another run, that was not known when all others last had mains
+	none  time.Time      // when the brain last said that it runs nothing
 }
 
 func (e *elsewhere) restore(ev Event) {
