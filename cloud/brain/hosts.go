@@ -28,12 +28,15 @@ func (b *Brain) machines(site string, run *shutdown.Run) (all executor.Machines,
 	return all, done, err
 }
 
-// whoLeft tells the desk of orders which nodes are off, or about to be, by their own word.
+// whoLeft tells the desk of orders which nodes are off, or about to be, by their own word, and
+// which reboot.
 func (b *Brain) whoLeft(site *sentinel.Site) {
 	for _, src := range site.Sources {
 		switch a := src.Announced; {
 		case a != nil && !a.Returns:
 			b.desk.Announced(src.Name, src.Boot, wire.Poweroff)
+		case a != nil && src.Condition != sentinel.Failed:
+			b.desk.Announced(src.Name, src.Boot, wire.ShutdownKind(a.Kind))
 		case src.Condition == sentinel.Off && !src.Maintained && src.BackBy.IsZero():
 			b.desk.Left(src.Name, src.Boot)
 		}

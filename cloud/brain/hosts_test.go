@@ -96,3 +96,27 @@ func TestS9_AHostThatIsOffIsKnownAfterARestart(t *testing.T) {
 		h.mustTell("the plan is through")
 	})
 }
+
+// TestS9_AHostThatRebootsIsKnownAfterARestart: it is waited for while its stage lasts, and ordered
+// when it is back.
+func TestS9_AHostThatRebootsIsKnownAfterARestart(t *testing.T) {
+	in(t, ofHosts("pve3"), func(h *home) {
+		h.press("/api/v1/plan/arm")
+		host := h.nodes["pve3"]
+		host.announce(wire.Reboot)
+		host.kill()
+		rest(5 * time.Second)
+		h.crash(2 * time.Second)
+		rest(50 * time.Second)
+		h.ups.set(true)
+		rest(45 * time.Second)
+		if _, through := h.told("the plan is through"); through {
+			t.Fatal(h.timeline())
+		}
+		host.wake()
+		rest(5 * time.Second)
+		if a := host.answer(); len(a.Order) == 0 {
+			t.Errorf("it is back on battery, and is not ordered: %s", h.timeline())
+		}
+	})
+}

@@ -26,6 +26,10 @@ const staysAfter = 30 * time.Second
 // speaks meanwhile is a second machine (rule H11), and is ordered nothing.
 const boundFor = 5 * time.Second
 
+// returnsWithin is for how long after its last word a host that announced its reboot is waited
+// for (rule A4).
+const returnsWithin = 10 * time.Minute
+
 // Desk is where orders lie. It is safe for concurrent use. All its fields must be set.
 type Desk struct {
 	Log  *slog.Logger
@@ -39,14 +43,15 @@ type Desk struct {
 
 // host is what is known of one machine, in this process.
 type host struct {
-	boot     string    // the one that has its name
-	at       time.Time // when that was heard last
-	leaving  bool      // its last word was that it powers off
-	poweroff bool      // it announced that, or its halt
-	since    time.Time // then: when it last said so
-	order    *order
-	lent     *order // another's, good until then
-	until    time.Time
+	boot    string            // the one that has its name
+	at      time.Time         // when that was heard last
+	leaving bool              // its last word was that it powers off
+	said    wire.ShutdownKind // what that boot announced, and has not taken back; empty: nothing
+	stops   bool              // its last heartbeat said that it goes down
+	since   time.Time         // when it last said that it goes down, whether for good or not
+	order   *order
+	lent    *order // another's, good until then
+	until   time.Time
 }
 
 // lentFor is how long an order of another's is good: it is named anew each second.
@@ -88,17 +93,22 @@ func (d *Desk) Heard(name, boot, state string, age time.Duration) {
 	case h.boot == boot && !at.Before(h.at):
 		h.at = at
 	case at.Sub(h.at) >= boundFor:
-		same := h.boot == boot
-		h.boot, h.at, h.leaving, h.poweroff = boot, at, same && h.leaving, same && h.poweroff
+		h.boot, h.at, h.leaving, h.said = boot, at, false, ""
 	default:
 		return // another machine, or an old word
 	}
+	h.stops = state == "stopping"
 	switch state {
 	case "stopping":
+		if h.said.Returns() { // systemd says the same before a reboot
+			h.since = at
+			return
+		}
 		h.leaves(at)
 	case "running", "degraded":
-		h.leaving = h.leaving && at.Sub(h.since) < staysAfter
-		h.poweroff = h.poweroff && h.leaving
+		if at.Sub(h.since) >= staysAfter {
+			h.leaving, h.said = false, ""
+		}
 	}
 }
 
@@ -110,10 +120,12 @@ func (d *Desk) Announced(name, boot string, kind wire.ShutdownKind) {
 	switch {
 	case h.boot != "" && h.boot != boot: // another machine, or an old word
 	case kind == wire.Poweroff || kind == wire.Halt:
-		h.boot, h.poweroff = boot, true
+		h.boot, h.said = boot, kind
 		h.leaves(d.Now())
-	default: // it comes back, or stays
-		h.leaving, h.poweroff = false, false
+	case kind.Returns():
+		h.boot, h.leaving, h.said, h.since = boot, false, kind, d.Now()
+	default: // it stays
+		h.leaving, h.said = false, ""
 	}
 }
 
@@ -182,7 +194,20 @@ func (d *Desk) PowersOff(name string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	h := d.hosts[name]
-	return h != nil && h.poweroff
+	return h != nil && (h.said == wire.Poweroff || h.said == wire.Halt)
+}
+
+// Returning reports whether a host has announced that it goes down and comes back, and is waited
+// for: it takes no order meanwhile, and its silence says nothing.
+func (d *Desk) Returning(name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h := d.hosts[name]
+	return h != nil && h.returning(d.Now())
+}
+
+func (h *host) returning(now time.Time) bool {
+	return h.said.Returns() && now.Sub(h.since) < returnsWithin
 }
 
 // For is the sealed order that goes with the answer to a heartbeat, which Heard has noted; nil
@@ -191,7 +216,7 @@ func (d *Desk) For(to wire.Header) []byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	h := d.hosts[to.Node]
-	if h == nil || h.leaving || h.boot != to.Boot {
+	if h == nil || h.leaving || h.boot != to.Boot || h.stops { // no reboot under way is made a poweroff
 		return nil
 	}
 	o := h.order
@@ -217,10 +242,11 @@ func (d *Desk) For(to wire.Header) []byte {
 	return sealed
 }
 
-// errSilent and errNoWord are why an order was not taken.
+// These are why an order was not taken.
 var (
-	errSilent = errors.New("no heartbeat of it came that could be answered")
-	errNoWord = errors.New("it was ordered to power off, and has not said that it does")
+	errReboots = errors.New("it said that it reboots, and is not back")
+	errSilent  = errors.New("no heartbeat of it came that could be answered")
+	errNoWord  = errors.New("it was ordered to power off, and has not said that it does")
 )
 
 // Give lays an order down until the host says that it goes down, or the context ends.
@@ -251,6 +277,8 @@ func (d *Desk) Give(ctx context.Context, name string, r Run, may func() error) e
 	switch {
 	case o.why != nil:
 		return fmt.Errorf("kept back: %w", o.why)
+	case h.returning(d.Now()):
+		return errReboots
 	case o.given:
 		return errNoWord
 	}

@@ -39,6 +39,9 @@ func (m Machines) Look(ctx context.Context, t shutdown.Target) (shutdown.Sight, 
 		s.PowersOff = s.Closed && m.Desk.Leaving(t.Node)
 		return s, err
 	}
+	if m.Desk.Returning(t.Node) {
+		return shutdown.Sight{SilentFor: new(time.Duration)}, nil
+	}
 	return shutdown.Sight{SilentFor: m.SilentFor(t.Node), Leaving: m.Desk.Leaving(t.Node)}, nil
 }
 
