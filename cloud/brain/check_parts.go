@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"sentinel.home.arpa/shared/config"
@@ -203,14 +204,14 @@ func (c *Config) checkPlan(f *config.File) []error {
 			errs = append(errs, f.Errorf(at, "guests go down before the nodes that run them; move this stage to the front"))
 		}
 		for _, name := range slices.Sorted(maps.Keys(s.Nodes)) {
-			path := at + ".nodes." + name
+			path := config.KeyPath(at+".nodes", name)
 			if first, dup := seen[name]; dup {
 				errs = append(errs, f.Errorf(path, "%s is taken down in stage %d already; remove it from one of the two", name, first+1))
 			} else if err := wire.ValidName(name); err != nil {
 				errs = append(errs, f.Errorf(path, "%s", err))
 			}
 			seen[name] = i
-			errs = append(errs, checkMachine(f, path, s.Nodes[name])...)
+			errs = append(errs, checkMachine(f, path, name, s.Nodes[name])...)
 		}
 	}
 	if len(seen) == 0 && !c.hostsAlone() {
@@ -242,9 +243,14 @@ func (c *Config) checkProxmox(f *config.File) []error {
 }
 
 // checkMachine finds what would otherwise come out during a power cut.
-func checkMachine(f *config.File, at string, m Machine) []error {
+func checkMachine(f *config.File, at, name string, m Machine) []error {
 	var errs []error
-	o := proxmox.Options{Node: "any", API: m.API, TokenID: "any@pve!any", Secret: anySecret}
+	o := proxmox.Options{Node: name, API: "https://any:8006", TokenID: "any@pve!any", Secret: anySecret}
+	if _, err := proxmox.New(o); err != nil && wire.ValidName(name) == nil {
+		host, _, _ := strings.Cut(name, ".")
+		errs = append(errs, f.Errorf(at, "%q is no name of a Proxmox node; write it as Proxmox calls it, without a domain: %s", name, host))
+	}
+	o.Node, o.API = "any", m.API
 	if _, err := proxmox.New(o); err != nil {
 		errs = append(errs, f.Errorf(at+".api", "%.80q is no address of Proxmox's API; write https://<host>:8006", m.API))
 	}

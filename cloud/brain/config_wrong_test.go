@@ -171,6 +171,7 @@ func wrongChanges() []struct{ name, from, to string } {
 		{"no address", "https://192.168.77.11:8006", ""},
 		{"a MAC", "52:54:00:00:00:11", "52:54"},
 		{"a node's name", "      pve1: {api", "      pve_1: {api"},
+		{"a node's name with its domain", "      pve1: {api", "      pve1.lan: {api"},
 		{"a percentage", "sites:", "power: {charge_floor: 20}\nsites:"},
 		{"an impossible percentage", "sites:", "power: {charge_floor: 120%}\nsites:"},
 		{"a hasty silence", "sites:", "failure: {silence: 1s}\nsites:"},

@@ -106,7 +106,7 @@ func (d *decoder) object(n *node, v reflect.Value, path string) {
 			d.errs[len(d.errs)-1].unknown = true
 			continue
 		}
-		d.decode(e.value, v.FieldByIndex(field), keyPath(path, e.key))
+		d.decode(e.value, v.FieldByIndex(field), KeyPath(path, e.key))
 	}
 }
 
@@ -147,7 +147,7 @@ func (d *decoder) dict(n *node, v reflect.Value, path string) {
 	out := reflect.MakeMapWithSize(t, len(n.entries))
 	for _, e := range n.entries {
 		value := reflect.New(t.Elem()).Elem()
-		d.decode(e.value, value, keyPath(path, e.key))
+		d.decode(e.value, value, KeyPath(path, e.key))
 		out.SetMapIndex(reflect.ValueOf(e.key).Convert(t.Key()), value)
 	}
 	v.Set(out)

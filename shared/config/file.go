@@ -66,7 +66,7 @@ func (f *File) index(n *node, path string) {
 		f.index(item, indexPath(path, i))
 	}
 	for _, e := range n.entries {
-		f.index(e.value, keyPath(path, e.key))
+		f.index(e.value, KeyPath(path, e.key))
 	}
 }
 
@@ -119,8 +119,8 @@ func (f *File) Join(errs ...error) error {
 
 func indexPath(parent string, i int) string { return fmt.Sprintf("%s[%d]", parent, i) }
 
-// keyPath appends a key, quoted where a dot or bracket in it would make the path ambiguous.
-func keyPath(parent, key string) string {
+// KeyPath appends a key to a path for Errorf, quoted where a dot or bracket in it would make the path ambiguous.
+func KeyPath(parent, key string) string {
 	switch {
 	case key == "" || strings.ContainsFunc(key, needsQuote):
 		return fmt.Sprintf("%s[%q]", parent, key)

@@ -279,11 +279,11 @@ func (b *builder) buildMap(m ast.MapNode, out *node, path string, depth int) {
 			continue
 		}
 		if before, dup := first[key]; dup {
-			b.fail(at, keyPath(path, key), "this key is already on line %d", before.line)
+			b.fail(at, KeyPath(path, key), "this key is already on line %d", before.line)
 			continue
 		}
 		first[key] = at
-		out.entries = append(out.entries, entry{key, b.build(it.Value(), at, keyPath(path, key), depth+1)})
+		out.entries = append(out.entries, entry{key, b.build(it.Value(), at, KeyPath(path, key), depth+1)})
 	}
 }
 

@@ -61,6 +61,10 @@ func (f *Fleet) Check(ctx context.Context) []Finding {
 	for i, n := range f.plan.Nodes {
 		k := &check{fleet: f, node: f.nodes[n.Name]}
 		checks[i] = k
+		if err := f.unfit[n.Name]; err != nil {
+			k.say(Refusal, n.Name, "%s", err)
+			continue
+		}
 		wg.Go(func() { k.run(ctx) })
 	}
 	wg.Wait()

@@ -29,6 +29,7 @@ const (
 type Fleet struct {
 	plan  shutdown.Plan
 	nodes map[string]*Client
+	unfit map[string]error // why a node of the plan has no client
 	mu    sync.Mutex
 	tasks map[guestKey]task          // of each guest's last command
 	downs map[guestKey]time.Duration // what guests' own configurations give their shutdown
@@ -41,16 +42,21 @@ type Fleet struct {
 	silentFor func(node string) *time.Duration
 }
 
-// NewFleet makes the clients. dial is the way to the nodes; nil is the machine's network.
+// NewFleet makes the clients. dial is the way to the nodes; nil is the machine's network. A node
+// that none can be made for takes no command, and says why; the others are not kept up by it.
 func NewFleet(plan shutdown.Plan, tokenID, secret string, dial func(ctx context.Context, network, addr string) (net.Conn, error),
 	silentFor func(node string) *time.Duration) (*Fleet, error) {
-	f := &Fleet{plan: plan, nodes: map[string]*Client{}, tasks: map[guestKey]task{}, downs: map[guestKey]time.Duration{}, closed: map[string]time.Time{}, silentFor: silentFor}
+	f := &Fleet{plan: plan, nodes: map[string]*Client{}, unfit: map[string]error{}, tasks: map[guestKey]task{}, downs: map[guestKey]time.Duration{}, closed: map[string]time.Time{}, silentFor: silentFor}
 	for _, n := range plan.Nodes {
 		c, err := New(Options{Node: n.Name, API: n.API, Fingerprint: n.Fingerprint, TokenID: tokenID, Secret: secret, Dial: dial})
 		if err != nil {
-			return nil, fmt.Errorf("node %s: %w", n.Name, err)
+			f.unfit[n.Name] = fmt.Errorf("%.80s can be told nothing: %w", n.Name, err)
+			continue
 		}
 		f.nodes[n.Name] = c
+	}
+	if len(f.nodes) == 0 && len(plan.Nodes) > 0 { // most often the token, which is that of all
+		return nil, f.unfit[plan.Nodes[0].Name]
 	}
 	return f, nil
 }
@@ -70,6 +76,9 @@ func (f *Fleet) Close() {
 
 func (f *Fleet) node(name string) (*Client, error) {
 	c := f.nodes[name]
+	if err := f.unfit[name]; err != nil {
+		return nil, err
+	}
 	if c == nil {
 		return nil, fmt.Errorf("%s is not part of the plan", name)
 	}

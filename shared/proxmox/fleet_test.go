@@ -2,6 +2,7 @@ package proxmox
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -176,5 +177,41 @@ func TestS5_AFleetIsPutBack(t *testing.T) {
 	}
 	if err := f.Do(t.Context(), shutdown.Command{Target: web, Start: true}); err == nil || !strings.Contains(err.Error(), "no quorum") {
 		t.Errorf("refused: %v", err)
+	}
+}
+
+// TestS4_OneUnfitNodeHoldsNobodyUp: who cannot be told anything says why, whatever a
+// bundle holds, and the others go down. What is wrong with all of them is said at once.
+func TestS4_OneUnfitNodeHoldsNobodyUp(t *testing.T) {
+	l := newLab(t, nil)
+	plan := shutdown.Plan{Nodes: []shutdown.Node{
+		{Name: "pve1.lan", API: l.URL("pve1"), Fingerprint: l.Fingerprint("pve1")},
+		{Name: "pve2", API: l.URL("pve2"), Fingerprint: l.Fingerprint("pve2")},
+	}}
+	none := func(string) *time.Duration { return nil }
+	f, err := NewFleet(plan, testToken, testSecret, nil, none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	unfit := shutdown.Target{Kind: shutdown.ProxmoxNode, Node: "pve1.lan"}
+	_, listed := f.List(t.Context(), "pve1.lan")
+	_, seen := f.Look(t.Context(), unfit)
+	for what, err := range map[string]error{"told": f.Do(t.Context(), shutdown.Command{Target: unfit, Left: time.Minute}), "listed": listed, "seen": seen} {
+		if err == nil || !strings.Contains(err.Error(), `pve1.lan can be told nothing`) || !strings.Contains(err.Error(), "malformed") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := f.Do(t.Context(), shutdown.Command{Target: shutdown.Target{Kind: shutdown.ProxmoxNode, Node: "pve2"}, Left: time.Minute}); err != nil {
+		t.Errorf("the other: %v", err)
+	}
+	if !slices.ContainsFunc(f.Check(t.Context()), func(f Finding) bool {
+		return f.Severity == Refusal && f.Target == "pve1.lan" && strings.Contains(f.Text, "can be told nothing")
+	}) {
+		t.Errorf("the check says %v", f.Check(t.Context()))
+	}
+	plan.Nodes = plan.Nodes[1:]
+	if _, err := NewFleet(plan, "no-token", testSecret, nil, none); err == nil || !strings.Contains(err.Error(), "token id") {
+		t.Errorf("without a token: %v", err)
 	}
 }
