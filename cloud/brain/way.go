@@ -18,11 +18,17 @@ const anotherAfter = 700 * time.Millisecond
 // not said theirs: the second has had the time that it takes to find that out.
 const closedAfter = anotherAfter + 1500*time.Millisecond
 
+// errNoPi is why there is no way at all.
+var errNoPi = errors.New("the site has no Pi")
+
 // race asks the Pis in their order for a way, the next one once the one before has failed or
 // says nothing, and takes the first that is through. The target is closed if a Pi says so and
 // no other gets through to it: one may be behind a firewall that refuses in the target's name. It
 // waits for nobody who comes too late; owner does.
 func race(ctx context.Context, owner *sync.WaitGroup, pis []relay, try func(ctx context.Context, pi relay) (net.Conn, error)) (net.Conn, error) {
+	if len(pis) == 0 { // a reload may take the last one from under a run
+		return nil, errNoPi
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type answer struct {

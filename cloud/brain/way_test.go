@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sentinel.home.arpa/shared/config"
 	"sentinel.home.arpa/shared/courier"
 	"sentinel.home.arpa/shared/proxmox"
 	"sentinel.home.arpa/shared/shutdown"
@@ -194,4 +195,28 @@ func TestARaceHasAnOwner(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestR2_TheLastPiIsTakenOutInARun: the run that went through it has no way any more, says so, and
+// the brain lives on.
+func TestR2_TheLastPiIsTakenOutInARun(t *testing.T) {
+	reloading(t, func(h *home) { h.withPlan() }, func(h *home) {
+		h.press("/api/v1/plan/arm")
+		h.ups.set(true)
+		rest(12 * time.Second)
+		h.rewrite(func(c *Config) {
+			c.Plan = Plan{{Nodes: c.Plan[len(c.Plan)-1].Nodes, Deadline: config.Duration(time.Minute)}}
+			c.Sites[0].Pis = nil
+		})
+		rest(3 * time.Minute)
+		if line := h.log.lines("panic"); len(line) > 0 {
+			t.Errorf("%q", line)
+		}
+		if got := h.shows("pve1"); got.Condition != "up" {
+			t.Errorf("the page shows %+v", got)
+		}
+		if _, said := h.told(errNoPi.Error()); !said {
+			t.Error(h.timeline())
+		}
+	})
 }
