@@ -44,20 +44,24 @@ type Reading struct {
 // Aged is the reading as it stands d later if nothing else was heard since.
 func (r Reading) Aged(d time.Duration) Reading {
 	s := InSeconds(max(d, 0))
-	r.For += s
+	r.For = upToAYear(r.For + s)
 	if r.Supply == SelfTest && r.LostFor == nil && r.For.Duration() >= selfTestLongest {
 		r.Supply = Battery // that of a lost UPS may have ended (Policy.TooLong)
 	}
 	if r.LowFor != nil {
-		v := *r.LowFor + s
+		v := upToAYear(*r.LowFor + s)
 		r.LowFor = &v
 	}
 	if r.LostFor != nil {
-		v := *r.LostFor + s
+		v := upToAYear(*r.LostFor + s)
 		r.LostFor = &v
 	}
 	return r
 }
+
+// upToAYear bounds how long something has held to what a receiver takes: a UPS that runs on mains for
+// years is heard of still.
+func upToAYear(s Seconds) Seconds { return min(s, maxFor) }
 
 // Lost is the reading once its reports have stopped for d.
 func (r Reading) Lost(d time.Duration) Reading {
@@ -200,14 +204,14 @@ func (t *Tracker) reading(now time.Time) Reading {
 	if t.supply == "" {
 		r.Supply = Unknown
 	} else {
-		r.For = InSeconds(now.Sub(t.since))
+		r.For = upToAYear(InSeconds(now.Sub(t.since)))
 	}
 	if !t.lowSince.IsZero() {
-		s := InSeconds(now.Sub(t.lowSince))
+		s := upToAYear(InSeconds(now.Sub(t.lowSince)))
 		r.LowFor = &s
 	}
 	if !t.lostSince.IsZero() {
-		s := InSeconds(now.Sub(t.lostSince))
+		s := upToAYear(InSeconds(now.Sub(t.lostSince)))
 		r.LostFor = &s
 	}
 	return r

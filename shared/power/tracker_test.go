@@ -289,3 +289,34 @@ func TestS2_ARestartedPiBelievesNoSingleAnswer(t *testing.T) {
 		t.Errorf("%+v though it holds", v)
 	}
 }
+
+// TestU1_AUPSThatStaysAsItIsForYearsIsHeardOfStill: however long nothing changes, its report is
+// one that is taken, and so is that of the outage which comes then.
+func TestU1_AUPSThatStaysAsItIsForYearsIsHeardOfStill(t *testing.T) {
+	all := recorded(t)
+	now := time.Date(2026, 11, 21, 19, 2, 11, 0, time.UTC)
+	const years = 3 * 366 * 24 * time.Hour
+	for name, then := range map[string]func(tr *Tracker) Reading{
+		"on mains":          func(tr *Tracker) Reading { return tr.Observe(now.Add(years), all["online"]) },
+		"silent on mains":   func(tr *Tracker) Reading { tr.Silent(now); return tr.Silent(now.Add(years)) },
+		"as it stands then": func(tr *Tracker) Reading { return tr.Silent(now).Aged(years) },
+		"low on battery": func(tr *Tracker) Reading {
+			s := all["onbatt"]
+			s.Flags |= LowBattery
+			tr.Observe(now, s)
+			return tr.Observe(now.Add(years), s)
+		},
+	} {
+		var tr Tracker
+		tr.Observe(now, all["online"])
+		if r := then(&tr); r.Validate() != nil {
+			t.Errorf("%s: %v: for %v", name, r.Validate(), r.For)
+		}
+		if r := tr.Observe(now.Add(years+time.Second), all["online"]); r.Supply != Mains {
+			t.Errorf("%s: then %+v", name, r)
+		}
+		if r := tr.Observe(now.Add(years+2*time.Second), all["onbatt"]); r.Supply != Battery || r.For != 0 || r.Validate() != nil {
+			t.Errorf("%s: the outage is %+v, %v", name, r, r.Validate())
+		}
+	}
+}
