@@ -20,6 +20,7 @@ import (
 	"sentinel.home.arpa/shared/daemon"
 	"sentinel.home.arpa/shared/orders"
 	"sentinel.home.arpa/shared/outbox"
+	"sentinel.home.arpa/shared/proxmox"
 	"sentinel.home.arpa/shared/tailnet"
 	"sentinel.home.arpa/shared/uplink"
 	"sentinel.home.arpa/shared/wire"
@@ -55,6 +56,7 @@ type Brain struct {
 	pis        pis
 	asking     sync.Mutex // by whoever asks the plan's machines: one at a time
 	desk       *orders.Desk
+	nodes      proxmox.Dialer         // by which they are reached directly
 	keypad     atomic.Pointer[keypad] // nil: calls have no keys
 	noKeys     atomic.Pointer[string] // why they have none although they should; nil: nothing is wrong
 	reload     *Reload                // nil: the configuration stays as it is

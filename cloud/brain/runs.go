@@ -56,7 +56,12 @@ func (b *Brain) fleetBy(plan shutdown.Plan, way func(ctx context.Context, networ
 	if err != nil {
 		return nil, fmt.Errorf("read the Proxmox token's secret: %w", err)
 	}
-	fleet, err := proxmox.NewFleet(plan, access.TokenID, secret, way, b.silentFor(plan.Site))
+	var fleet *proxmox.Fleet
+	if way == nil {
+		fleet, err = b.nodes.NewFleet(plan, access.TokenID, secret, b.silentFor(plan.Site))
+	} else {
+		fleet, err = proxmox.NewFleet(plan, access.TokenID, secret, way, b.silentFor(plan.Site))
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -336,7 +336,7 @@ func (g *guard) fleetOf(plan shutdown.Plan) (*proxmox.Fleet, error) {
 		return nil, fmt.Errorf("read the Proxmox token's secret: %w", err)
 	}
 	// No dialer: only of the machine's own network does the fleet know what its errors mean.
-	fleet, err := proxmox.NewFleet(plan, stored.Bundle.TokenID, text, nil, g.p.lan.SilentFor)
+	fleet, err := g.p.nodes.NewFleet(plan, stored.Bundle.TokenID, text, g.p.lan.SilentFor)
 	if err != nil {
 		return nil, err
 	}

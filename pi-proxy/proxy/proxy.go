@@ -24,6 +24,7 @@ import (
 	"sentinel.home.arpa/shared/courier"
 	"sentinel.home.arpa/shared/daemon"
 	"sentinel.home.arpa/shared/orders"
+	"sentinel.home.arpa/shared/proxmox"
 	"sentinel.home.arpa/shared/tailnet"
 	"sentinel.home.arpa/shared/wire"
 )
@@ -63,6 +64,7 @@ type Proxy struct {
 	outside  *outside
 	end      *ending
 	desk     *orders.Desk
+	nodes    proxmox.Dialer // the way to the plan's
 
 	seq      wire.Counter
 	stored   atomic.Pointer[ledger.Stored] // what the Pi goes by
@@ -209,7 +211,7 @@ func (p *Proxy) listenOnLAN() {
 				a.Pis = s.Bundle.Pis
 			}
 		}}
-	p.relay = &lan.Relay{Log: p.log, Brain: p.isBrain, Mains: p.mains, MainsNow: p.mainsNow, OnFailure: p.onFailure, Refused: p.metrics.count, Dial: (&net.Dialer{}).DialContext, Allowed: func(addr string) bool {
+	p.relay = &lan.Relay{Log: p.log, Brain: p.isBrain, Mains: p.mains, MainsNow: p.mainsNow, OnFailure: p.onFailure, Refused: p.metrics.count, Dial: p.nodes.DialContext, Allowed: func(addr string) bool {
 		s := p.stored.Load()
 		return s != nil && inPlan(s.Bundle.Plan, addr) || p.ways.lead(addr, daemon.BootTime())
 	}}

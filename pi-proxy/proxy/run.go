@@ -30,6 +30,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 		{Name: "strangers", Run: p.askAll},
 		{Name: "bundles", Run: p.storeBundles},
 		{Name: "seen", Run: p.remember},
+		{Name: "names", Run: p.learnNames},
 		{Name: "record", Run: p.record.Run},
 		{Name: "nodes", Run: p.noteNodes},
 		{Name: "deliver", Run: p.deliver},

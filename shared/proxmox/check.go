@@ -65,6 +65,7 @@ func (f *Fleet) Check(ctx context.Context) []Finding {
 			k.say(Refusal, n.Name, "%s", err)
 			continue
 		}
+		k.named(n.API)
 		wg.Go(func() { k.run(ctx) })
 	}
 	wg.Wait()
@@ -105,6 +106,16 @@ type check struct {
 	guests []Guest // that the node shows
 	hidden bool    // there may be more
 	listed bool    // it has shown them
+}
+
+// named warns of an address that must be resolved in the power cut.
+func (k *check) named(api string) {
+	name, is := nameOf(api)
+	if !is {
+		return
+	}
+	k.say(Warning, k.node.node, "the address of %s is a name, %s, and in a power cut whoever resolves it may be down, such as a router without a UPS, or a guest that the plan has shut down before; "+
+		"write its IP address into the plan, https://<address>:8006, with its certificate's fingerprint:, which holds whatever the address, or the name and its address into /etc/hosts on the brain and each Pi", k.node.node, name)
 }
 
 func (k *check) say(s Severity, target, format string, args ...any) {

@@ -1,6 +1,7 @@
 package proxmox
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -42,7 +43,7 @@ func newClient(o Options, roots *x509.CertPool) (*Client, error) {
 		c.timeout = DefaultTimeout
 	}
 	if c.dial == nil {
-		c.dial, c.ownDial = new(net.Dialer).DialContext, true
+		c.dial, c.ownDial = cmp.Or(o.own, new(Dialer)).DialContext, true
 	}
 	c.transport = newTransport(c.dial, tlsConfig(pin, roots), c.timeout)
 	api := goproxmox.NewClient("https://"+base.Host+"/api2/json",

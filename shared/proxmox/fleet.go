@@ -42,13 +42,23 @@ type Fleet struct {
 	silentFor func(node string) *time.Duration
 }
 
+// NewFleet makes clients by the machine's own network, which knows what it resolved before.
+func (d *Dialer) NewFleet(plan shutdown.Plan, tokenID, secret string, silentFor func(node string) *time.Duration) (*Fleet, error) {
+	return newFleet(plan, Options{TokenID: tokenID, Secret: secret, own: d}, silentFor)
+}
+
 // NewFleet makes the clients. dial is the way to the nodes; nil is the machine's network. A node
 // that none can be made for takes no command, and says why; the others are not kept up by it.
 func NewFleet(plan shutdown.Plan, tokenID, secret string, dial func(ctx context.Context, network, addr string) (net.Conn, error),
 	silentFor func(node string) *time.Duration) (*Fleet, error) {
+	return newFleet(plan, Options{TokenID: tokenID, Secret: secret, Dial: dial}, silentFor)
+}
+
+func newFleet(plan shutdown.Plan, o Options, silentFor func(node string) *time.Duration) (*Fleet, error) {
 	f := &Fleet{plan: plan, nodes: map[string]*Client{}, unfit: map[string]error{}, tasks: map[guestKey]task{}, downs: map[guestKey]time.Duration{}, closed: map[string]time.Time{}, silentFor: silentFor}
 	for _, n := range plan.Nodes {
-		c, err := New(Options{Node: n.Name, API: n.API, Fingerprint: n.Fingerprint, TokenID: tokenID, Secret: secret, Dial: dial})
+		o.Node, o.API, o.Fingerprint = n.Name, n.API, n.Fingerprint
+		c, err := New(o)
 		if err != nil {
 			f.unfit[n.Name] = fmt.Errorf("%.80s can be told nothing: %w", n.Name, err)
 			continue

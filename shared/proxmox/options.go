@@ -35,10 +35,12 @@ type Options struct {
 	TokenID     string // "user@realm!name"
 	Secret      string // the token's secret
 
-	// Dial opens connections instead of a net.Dialer, for instance through a
+	// Dial opens connections instead of the machine's own network, for instance through a
 	// relay. Its errors say nothing about the node, unless they wrap
 	// ErrTargetClosed: a relay that is gone is no evidence of a node being down.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	own *Dialer // the machine's own network; nil: one that remembers nothing of before
 
 	Timeout time.Duration // for each request; DefaultTimeout if zero
 }
