@@ -297,7 +297,7 @@ func (j *judge) reported(m message) {
 		return
 	}
 	if m.reading.Supply != power.Mains {
-		if j.claimAt < j.brainFrom {
+		if j.claimAt < j.brainFrom || !j.agreed && m.boot != j.boot { // another boot is another word
 			j.claimAt = m.sent
 		}
 		j.agreed = m.sent-j.claimAt >= time.Second-slack
