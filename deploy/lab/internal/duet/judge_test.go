@@ -77,6 +77,7 @@ type heard struct {
 	transfer   int           // the last, as the UPS counts them
 	claimAt    time.Duration // when the first report of a battery was sent since it watches: it may not believe that alone
 	agreed     bool          // another says so too
+	lost       bool          // the brain has lost contact with the UPS, as it said
 	knew       bool          // the brain has said that the UPS is on battery
 	oldAt      time.Duration // when it last heard one of before it watched, which the next may confirm
 	laterAt    time.Duration // when it last heard of a later one
@@ -363,6 +364,8 @@ func (j *judge) fact(f brains.Fact) {
 	switch f.FactName() {
 	case "brain_started", "brain_paused", "blind_ended":
 		j.brainFrom = j.d.now
+	case "contact_lost", "contact_back": // what it has lost stays so over a stop that soon follows another
+		j.lost = f.FactName() == "contact_lost"
 	}
 	j.darkens(f)
 	switch f := f.(type) {
@@ -590,7 +593,7 @@ func (j *judge) leaves(c command) {
 		d.fail("3: the %s told %s though it knows that the mains are back", c.actor, c.target.ID())
 	case c.actor == "brain" && k.heard != process && !j.calmSince(k.told, "clock"):
 		d.fail("S5: the brain told %s by what it knew an hour ago", c.target.ID())
-	case !k.battery, k.heard != process && (c.actor == "brain" && d.now-k.at < mayLose-slack || d.now-from < patience-slack):
+	case !k.battery, k.heard != process && (c.actor == "brain" && d.now-k.at < mayLose-slack || d.now-from < patience-slack && !(c.actor == "brain" && j.lost)):
 		d.fail("S5: the %s told %s before it heard the UPS", c.actor, c.target.ID())
 	case w.at >= r.began && w.epoch.Compare(r.epoch) > 0 && w.state == shutdown.Advancing && w.at < c.at && c.at-w.at < patience-slack:
 		d.fail("G2: the %s told %s under %v though it was told of %v", c.actor, c.target.ID(), r.epoch, w.epoch)
