@@ -56,6 +56,9 @@ type Header struct {
 	DryRun bool   `json:"dry_run,omitempty"`
 	// Out is since when the power is out, as its holder knows; zero: it does not, or the run is of something else.
 	Out time.Time `json:"out,omitzero"`
+	// Takes is of one that took over another's which made no headway though its holder was heard. Each actor
+	// does that once in an outage, or the plan would begin anew for ever for one machine that takes no command.
+	Takes bool `json:"takes,omitempty"`
 	// On is what it is for beside the power, and Joined since when the power is a reason too; zero: it is not.
 	On     Cause     `json:"on,omitempty"`
 	Joined time.Time `json:"joined,omitzero"`

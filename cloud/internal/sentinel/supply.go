@@ -292,8 +292,17 @@ func (d *decider) mayBegin(site *Site, u *UPS, more bool) bool {
 		site.piAdvanced = d.now
 	}
 	// The same patience that the Pi has with the brain: a run that stops advancing, or of
-	// which nothing is heard any more, is taken over.
+	// which nothing is heard any more, is taken over; the first of them once in an outage.
+	if r := site.Run; r != nil && r.Takes && !r.From().Before(since) && site.hearsHolder() {
+		return false
+	}
 	return d.due(site.piAdvanced.Add(piPatience))
+}
+
+// hearsHolder reports whether the Pi is heard that holds the last run.
+func (s *Site) hearsHolder() bool {
+	src := s.Sources[s.PiRun.Epoch.Holder]
+	return src != nil && src.Condition == Up
 }
 
 func (d *decider) beginRun(site *Site, plan shutdown.Plan, v power.Verdict) {
@@ -303,7 +312,8 @@ func (d *decider) beginRun(site *Site, plan shutdown.Plan, v power.Verdict) {
 		v.Reason += fmt.Sprintf("; the run of %s has made no headway for %s", cmp.Or(r.Epoch.Holder, "the Pi"), power.Spell(d.now.Sub(site.piAdvanced)))
 	}
 	out, _ := site.OnBattery()
-	d.start(site, i, epoch, shutdown.Header{Plan: plan, Reason: v.Reason, Out: out, Owed: site.owedByPis(plan)})
+	takes := site.PiRun != nil && site.PiRun.State.Open() && site.hearsHolder()
+	d.start(site, i, epoch, shutdown.Header{Plan: plan, Reason: v.Reason, Out: out, Takes: takes, Owed: site.owedByPis(plan)})
 	if i.Answered != "" && !i.Reopened.IsZero() && !slices.Contains(i.Worse, PlanBegins) { // that is always a call (rule U2)
 		d.emit(&IncidentWorse{ID: i.ID, What: PlanBegins, Why: "the plan begins: " + v.Reason + "; " + i.Answered + " knew of the outage before"})
 	}

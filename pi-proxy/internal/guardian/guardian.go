@@ -90,6 +90,7 @@ type Guardian struct {
 	holds    time.Time         // since when S2's reason has held; zero: it does not
 	held     bool              // it held before Resumed, in an outage that may go on
 	brain    time.Time         // the brain's last word that it acts in this outage
+	another  time.Time         // when somebody was last heard to hold an open run above the Pi's last
 	unbound  bool              // the brain has said since the mains were last there that nothing is stopped
 	done     bool              // a run of this outage was begun here, or is over at the brain's
 	wake     time.Time
@@ -211,6 +212,7 @@ func (g *Guardian) Order(now time.Time, o Orders) []Event {
 // Mandated takes the brain's word on who acts.
 func (g *Guardian) Mandated(now time.Time, epoch shutdown.Epoch, run shutdown.State) []Event {
 	es := g.internetBack(now) // also by another Pi's way
+	g.holdsAnother(now, epoch, run)
 	if epoch.Compare(g.seen) > 0 && epoch.Counter >= g.Epoch.Counter && epoch != g.Epoch {
 		es = append(es, g.note(epoch, shutdown.Event{Type: EpochSeen, At: now})...)
 	}
@@ -356,6 +358,10 @@ func (g *Guardian) tick(now time.Time) []Event {
 		g.wake = g.elsewhere.none.Add(patience)
 		return es
 	}
+	if g.hadItsTurn() && g.hearsAnother(now) {
+		g.wake = g.another.Add(patience)
+		return es
+	}
 	if g.wired() {
 		return append(es, g.beginFed(now, v)...)
 	}
@@ -363,7 +369,7 @@ func (g *Guardian) tick(now time.Time) []Event {
 }
 
 func (g *Guardian) begin(now time.Time, v power.Verdict) []Event {
-	return g.start(now, shutdown.Header{Reason: v.Reason + g.nobodyActs(now), Out: g.outSince()})
+	return g.start(now, shutdown.Header{Reason: v.Reason + g.nobodyActs(now), Out: g.outSince(), Takes: g.hearsAnother(now)})
 }
 
 // outSince is since when the first of the UPSes is on battery; zero: none was heard to be in this boot.

@@ -75,6 +75,7 @@ const sameStart = 2 * time.Second
 func (g *Guardian) PeerSaid(now time.Time, pi string, w PeerWord) (es []Event) {
 	at := now.Add(-w.Age)
 	es = g.hearElsewhere(now, at, pi, w)
+	g.holdsAnother(at, w.Epoch, w.State)
 	for _, e := range []shutdown.Epoch{w.Epoch, w.Known} {
 		if e.Compare(g.known()) > 0 {
 			es = append(es, g.note(e, shutdown.Event{Type: PeerEpoch, At: now})...)

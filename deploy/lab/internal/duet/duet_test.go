@@ -92,7 +92,7 @@ func plan(i int) shutdown.Plan {
 		return shutdown.Node{Name: name, API: "https://" + name + ".example:8006"}
 	}
 	all := []shutdown.Node{api("pve1"), api("pve2"), api("nas")}
-	pves := shutdown.Stage{Nodes: []string{"pve1", "pve2"}, Deadline: 25 * time.Second}
+	pves := shutdown.Stage{Nodes: []string{"pve1", "pve2"}, Deadline: 50 * time.Second}
 	nas := shutdown.Stage{Nodes: []string{"nas"}, Deadline: 40 * time.Second}
 	p := shutdown.Plan{Site: "home", Nodes: all}
 	switch i % 3 {

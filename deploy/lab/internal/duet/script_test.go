@@ -232,7 +232,7 @@ func (d *duet) goesOn() {
 	d.tell("all is well but the power")
 	outage := j.outage
 	d.well()
-	d.pass(150 * time.Second)
+	d.pass(200 * time.Second)
 	at, disarmed := j.disturbed["disarmed"]
 	ran := slices.ContainsFunc(j.runs, func(r *held) bool { return !r.dry && r.began <= at })
 	if disarmed && ran && !j.anotherSince("brain", at) { // whoever arms the plan again in that outage begins no second run of it
@@ -249,7 +249,7 @@ func (d *duet) goesOn() {
 	}
 	for _, n := range d.nodes {
 		if _, in := p.Node(n.name); in && n.on && !j.isLate(n) {
-			d.fail("S9: the outage has lasted for %s, all was well for 150 s, and %s is up and was not named", d.now-j.since, n.name)
+			d.fail("S9: the outage has lasted for %s, all was well for 200 s, and %s is up and was not named", d.now-j.since, n.name)
 		}
 	}
 }

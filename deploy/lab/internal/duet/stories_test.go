@@ -80,6 +80,12 @@ func stories() map[string]string {
 			+0s     pve2 is away
 			+31s    pve1 obeys
 			+0s     pve2 obeys`,
+		"S9: a machine that went off unseen keeps nobody from the next stage, however often brain and Pi take over": `
+			ride=10s plan=1, directly, hooked
+			+0s     arm
+			+0s     mains off
+			+13.6s  pve2 is away
+			+0s     mains blink`,
 		"G2: a run of the outage before says nothing about this one": `
 			ride=3s plan=2, through the Pi, polled
 			+0s     arm
