@@ -153,6 +153,31 @@ func (s *staged) revoked() {
 	s.tells("pi takes the plan over from the brain", "pi runs the plan itself: ended")
 }
 
+// hangs: a node takes connections and answers nothing, from before the cut on. Neither brain nor Pi gets anywhere with
+// it, and the stages after its own come all the same (S4, G1).
+func (s *staged) hangs() {
+	hung, last := s.plan.Stages[0][0], s.plan.Stages[1][0]
+	s.do("pve " + hung + " hang")
+	s.unplugged()
+	const turns = 2 * 30 * time.Second // each of the two takes over once, after 20 s and what it takes to notice
+	if !s.until(10*time.Second+turns+s.plan.Sum(), func(r *stages.Record) bool { return r.Told(last, s.rec.Now()) }) {
+		s.Errorf("%s of the last stage is not told for %s, since %s hangs", last, s.rec.Now()-s.from, hung)
+	}
+	told := s.rec.Now() - s.from
+	s.until(30*time.Second, func(*stages.Record) bool { return !s.Up(last) })
+	var up []string
+	for _, n := range s.plan.Nodes() {
+		if s.Up(n) {
+			up = append(up, n)
+		}
+	}
+	if len(up) != 1 || up[0] != hung {
+		s.Errorf("still up are %q", up)
+	}
+	s.out.add("a node hangs (S4, G1)", "%s told after %.1f s, deadlines %.0f s; still up: %s", last, told.Seconds(), s.plan.Sum().Seconds(), strings.Join(up, " "))
+	s.tells(hung)
+}
+
 // atMost fails if something took longer.
 func (s *staged) atMost(what string, took, most time.Duration) {
 	s.Helper()

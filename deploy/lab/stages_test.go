@@ -101,6 +101,7 @@ func TestStages(t *testing.T) {
 			play(t, at+"/pi/for ever, and with it the way", short, func(s *staged) { s.cutOff(at) })
 		}
 	})
+	play(t, "a node hangs", func(o *home.Options) { o.GuestsWithin, o.NodesWithin = 60*time.Second, 45*time.Second }, (*staged).hangs)
 	play(t, "revoked", func(o *home.Options) { o.Revocable = true }, (*staged).revoked)
 	for _, w := range []string{"power back first", "still on battery", "internet back before the call"} {
 		play(t, "internet and mains/"+w, usual, func(s *staged) { s.dark(w) })
