@@ -111,11 +111,13 @@ func (h *house) beat(name string) {
 	}
 }
 
-// live lets sources beat until the test is over.
-func (h *house) live(names ...string) {
+// live lets sources beat until they die or the test is over.
+func (h *house) live(names ...string) (die func()) {
 	over := make(chan struct{})
-	h.Cleanup(func() { close(over); h.wg.Wait() })
-	h.wg.Go(func() {
+	var beats sync.WaitGroup
+	die = sync.OnceFunc(func() { close(over); beats.Wait() })
+	h.Cleanup(die)
+	beats.Go(func() {
 		each := time.NewTicker(200 * time.Millisecond)
 		defer each.Stop()
 		for {
@@ -129,6 +131,7 @@ func (h *house) live(names ...string) {
 			}
 		}
 	})
+	return die
 }
 
 // says is what a verb answers; its clock times stand as HH:MM.
@@ -159,7 +162,7 @@ func (h *house) await(want string, args ...string) string {
 func TestH9_Verbs(t *testing.T) {
 	h := newHouse(t)
 	h.live("pi", "pve1")
-	h.beat("pve2")
+	die := h.live("pve2")
 	h.await("pve2  up", "status")
 	h.says(0, "pve2 is muted until HH:MM; it is still watched.", "mute", "pve2")
 	h.says(0, "pve2 is muted until HH:MM; it is still watched.", "mute", "pve2", "--for", "14d")
@@ -168,6 +171,7 @@ func TestH9_Verbs(t *testing.T) {
 	h.says(0, "pve1 is not in maintenance; what fails calls you.", "maintain", "pve1", "--end")
 	h.says(0, "home is in maintenance until HH:MM; its machines may come and go, and a power outage is still told.", "maintain", "home")
 	h.says(0, "home is not in maintenance; what fails calls you.", "maintain", "home", "--end")
+	die()
 	h.says(1, `there is no node "pve3"; did you mean pve1?`, "mute", "pve3")
 	h.says(0, "ntfy: delivered by ntfy", "test", "notice", "--contact", "Alex")
 	if got := h.hooks.Taken(); !slices.ContainsFunc(got, func(g hooksim.Got) bool {

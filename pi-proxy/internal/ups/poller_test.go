@@ -76,10 +76,16 @@ func (c *counted) Close() error {
 // polled runs a poller on a script in a bubble.
 func polled(t *testing.T, raw []byte, drive func(p *Poller, s *script, seen *[]Observation)) {
 	t.Helper()
+	polledWithin(t, 0, raw, drive)
+}
+
+// polledWithin is polled with another timeout than the usual.
+func polledWithin(t *testing.T, timeout time.Duration, raw []byte, drive func(p *Poller, s *script, seen *[]Observation)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{raw: raw, begins: time.Now()}
 		var seen []Observation
-		p := NewPoller(&Client{Addr: "ups", Dial: s.dial}, 0, func(o Observation) { seen = append(seen, o) })
+		p := NewPoller(&Client{Addr: "ups", Dial: s.dial, Timeout: timeout}, 0, func(o Observation) { seen = append(seen, o) })
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- p.Run(ctx) }()
@@ -181,8 +187,7 @@ func TestU5_SilenceIsTimed(t *testing.T) {
 // TestS5_AnAnswerThatNeverCameWasAwaited: its silence counts from the question on, so that what was heard
 // before is acted upon no longer for it.
 func TestS5_AnAnswerThatNeverCameWasAwaited(t *testing.T) {
-	polled(t, recorded(t, "onbatt"), func(p *Poller, s *script, seen *[]Observation) {
-		p.client.Timeout = 4 * time.Second
+	polledWithin(t, 4*time.Second, recorded(t, "onbatt"), func(_ *Poller, s *script, seen *[]Observation) {
 		s.say(recorded(t, "onbatt"), time.Hour)
 		time.Sleep(5500 * time.Millisecond)
 		synctest.Wait()
