@@ -14,7 +14,9 @@ import (
 func (g *Guardian) hearsAnother(now time.Time) bool { return now.Before(g.another.Add(patience)) }
 
 // hadItsTurn reports whether the Pi has taken a run over in this outage whose holder was heard.
-func (g *Guardian) hadItsTurn() bool { return g.Run != nil && g.Run.Takes && !g.Run.Begun.Before(g.outSince()) }
+func (g *Guardian) hadItsTurn() bool {
+	return g.Run != nil && g.Run.Takes && !g.Run.Begun.Before(g.outSince())
+}
 
 // holdsAnother notes what hearsAnother reports.
 func (g *Guardian) holdsAnother(at time.Time, epoch shutdown.Epoch, run shutdown.State) {
