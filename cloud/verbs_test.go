@@ -30,8 +30,7 @@ type house struct {
 	client *courier.Client
 	begun  time.Time
 	seq    wire.Counter
-	bundle string // that the Pi has
-	wg     sync.WaitGroup
+	bundle string           // that the Pi has
 	deaf   atomic.Bool      // the Pi takes no bundle
 	hooks  hooksim.Receiver // Alex's ntfy
 }
