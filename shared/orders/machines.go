@@ -36,7 +36,7 @@ func (m Machines) Look(ctx context.Context, t shutdown.Target) (shutdown.Sight, 
 		if err != nil && m.Desk.PowersOff(t.Node) {
 			return shutdown.Sight{Running: true, SilentFor: m.SilentFor(t.Node), Announced: true}, nil
 		}
-		s.PowersOff = s.Closed && m.Desk.Leaving(t.Node)
+		s.Leaving = s.Closed && m.Desk.Leaving(t.Node)
 		return s, err
 	}
 	if m.Desk.Returning(t.Node) {

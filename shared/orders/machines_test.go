@@ -85,7 +85,7 @@ func TestS4_WhoseAPIIsClosedMayHaveSaidThatItGoes(t *testing.T) {
 				c.say(h.desk)
 				m := orders.Machines{Machines: seen{sight: shutdown.Sight{Closed: c.closed}}, Desk: h.desk}
 				s, err := m.Look(t.Context(), shutdown.Target{Kind: shutdown.ProxmoxNode, Node: "pve1"})
-				if err != nil || s.PowersOff != c.want {
+				if err != nil || s.Leaving != c.want {
 					t.Errorf("%+v, %v", s, err)
 				}
 			})

@@ -81,12 +81,12 @@ func TestS4_WhoWasOffBeforeIsDown(t *testing.T) {
 		sight shutdown.Sight
 		down  float64 // seconds into the run; 0: not by then
 	}{
-		"it announced that":    {shutdown.Sight{Closed: true, SilentFor: silent(5 * time.Second), PowersOff: true}, 1},
+		"it announced that":    {shutdown.Sight{Closed: true, SilentFor: silent(5 * time.Second), Leaving: true}, 1},
 		"it was silent before": {shutdown.Sight{Closed: true, SilentFor: silent(100 * time.Second)}, 1},
 		"a minute before":      {shutdown.Sight{Closed: true, SilentFor: silent(61 * time.Second)}, 1},
 		"less than that":       {shutdown.Sight{Closed: true, SilentFor: silent(60 * time.Second)}, 0},
 		"it has no agent":      {shutdown.Sight{Closed: true}, 120},
-		"it announced that and its agent was never heard": {shutdown.Sight{Closed: true, PowersOff: true}, 30},
+		"it announced that and its agent was never heard": {shutdown.Sight{Closed: true, Leaving: true}, 30},
 	} {
 		p := plan()
 		p.Stages[0].Deadline = 5 * time.Minute

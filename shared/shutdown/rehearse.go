@@ -35,7 +35,7 @@ func Rehearse(h Header, at time.Time, called []string, list func(node string) []
 		}
 		for _, t := range r.Looks() {
 			silent := silentFor
-			moved = take(r.Seen(at, t.ID(), Sight{Closed: true, SilentFor: &silent, Leaving: true, PowersOff: true})) || moved
+			moved = take(r.Seen(at, t.ID(), Sight{Closed: true, SilentFor: &silent, Leaving: true})) || moved
 		}
 		if moved {
 			continue

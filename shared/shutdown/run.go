@@ -344,11 +344,10 @@ type Sight struct {
 	// never had one.
 	SilentFor *time.Duration
 	Moved     bool // of a guest: its node has it no more
-	Leaving   bool // of a host: its last word was that it powers off
+	// Leaving is of a host, or of a node whose API is closed: by its last word it powers off, or a plan has told it before.
+	Leaving bool
 	// Announced is of a node, or a guest's, that cannot be looked at: it announced that it powers off.
 	Announced bool
-	// PowersOff is of one whose API is closed: by its last word it goes down, or a plan has told it before.
-	PowersOff bool
 }
 
 // Seen takes what was seen of a target. A node is down when it announced that or its API is
@@ -401,11 +400,11 @@ func (r *Run) Seen(now time.Time, id string, s Sight) []Event {
 		of = "its node's" // nothing runs on a node that is off
 	}
 	least := closedFor
-	if !p.Took && !s.PowersOff {
+	if !p.Took && !s.Leaving {
 		least = untoldFor
 	}
 	switch {
-	case s.SilentFor != nil && *s.SilentFor >= silentFor && (p.Took || s.PowersOff || *s.SilentFor >= r.before(now)):
+	case s.SilentFor != nil && *s.SilentFor >= silentFor && (p.Took || s.Leaving || *s.SilentFor >= r.before(now)):
 		return down(of + " API is closed and its agent silent")
 	case s.SilentFor == nil && now.Sub(p.closed) >= least:
 		return down(fmt.Sprintf("%s API has been closed for %d s", of, int(least.Seconds())))

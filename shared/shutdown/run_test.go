@@ -107,7 +107,7 @@ func silent(d time.Duration) *time.Duration { return &d }
 
 var (
 	down = shutdown.Sight{Closed: true, SilentFor: silent(5 * time.Second)}
-	off  = shutdown.Sight{Closed: true, SilentFor: silent(5 * time.Second), PowersOff: true}
+	off  = shutdown.Sight{Closed: true, SilentFor: silent(5 * time.Second), Leaving: true}
 )
 
 func TestS3_StagesInOrder(t *testing.T) {

@@ -267,7 +267,7 @@ func (d *duet) sight(t shutdown.Target) (shutdown.Sight, bool) {
 	if n.agent {
 		silent := time.Duration(0)
 		if !n.on || n.manner == away {
-			silent, s.PowersOff = d.now-n.off, n.manner != away
+			silent, s.Leaving = d.now-n.off, n.manner != away
 		}
 		s.SilentFor = &silent
 	}
