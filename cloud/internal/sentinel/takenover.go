@@ -77,8 +77,9 @@ func (s *Site) carriedOutBy(pi string) bool {
 // mayBeAnother reports whether a Pi may be in another outage than that of a run which is through. Its UPS,
 // which was on battery, or in a test, when it was last heard, long ago, is yet to be heard since the Pi is
 // back, also if that is not known yet. Or it is on battery since later than the run was begun, by the word
-// of the Pi, which may count anew, but knows of what was through in its outage before. It is not as long as
-// a UPS of the site has been on battery for longer (rule U7).
+// of the Pi, which may count anew, but knows of what was through in its outage before. Or the brain, which was
+// started since, has not heard the UPS yet. It is not as long as a UPS of the site has been on battery for
+// longer (rule U7).
 func (s *Site) mayBeAnother(pi string, r *shutdown.Run) (may bool) {
 	if !r.Finished && !r.Taken {
 		return false
@@ -91,8 +92,9 @@ func (s *Site) mayBeAnother(pi string, r *shutdown.Run) (may bool) {
 				return false
 			}
 		}
+		unheard := u.assumed && u.Supply == power.Battery
 		away := src != nil && (src.Condition != Up || u.at.Before(src.Since))
-		may = may || away && u.Pi == pi && u.Lost && (u.Supply == power.Battery || u.tests())
+		may = may || unheard && u.Pi == pi || away && u.Pi == pi && u.Lost && (u.Supply == power.Battery || u.tests())
 	}
 	return may
 }
