@@ -256,7 +256,7 @@ func (d *decider) wasBack(site *Site) {
 func (s *State) stoppedRun(site *Site) string {
 	r := site.openPiRun()
 	switch {
-	case r != nil && (!site.StoppedAt.Before(r.At) || site.stopReaches(r.At) || s.heardSinceStop(site, r)):
+	case r != nil && (s.stopKnows(site, r) || site.stopReaches(r.At) || s.heardSinceStop(site, r)):
 		return r.Run.ID
 	case r == nil && site.PiRun != nil && (site.Run == nil || site.Run.Begun.Before(site.PiRunAt)) && site.piRanIn():
 		return site.PiRun.ID // it is over, and its Pi starts nothing again
@@ -266,9 +266,20 @@ func (s *State) stoppedRun(site *Site) string {
 	return ""
 }
 
-// tellsStop is what the site's Pis are told of a stop that holds.
+// runToldWithin is how long after its beginning a Pi that is heard has told of its run.
+const runToldWithin = 2 * time.Second
+
+// stopKnows reports whether a Pi's run was told before the stop, or so soon after it, by a Pi that was heard
+// meanwhile, that it was begun by then.
+func (s *State) stopKnows(site *Site, r *KnownRun) bool {
+	return !site.StoppedAt.Before(r.At) || r.At.Sub(site.StoppedAt) < runToldWithin && s.heardBetween(site, r)
+}
+
+// tellsStop is what the site's Pis are told of a stop that holds. A run that goes on is told of it though no
+// UPS is heard: a Pi that was restarted may have lost its own.
 func (s *State) tellsStop(site *Site, epoch shutdown.Epoch, now time.Time) (shutdown.Epoch, shutdown.State, string) {
-	if site.awaitsUPS() || s.missesUPS(site, now) {
+	r := site.openPiRun()
+	if known := r != nil && s.stopKnows(site, r); !known && (site.awaitsUPS() || s.missesUPS(site, now)) {
 		return epoch, shutdown.None, ""
 	}
 	return epoch, shutdown.Stopped, s.stoppedRun(site)
@@ -336,9 +347,12 @@ func (s *Site) sayOfStop(at time.Time) (reaches, may bool) {
 // heardSinceStop reports whether the Pi that holds a run was heard all the time from the stop until
 // it told of the run, and no UPS speaks against it: the mains may come and go within a silence.
 func (s *State) heardSinceStop(site *Site, r *KnownRun) bool {
-	if _, may := site.sayOfStop(r.At); !may {
-		return false
-	}
+	_, may := site.sayOfStop(r.At)
+	return may && s.heardBetween(site, r)
+}
+
+// heardBetween is heardSinceStop whatever the UPSes say.
+func (s *State) heardBetween(site *Site, r *KnownRun) bool {
 	missed := func(g Gap) bool { return g.To.After(site.StoppedAt) && g.From.Before(r.At) }
 	for pi, k := range site.PiRuns {
 		if k.Run.ID != r.Run.ID {

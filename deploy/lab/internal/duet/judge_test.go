@@ -311,7 +311,8 @@ func (j *judge) reported(m message) {
 		j.bootedAt = j.d.now
 	}
 	j.boot = m.boot
-	if n := m.reading.Transfers; n != nil && (j.claimAt == 0 || j.oldAt > j.brainFrom || m.sent-j.claimAt >= time.Second-slack) {
+	believed := j.claimAt == 0 || j.brainMains >= j.brainFrom || j.oldAt > j.brainFrom || m.sent-j.claimAt >= time.Second-slack
+	if n := m.reading.Transfers; n != nil && believed {
 		if *n > j.transfer {
 			j.laterAt = j.d.now
 		}
