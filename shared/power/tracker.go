@@ -180,12 +180,12 @@ func (t *Tracker) onBattery(now time.Time, s Status) {
 }
 
 // selfTest holds only while LASTXFER says so and was read for this transfer: right
-// after a switch it may still name the one before.
+// after a switch it may still name the one before, of whatever kind.
 func (t *Tracker) selfTest(now time.Time, s Status) bool {
 	if !strings.Contains(strings.ToLower(s.LastTransfer), "self test") || s.Flags.Has(OutageConfirmed) {
 		return false
 	}
-	if now.Sub(t.battSince) > selfTestLongest || t.supply == Battery {
+	if now.Sub(t.battSince) > selfTestLongest || t.supply == Battery && now.Sub(t.battSince) > Fresh {
 		return false
 	}
 	newXfer := t.mainsXfer != nil && s.Transfers != nil && *s.Transfers > *t.mainsXfer

@@ -320,3 +320,32 @@ func TestU1_AUPSThatStaysAsItIsForYearsIsHeardOfStill(t *testing.T) {
 		}
 	}
 }
+
+// TestU3_AReasonThatIsReadLate: the first answer of a transfer may still name the reason of the one before. What is a
+// self-test by the next is one; what only turns into one later is not.
+func TestU3_AReasonThatIsReadLate(t *testing.T) {
+	const outage, test = "Low line voltage", "Automatic or explicit self test"
+	for name, c := range map[string]struct {
+		first, then string
+		after       time.Duration
+		want        Supply
+	}{
+		"a self-test":            {outage, test, time.Second, SelfTest},
+		"an outage":              {test, outage, time.Second, Battery},
+		"a self-test much later": {outage, test, 10 * time.Second, Battery},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var tr Tracker
+			at := time.Unix(1000, 0)
+			tr.Observe(at, Status{Flags: Online, Transfers: new(3), LastTransfer: c.first, OnBatteryAt: "x"})
+			answer := func(after time.Duration, why string) Reading {
+				return tr.Observe(at.Add(time.Second+after), Status{Flags: OnBattery, Transfers: new(4), LastTransfer: why, OnBatteryAt: "y"})
+			}
+			answer(0, c.first)
+			answer(c.after, c.then)
+			if got := answer(c.after+10*time.Second, c.then); got.Supply != c.want {
+				t.Errorf("it is %s, want %s", got.Supply, c.want)
+			}
+		})
+	}
+}

@@ -192,8 +192,8 @@ func TestS4_WhyItIsLate(t *testing.T) {
 	}
 }
 
-// TestS4_AGuestsNodeThatIsOff: what was told and cannot be asked any more is down with its
-// node, by the same evidence.
+// TestS4_AGuestsNodeThatIsOff: what was told and cannot be asked any more is down with its node, by what shows that
+// the node is. That the guest took its command says nothing of the network between.
 func TestS4_AGuestsNodeThatIsOff(t *testing.T) {
 	begun := func() *rig {
 		g := start(t, plan(), false)
@@ -206,15 +206,25 @@ func TestS4_AGuestsNodeThatIsOff(t *testing.T) {
 	closed := func(silence *time.Duration) shutdown.Sight {
 		return shutdown.Sight{Running: true, Closed: true, SilentFor: silence}
 	}
+	goes := func(silence *time.Duration) shutdown.Sight {
+		return shutdown.Sight{Running: true, Closed: true, SilentFor: silence, Leaving: true}
+	}
 	g := begun()
-	g.want(g.see(10, "guest/100", closed(silent(4*time.Second))), "")
-	g.want(g.see(11, "guest/100", closed(silent(5*time.Second))), "down guest/100")
-	g = begun() // without an agent
+	g.want(g.see(10, "guest/100", goes(silent(4*time.Second))), "")
+	g.want(g.see(11, "guest/100", closed(silent(5*time.Second))), "")
+	g.want(g.see(40, "guest/100", closed(silent(34*time.Second))), "")
+	g.want(g.see(41, "guest/100", goes(silent(35*time.Second))), "down guest/100")
+	g = begun()
+	g.want(g.see(10, "guest/100", closed(silent(70*time.Second))), "down guest/100") // off since before the power went
+	g = begun()                                                                      // without an agent
 	g.want(g.see(10, "guest/100", closed(nil)), "")
 	g.want(g.see(39, "guest/100", shutdown.Sight{Running: true}), "") // it was the network
 	g.want(g.see(41, "guest/100", closed(nil)), "")
-	g.want(g.see(70, "guest/100", closed(nil)), "")
-	g.want(g.see(71, "guest/100", closed(nil)), "down guest/100")
+	g.want(g.see(118, "guest/100", closed(nil)), "")
+	g.next(121)
+	if got := g.run.Status(at(121), shutdown.Epoch{}).Targets; got[0].State != "late" || got[0].Why != "it is not yet seen to be off" {
+		t.Errorf("%+v", got)
+	}
 }
 
 // TestS4_WhatComesAgainIsMarked: so that who tells of it says it as that.

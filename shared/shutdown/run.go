@@ -399,12 +399,13 @@ func (r *Run) Seen(now time.Time, id string, s Sight) []Event {
 	if p.Target.Kind == Guest {
 		of = "its node's" // nothing runs on a node that is off
 	}
+	goes := s.Leaving || p.Took && p.Target.Kind == ProxmoxNode // that a guest was told says nothing of its node
 	least := closedFor
-	if !p.Took && !s.Leaving {
+	if !goes {
 		least = untoldFor
 	}
 	switch {
-	case s.SilentFor != nil && *s.SilentFor >= silentFor && (p.Took || s.Leaving || *s.SilentFor >= r.before(now)):
+	case s.SilentFor != nil && *s.SilentFor >= silentFor && (goes || *s.SilentFor >= r.before(now)):
 		return down(of + " API is closed and its agent silent")
 	case s.SilentFor == nil && now.Sub(p.closed) >= least:
 		return down(fmt.Sprintf("%s API has been closed for %d s", of, int(least.Seconds())))

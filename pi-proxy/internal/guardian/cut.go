@@ -54,6 +54,8 @@ const (
 	wellUsed = 0.5
 	// cutPatience is for how long a Pi that may halt still waits to be allowed to cut the output.
 	cutPatience = 90 * time.Second
+	// sparesAfter is how long nothing must be called for in an outage for the Pi not to wait for a plan.
+	sparesAfter = 2 * patience
 	// clearAfter is how long the mains must be back for apcupsd to be made to forget. A Pi that
 	// apcupsd itself takes down is off by then.
 	clearAfter = time.Minute
@@ -75,6 +77,7 @@ type ending struct {
 	over     bool             // the brain's run of this outage has ended, or another Pi's
 	stopped  bool             // a person stopped the plan after that, or after the Pi's own run had ended
 	machines map[string]*shut // those that were seen down in the last look, by ID
+	spares   time.Time        // since when the plan leaves on all machines in an outage; zero: it does not
 	waits    time.Time        // since when the Pi may halt at apcupsd's word; zero: it may not
 	next     time.Time        // before which nothing is ordered again
 }
@@ -140,8 +143,22 @@ func (g *Guardian) Trip(now time.Time) ([]Event, error) {
 	if _, heard := g.readings[g.end.own.UPS]; !heard {
 		return nil, ErrNotHeard
 	}
+	if g.anotherTrips() {
+		return nil, nil
+	}
 	es := g.note(g.Epoch, shutdown.Event{Type: Tripped, Target: g.end.own.UPS, At: now, Why: atItsEnd})
 	return append(es, g.Tick(now)...), nil
+}
+
+// anotherTrips reports whether it is another UPS of the Pi's whose apcupsd is at its end: the scripts of all are
+// the same. By its flags, while the own one is heard and has none of them.
+func (g *Guardian) anotherTrips() (another bool) {
+	own := g.end.own.UPS
+	ends := func(r power.Reading) bool { return r.Flags.Has(power.Shutdown) || r.Flags.Has(power.LowBattery) }
+	for ups, h := range g.readings {
+		another = another || ups != own && !g.out[ups].Elsewhere && ends(h.Reading)
+	}
+	return another && g.readings[own].LostFor == nil && !ends(g.readings[own].Reading)
 }
 
 // ownReading is what the Pi's own UPS says, as it stands now.
@@ -181,7 +198,13 @@ func (g *Guardian) finish(now time.Time) []Event {
 	if g.end.own.UPS == "" {
 		return nil
 	}
-	switch may := g.tripped() && !g.open() && (g.done && g.fed.more.IsZero() || !g.guards()); {
+	switch {
+	case !g.wired() || g.done || g.open() || !g.holds.IsZero() || len(g.out) == 0:
+		g.end.spares = time.Time{}
+	case g.end.spares.IsZero():
+		g.end.spares = now
+	}
+	switch may := g.tripped() && !g.open() && (g.done && g.fed.more.IsZero() || !g.guards() || g.sparesAll(now)); {
 	case !may:
 		g.end.waits = time.Time{}
 	case g.end.waits.IsZero():
@@ -225,15 +248,23 @@ func (g *Guardian) Leaves(now time.Time) (what shutdown.EventType, why string) {
 	case own.Cut && g.orders.Armed && now.Sub(g.end.waits) < cutPatience: // it may be allowed to cut yet
 	case !g.guards():
 		return Halting, atItsEnd + ", and no plan is armed any more"
+	case !g.done:
+		return Halting, atItsEnd + ", and the plan leaves all machines on"
 	default:
 		return Halting, atItsEnd + ", and the plan is through"
 	}
 	return "", ""
 }
 
+// sparesAll reports whether nothing goes down for the Pi's own UPS, since others have what it feeds (rule U7), and
+// those had the time to be heard.
+func (g *Guardian) sparesAll(now time.Time) bool {
+	return !g.end.spares.IsZero() && now.Sub(g.end.spares) >= sparesAfter
+}
+
 // late reports whether the plan had its time to begin, whoever runs it.
 func (g *Guardian) late(now time.Time) bool {
-	return g.done || !g.holds.IsZero() && now.Sub(g.holds) >= patience+time.Duration(g.place(""))*turnEach
+	return g.done || g.sparesAll(now) || !g.holds.IsZero() && now.Sub(g.holds) >= patience+time.Duration(g.place(""))*turnEach
 }
 
 // ended reports whether a run of this outage is through, the Pi's or the brain's. One that was

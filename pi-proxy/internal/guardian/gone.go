@@ -37,7 +37,7 @@ func (g *Guardian) forgetGone(now time.Time) (es []Event) {
 		es = append(es, g.note(g.Epoch, shutdown.Event{Type: Gone, Target: ups, At: now, Why: why})...)
 	}
 	if over && g.calm(now) {
-		es = append(es, g.powerBack(now, why)...)
+		es = append(es, g.powerBack(now, why, true)...)
 	}
 	return es
 }

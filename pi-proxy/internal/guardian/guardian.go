@@ -266,15 +266,19 @@ func (g *Guardian) Reported(now time.Time, ups string, r power.Reading) []Event 
 	if r.Supply != power.Mains || !g.mains(now) {
 		return append(es, g.Tick(now)...)
 	}
-	return append(es, g.mainsBack(now)...)
+	return append(es, g.mainsBack(now, slices.ContainsFunc(es, func(e Event) bool { return e.Event.Type == OnMains }))...)
 }
 
-// powerBack ends what an outage began.
-func (g *Guardian) powerBack(now time.Time, why string) (es []Event) {
+// powerBack ends what an outage began. Where none did here, and another Pi's UPS is out, what is known of runs is of
+// that outage, and of this Pi's too should its own UPS follow (rules G2, U7).
+func (g *Guardian) powerBack(now time.Time, why string, ended bool) (es []Event) {
 	g.holds, g.held, g.brain, g.wake, g.unbound = time.Time{}, false, time.Time{}, time.Time{}, false
 	es = g.powerLeaves(now, why)
 	if g.open() && g.Run.ForPower() {
 		es = g.apply(g.Run.Abort(now, why))
+	}
+	if !g.done && !ended && g.outElsewhere(now) != "" {
+		return es
 	}
 	if g.done || g.fresh != g.unused() || g.peers.fresh != g.known().Counter+1 || len(g.peers.kept) > 0 {
 		es = append(es, g.note(g.Epoch, shutdown.Event{Type: OutageOver, At: now})...)

@@ -152,7 +152,7 @@ func (g *Guardian) hearTakenUp(now time.Time, ups string) (es []Event) {
 	delete(g.readings, ups)
 	es = g.note(g.Epoch, shutdown.Event{Type: OnMains, Target: ups, At: now, Why: t.pi + " says so"})
 	if g.mains(now) {
-		es = append(es, g.mainsBack(now)...)
+		es = append(es, g.mainsBack(now, true)...)
 	}
 	return es
 }

@@ -123,7 +123,7 @@ func (g *Guardian) anew(now time.Time, ups string, r power.Reading) []Event {
 		return nil
 	}
 	es := g.note(g.Epoch, shutdown.Event{Type: OnMains, Target: ups, At: now, Why: "the power was back before the Pi heard the UPS again"})
-	return append(es, g.mainsBack(now)...)
+	return append(es, g.mainsBack(now, true)...)
 }
 
 func (g *Guardian) onBattery(epoch shutdown.Epoch, ups string, o Outage) []Event {

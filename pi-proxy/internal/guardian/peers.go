@@ -171,7 +171,7 @@ func (g *Guardian) peerDone(now time.Time, w PeerWord) (es []Event) {
 	if w.Epoch.Counter < g.peers.fresh || g.holds.IsZero() && !g.held {
 		return nil
 	}
-	if w.State == shutdown.HasEnded && g.outLater(now.Add(-w.Age-w.Since+sameStart)) {
+	if w.State == shutdown.HasEnded && g.outElsewhere(now) == "" && g.outLater(now.Add(-w.Age-w.Since+sameStart)) {
 		return nil // the UPSes here had mains since, or the other Pi was away when they had
 	}
 	if w.State == shutdown.Stopped && g.open() { // fresh is its own epoch's

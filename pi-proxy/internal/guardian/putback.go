@@ -11,7 +11,7 @@ import (
 
 // mainsBack ends what an outage began, and begins to start again what the Pi's run stopped
 // (rule S5). What it owes from before a later run of the brain's is left to that.
-func (g *Guardian) mainsBack(now time.Time) (es []Event) {
+func (g *Guardian) mainsBack(now time.Time, ended bool) (es []Event) {
 	const why = "the power is back"
 	es = g.powerLeaves(now, why)
 	switch {
@@ -22,7 +22,7 @@ func (g *Guardian) mainsBack(now time.Time) (es []Event) {
 	case g.open() || g.Run != nil && (g.end.mine || len(g.owed()) > 0):
 		es = append(es, g.apply(g.Run.PowerBack(now, why, g.leaves))...)
 	}
-	es = append(es, g.powerBack(now, why)...)
+	es = append(es, g.powerBack(now, why, ended)...)
 	return append(es, g.putBack(now)...)
 }
 
