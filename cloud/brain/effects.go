@@ -257,7 +257,8 @@ func (b *Brain) planStory(site *sentinel.Site, i *sentinel.Incident) notify.Plan
 		p.Offline = sc.InternetAfter
 	}
 	p.Spared = b.spared(site)
-	if r := site.Run; r != nil && site.RunIncident == i.ID && !r.DryRun {
+	ran := site.Run != nil && site.RunIncident == i.ID && !site.Run.Begun.Before(i.Since)
+	if r := site.Run; ran && !r.DryRun {
 		p.Begun, p.Through, p.Stopped = true, r.Finished, r.Stopped != ""
 		if r.Scoped() {
 			p.Nodes = len(r.Called)
@@ -269,7 +270,7 @@ func (b *Brain) planStory(site *sentinel.Site, i *sentinel.Incident) notify.Plan
 			}
 		}
 	}
-	p.Rehearsed = site.Run != nil && site.RunIncident == i.ID && site.Run.DryRun
+	p.Rehearsed = ran && site.Run.DryRun
 	if r := site.PiRun; r != nil && !r.DryRun && !site.PiRunAt.Before(i.Since) && (r.On == shutdown.ForPower || i.Kind == sentinel.InternetOutage) {
 		piStory(&p, r)
 	}

@@ -16,7 +16,7 @@ func TestC1_WhatThePiDidIsTold(t *testing.T) {
 	in(t, func(h *home) { h.withPlan() }, func(h *home) {
 		b, now := set(&Brain{}, h.cfg), time.Now()
 		through := []shutdown.Outcome{{Kind: shutdown.ProxmoxNode, Name: "pve1", State: "down"}}
-		own := &shutdown.Run{}
+		own := &shutdown.Run{Begun: now}
 		for name, c := range map[string]struct {
 			run  *shutdown.Status
 			own  *shutdown.Run

@@ -69,18 +69,13 @@ func (b *Brain) stopView(s *web.Site, site *sentinel.Site) {
 	if s.StoppedBy == "" {
 		return
 	}
-	s.StopSays, s.StoppedFor = b.stopSays(site), string(site.StoppedOn)
-	if site.StoppedOn == shutdown.ForFailure {
-		return // no Pi begins anything for a failure
-	}
-	if !site.Armed && len(s.Unconfirmed) == 0 {
-		return // a rehearsal: no Pi does anything that could go on
-	}
+	rehearsal := !site.Armed && len(s.Unconfirmed) == 0 // no Pi does anything that could go on
 	for _, pi := range b.cfg().pis(site.Name) {
-		if !b.heedsStop(pi, site) {
+		if site.StoppedOn != shutdown.ForFailure && !rehearsal && !b.heedsStop(pi, site) { // none begins anything for a failure
 			s.StopUnconfirmed = append(s.StopUnconfirmed, pi)
 		}
 	}
+	s.StopSays, s.StoppedFor = b.stopSays(site, len(s.StopUnconfirmed) == 0), string(site.StoppedOn)
 }
 
 // pis are the names of a site's Pis.
@@ -111,31 +106,45 @@ func (b *Brain) heedsStop(pi string, site *sentinel.Site) bool {
 	return b.pis.said[pi].heeds.Compare(site.Epoch) >= 0
 }
 
-// stopSays tells what a stop leaves behind: what is down, what may still go, and what stays up.
-func (b *Brain) stopSays(site *sentinel.Site) string {
-	plan, targets := b.plan(site.Name), []shutdown.Outcome(nil)
-	since, _ := site.OnBattery()
-	switch r, p := site.Run, site.PiRun; {
-	case r != nil && r.Stopped != "" && !r.Begun.Before(since):
-		plan, targets = &r.Plan, r.Status(r.Begun, site.Epoch).Targets
-	case p != nil && !site.PiRunAt.Before(since):
-		targets = p.Targets
-	}
-	var down, told, up []string
-	for _, t := range targets {
-		switch t.State {
-		case "down":
-			down = append(down, t.Name)
-		case "told":
-			told = append(told, t.Name)
-		default:
-			up = append(up, t.Name)
+// stopSays tells what a stop leaves behind: what is down, what may still go, and what stays up, unless a Pi may go on.
+func (b *Brain) stopSays(site *sentinel.Site, holds bool) string {
+	plan, states := b.plan(site.Name), map[string]string{}
+	var names []string
+	note := func(ts []shutdown.Outcome) {
+		for _, t := range ts {
+			was, known := states[t.Name]
+			if !known {
+				names = append(names, t.Name)
+			}
+			if !known || t.State == "down" || t.State == "told" && was != "down" {
+				states[t.Name] = t.State
+			}
 		}
+	}
+	since, _ := site.OnBattery()
+	if r := site.Run; r != nil && !r.DryRun && !r.Begun.Before(since) {
+		plan = &r.Plan
+		note(r.Status(r.Begun, site.Epoch).Targets)
+	}
+	if p := site.PiRun; p != nil && !p.DryRun && !site.PiRunAt.Before(since) {
+		note(p.Targets)
 	}
 	for _, n := range machinesOf(plan) {
-		if !slices.ContainsFunc(targets, func(t shutdown.Outcome) bool { return t.Kind != shutdown.Guest && t.Name == n }) {
+		note([]shutdown.Outcome{{Name: n}})
+	}
+	var down, told, up []string
+	for _, n := range names {
+		switch states[n] {
+		case "down":
+			down = append(down, n)
+		case "told":
+			told = append(told, n)
+		default:
 			up = append(up, n)
 		}
+	}
+	if !holds {
+		up = nil
 	}
 	text := ""
 	for _, part := range []struct {

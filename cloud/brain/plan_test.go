@@ -263,13 +263,13 @@ func TestS10_Stop(t *testing.T) {
 			t.Errorf("the Pi is told %+v", a.Mandate)
 		}
 		s := h.view().Sites[0]
-		if s.StoppedBy != "the operator" || len(s.StopUnconfirmed) != 1 || s.Stoppable || !strings.HasSuffix(s.StopSays, "pve2, pve3 were told before and may still go down; pve1 stays up") {
+		if s.StoppedBy != "the operator" || len(s.StopUnconfirmed) != 1 || s.Stoppable || !strings.HasSuffix(s.StopSays, "pve2, pve3 were told before and may still go down") {
 			t.Errorf("stopped by %q, not confirmed by %v: %s", s.StoppedBy, s.StopUnconfirmed, s.StopSays)
 		}
 		h.heeds.Store(true)
 		rest(3 * time.Second)
-		if s := h.view().Sites[0]; len(s.StopUnconfirmed) != 0 {
-			t.Errorf("%v has confirmed", s.StopUnconfirmed)
+		if s := h.view().Sites[0]; len(s.StopUnconfirmed) != 0 || !strings.HasSuffix(s.StopSays, "pve2, pve3 were told before and may still go down; pve1 stays up") {
+			t.Errorf("%v has confirmed: %s", s.StopUnconfirmed, s.StopSays)
 		}
 		h.press("/api/v1/plan/stop") // again, which changes nothing
 		h.crash(time.Second)

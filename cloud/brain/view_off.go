@@ -165,6 +165,9 @@ func (b *Brain) takeSighting(s sighting, now time.Time) {
 				silent = fmt.Sprintf("%s does not tell: %s", node, err)
 			}
 		}
+		if _, asked := s.runs[g.Node]; !asked && silent == "" && g.Node != "" {
+			silent = g.Node + " is not asked, as the plan does not name it any more"
+		}
 		found := slices.ContainsFunc(slices.Collect(maps.Values(s.runs)), func(ts []shutdown.Target) bool { return slices.ContainsFunc(ts, runs) })
 		if found && !now.Before(g.may) {
 			delete(l.guests, id)

@@ -21,7 +21,7 @@ func (b *Brain) runsView(site *sentinel.Site, now time.Time) []web.Run {
 		if r.Taken {
 			w.Title = "The plan was taken over by a Pi"
 		}
-		if r.Over() && (i == nil || !i.Open()) {
+		if r.Over() && (i == nil || !i.Open() || r.Begun.Before(i.Since)) { // one that goes on as another outage has begun anew
 			b.past(&w, "Last run of the plan", site.Name, r.Begun)
 		}
 		runs = append(runs, w)
@@ -29,7 +29,7 @@ func (b *Brain) runsView(site *sentinel.Site, now time.Time) []web.Run {
 	if r := site.PiRun; r != nil {
 		w := runView("The Pi's own run", r)
 		w.Now = b.piRunNow(site, r)
-		if !r.State.Open() && !b.out(site.Name) {
+		if since, out := b.outSince(site.Name); !r.State.Open() && (!out || site.PiRunAt.Before(since)) {
 			b.past(&w, "Last run of the Pi", site.Name, site.PiRunAt)
 		}
 		runs = append(runs, w)
@@ -39,12 +39,18 @@ func (b *Brain) runsView(site *sentinel.Site, now time.Time) []web.Run {
 
 // out reports whether a power outage of the site goes on, or what may be one.
 func (b *Brain) out(site string) bool {
+	_, out := b.outSince(site)
+	return out
+}
+
+// outSince is since when.
+func (b *Brain) outSince(site string) (since time.Time, out bool) {
 	for _, i := range b.state.OpenIncidents() {
-		if i.Site == site && (i.Kind == sentinel.PowerOutage || i.Kind == sentinel.InternetOutage) {
-			return true
+		if i.Site == site && (i.Kind == sentinel.PowerOutage || i.Kind == sentinel.InternetOutage) && (!out || i.Since.Before(since)) {
+			since, out = i.Since, true
 		}
 	}
-	return false
+	return since, out
 }
 
 // past has a run be told of as what is over.

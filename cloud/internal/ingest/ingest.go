@@ -172,7 +172,7 @@ func (h *Handler) heartbeat(r *request) error {
 		}
 	}
 	if m.Pi.Run != nil {
-		return h.submit(r, sentinel.PiReported{Site: r.caller.Site, Pi: r.caller.Name, Run: *m.Pi.Run})
+		return h.submit(r, sentinel.PiReported{Site: r.caller.Site, Pi: r.caller.Name, Run: *m.Pi.Run, Boot: m.Boot, Seq: m.Seq})
 	}
 	return nil
 }
@@ -261,7 +261,7 @@ func (h *Handler) upsReport(r *request) error {
 	}
 	r.bundle = m.Bundle
 	if m.Run != nil { // before the report: it may keep the brain from beginning
-		if err := h.submit(r, sentinel.PiReported{Site: r.caller.Site, Pi: r.caller.Name, Run: *m.Run}); err != nil {
+		if err := h.submit(r, sentinel.PiReported{Site: r.caller.Site, Pi: r.caller.Name, Run: *m.Run, Boot: m.Boot, Seq: m.Seq}); err != nil {
 			return err
 		}
 	}

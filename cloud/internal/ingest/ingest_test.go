@@ -51,12 +51,13 @@ func TestH10_HeardByThePi(t *testing.T) {
 		return wire.Heard{Node: node, Boot: boot1, Seq: 7, AgeMS: 400, State: "running"}
 	}
 	run := shutdown.Status{ID: "run", State: shutdown.Begun}
-	b.send(courier.PathHeartbeat, b.seal(wire.KindHeartbeat, wire.Heartbeat{Header: b.header("pi"), Pi: &wire.PiStatus{
+	of := b.header("pi")
+	b.send(courier.PathHeartbeat, b.seal(wire.KindHeartbeat, wire.Heartbeat{Header: of, Pi: &wire.PiStatus{
 		Heard: []wire.Heard{heard("pve2"), heard("nas"), heard("pi"), heard("stranger")}, Bundle: "0123", Run: &run}}, "pi"))
 	b.wants(sentinel.Heard{Site: "home", Name: "pi", Role: sentinel.Pi, Boot: boot1},
 		sentinel.Heard{Site: "home", Name: "pve2", Role: sentinel.Node, Boot: boot1, Via: "pi"},
 		sentinel.SystemState{Site: "home", Name: "pve2", Boot: boot1, State: "running"},
-		sentinel.PiReported{Site: "home", Pi: "pi", Run: run})
+		sentinel.PiReported{Site: "home", Pi: "pi", Run: run, Boot: of.Boot, Seq: of.Seq})
 	if !slices.Equal(b.bundles, []string{"0123"}) {
 		t.Errorf("bundles %q", b.bundles)
 	}
@@ -108,7 +109,7 @@ func TestU1_ReportsCarryTheirLag(t *testing.T) {
 	b.taken()
 	b.send(courier.PathUPS, b.seal(wire.KindUPS, m, "pi"))
 	in := b.taken()
-	if len(in) != 2 || !cmp.Equal(in[0], sentinel.Input(sentinel.PiReported{Site: "home", Pi: "pi", Run: run})) {
+	if len(in) != 2 || !cmp.Equal(in[0], sentinel.Input(sentinel.PiReported{Site: "home", Pi: "pi", Run: run, Boot: m.Boot, Seq: m.Seq})) {
 		t.Fatalf("the Pi's run comes first, since it may keep the brain from beginning; got %+v", in)
 	}
 	r, ok := in[1].(sentinel.UPSReported)

@@ -92,10 +92,13 @@ type (
 		Seq           int64 // of the message; 0: not known
 		Cutting       bool  // the Pi is about to have its output cut
 	}
-	// PiReported is what a Pi says of the run it holds.
+	// PiReported is what a Pi says of the run it holds, in heartbeats and reports alike: one that was sent before
+	// another of its boot, as Seq tells, says nothing new.
 	PiReported struct {
 		Site, Pi string
 		Run      shutdown.Status
+		Boot     string
+		Seq      int64
 	}
 	// Uplink is what the brain found out about its own internet, and about the tailnet's
 	// control server and relay.

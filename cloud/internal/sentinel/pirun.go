@@ -28,6 +28,13 @@ func (s *Site) lastOf(pi string) *KnownRun {
 
 func (d *decider) piReported(in PiReported) {
 	site := d.site(in.Site)
+	if last := site.piSaid[in.Pi]; in.Seq != 0 && in.Boot == last.boot && in.Seq < last.seq {
+		return
+	}
+	if site.piSaid == nil {
+		site.piSaid = map[string]claim{}
+	}
+	site.piSaid[in.Pi] = claim{boot: in.Boot, seq: in.Seq, at: d.now}
 	if in.Run.State == shutdown.Advancing {
 		site.piAdvanced = d.now
 	}

@@ -262,9 +262,10 @@ func (w *world) doSource(verb string, a args) error {
 		return err
 	case "pi-run":
 		stage, _ := strconv.Atoi(a.set["stage"])
+		seq, _ := strconv.ParseInt(a.set["seq"], 10, 64)
 		pi := cmp.Or(a.set["pi"], "pi1")
 		w.step(sentinel.PiReported{Site: w.siteOf(pi), Pi: pi, Run: shutdown.Status{ID: cmp.Or(a.set["id"], "pi-run"), State: shutdown.State(a.name()), Stage: stage, On: shutdown.Cause(a.set["on"]), Reason: strings.ReplaceAll(a.set["why"], "-", " "),
-			Epoch: piEpoch(a), Targets: w.piTargets(a), Owed: strings.FieldsFunc(a.set["owed"], func(r rune) bool { return r == ',' })}})
+			Epoch: piEpoch(a), Targets: w.piTargets(a), Owed: strings.FieldsFunc(a.set["owed"], func(r rune) bool { return r == ',' })}, Boot: a.set["boot"], Seq: seq})
 	default:
 		return errUnknown
 	}

@@ -82,9 +82,10 @@ type Site struct {
 	reached time.Time // when that ended
 	look    time.Time // when to look for what is missing; zero: there is no need
 
-	piAdvanced time.Time // when a Pi last said that its run advances
-	news       time.Time // of the oldest entry about a UPS in a record that is not complete yet
-	unsaid     time.Time // until when a UPS is listened for whose Pi was restarted; zero: for none
+	piAdvanced time.Time        // when a Pi last said that its run advances
+	piSaid     map[string]claim // the last word of each on its run, by Pi
+	news       time.Time        // of the oldest entry about a UPS in a record that is not complete yet
+	unsaid     time.Time        // until when a UPS is listened for whose Pi was restarted; zero: for none
 }
 
 // Condition is how a source stands.

@@ -140,8 +140,23 @@ func (d *decider) mainsBack(site *Site) {
 		d.powerEnds(site, r, powerBack)
 	}
 	if i := d.open(site.Name, PowerOutage); i != nil {
-		d.endOutage(i, "the power is back after "+power.Spell(d.now.Sub(i.Since))+saidReturning(site.Run))
+		d.endOutage(i, "the power is back after "+power.Spell(site.mainsFrom(i, d.now).Sub(i.Since))+saidReturning(site.Run))
 	}
+}
+
+// mainsFrom is when the power of an outage that is over came back: of one whose end nobody heard, that was earlier
+// than now.
+func (s *Site) mainsFrom(i *Incident, now time.Time) time.Time {
+	var from time.Time
+	for _, u := range s.UPSes {
+		if u.Supply == power.Mains && u.Since.After(i.Since) && !u.Since.After(now) {
+			from = later(from, u.Since)
+		}
+	}
+	if from.IsZero() {
+		return now
+	}
+	return from
 }
 
 // settlePower opens the incident of an outage and begins the plan (rules U2, S2).

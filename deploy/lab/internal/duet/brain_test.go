@@ -81,6 +81,8 @@ type brain struct {
 	wake      int
 	performs  string // the run that is performed
 	seen      [2]int64
+	saidIn    string // the Pi's boot and place of its last word on its run
+	saidAt    int64
 	boot      string
 	heard     time.Duration // the Pi's last word
 	silent    bool
@@ -127,6 +129,7 @@ func (b *brain) start() {
 	b.d.judge.disturb("brain")
 	b.up, b.paused, b.held, b.dies = true, 0, nil, ""
 	b.state = b.replayed()
+	b.saidIn, b.saidAt = "", 0
 	b.performs, b.seen, b.boot, b.silent, b.asking, b.has, b.gaveArmed, b.heeds = "", [2]int64{}, "", true, false, 0, 0, shutdown.Epoch{}
 	b.watch()
 	before := b.site().Run
@@ -523,8 +526,11 @@ func (b *brain) take(m message) (fresh bool) {
 		}
 	}()
 	if m.run != nil {
-		b.d.judge.brainHears(m.run)
-		b.turn(core.PiReported{Site: "home", Pi: "pi", Run: *m.run})
+		if m.boot != b.saidIn || m.seq >= b.saidAt { // not overtaken
+			b.saidIn, b.saidAt = m.boot, m.seq
+			b.d.judge.brainHears(m.run)
+		}
+		b.turn(core.PiReported{Site: "home", Pi: "pi", Run: *m.run, Boot: m.boot, Seq: m.seq})
 	}
 	if m.report && b.up && b.process == process {
 		lag := max(b.d.now-m.sent-usual, 0)

@@ -44,8 +44,11 @@ func (j *judge) reported(m message) {
 	if j.brain.heard = j.d.brain.process; at < j.brain.at {
 		return
 	}
-	if m.reading.Supply == power.Mains {
+	switch {
+	case m.reading.Supply == power.Mains:
 		j.brainMains, j.mainsAt = j.d.now, at
+	case m.reading.Supply == power.SelfTest && !j.test: // what it took for an outage was none
+		j.testAt = j.d.now
 	}
 	j.test = m.reading.Supply == power.SelfTest
 	j.brain = knows{battery: m.reading.Supply != power.Mains, mains: m.reading.Supply == power.Mains, at: at, told: j.d.now, heard: j.d.brain.process}
@@ -106,7 +109,8 @@ func (j *judge) heardOf(actor string) word {
 }
 
 // another reports whether an actor may take this for another outage than that of a run: the
-// mains were back since, as it heard, or as the transfers tell, or the brain's clock says so. A Pi
+// mains were back since, as it heard, or as the transfers tell, or the brain's clock says so; or what it took for
+// an outage turned into a self-test, and out of that again. A Pi
 // that has booted also takes another name of the transfer for that, if the run had come to its end
 // by then, and the brain such a Pi's count after a stop that it ended by that: to tell machines again
 // that run on battery is better than to let them die with it.
@@ -114,7 +118,7 @@ func (j *judge) another(actor string, r *held) bool {
 	if actor == "pi" {
 		return j.anotherSince(actor, r.began) || r.ended != 0 && j.renamedAt >= r.ended
 	}
-	return j.anotherSince(actor, r.began) || j.stop.over && j.stop.at >= r.began && j.bootedAt >= j.stop.at
+	return j.anotherSince(actor, r.began) || j.testAt >= r.began || j.stop.over && j.stop.at >= r.began && j.bootedAt >= j.stop.at
 }
 
 func (j *judge) anotherSince(actor string, at time.Duration) bool {

@@ -73,6 +73,7 @@ type heard struct {
 	brain      knows
 	test       bool          // it was told of a self-test, whose silence is danger only later (U3)
 	brainMains time.Duration // when it last heard of mains
+	testAt     time.Duration // when it last heard that its UPS has gone from anything else into a self-test
 	mainsAt    time.Duration // when that was true
 	transfer   int           // the last, as the UPS counts them
 	claimAt    time.Duration // when the first report of a battery was sent since it watches: it may not believe that alone
