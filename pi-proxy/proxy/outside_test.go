@@ -97,7 +97,7 @@ func TestG3_ThePiCallsAboutItsBrain(t *testing.T) {
 	x, c := h.phone()
 	h.knowsWhomToCall(c)
 	h.brain.await("the UPS is known", 5*time.Second, func() bool { return len(h.brain.reports) > 0 })
-	if s := h.status(); s.BrainGone || s.Internet != "up" || !strings.HasPrefix(s.String(), "brain     answers\ninternet  up\nplan      not armed\ncalls     Alex, should the brain be gone\n") {
+	if s := h.status(); s.BrainGone || s.Internet != "up" || !strings.HasPrefix(s.String(), "ups       rack: on mains, 100 %\nbrain     answers\ninternet  up\nplan      not armed\ncalls     Alex, should the brain be gone\n") {
 		t.Errorf("its status: %s", s)
 	}
 	h.silence(true)

@@ -12,6 +12,7 @@ import (
 	"sentinel.home.arpa/pi-proxy/internal/brainwatch"
 	"sentinel.home.arpa/shared/daemon"
 	"sentinel.home.arpa/shared/power"
+	"sentinel.home.arpa/shared/shutdown"
 )
 
 // Status is how the Pi sees the world beyond its house (rule G3).
@@ -30,6 +31,9 @@ type Status struct {
 	CalledAt           time.Time `json:"called_at,omitzero"`   // when it last called somebody by itself
 	CallTaken          bool      `json:"call_taken,omitempty"` // a person took one of those calls
 	BundleArmed        *bool     `json:"bundle_armed"`         // null: there is no bundle
+	// UPSes are those that the Pi reads, and Run is its own last run of the plan; null: there was none.
+	UPSes []UPSStatus      `json:"upses"`
+	Run   *shutdown.Status `json:"run,omitempty"`
 }
 
 const (
@@ -54,7 +58,7 @@ func (o *outside) status(ctx context.Context) (Status, error) {
 	}
 	stands := o.stands()
 	s := Status{BrainSilentSeconds: stands.Silent.Seconds(), Internet: string(stands.Internet), Contacts: o.orders().Contacts, Lacks: o.lacks(), LacksToTell: o.lacksToTell(),
-		Leaving: o.p.leaves.lately(daemon.BootTime()) > 0}
+		Leaving: o.p.leaves.lately(daemon.BootTime()) > 0, UPSes: o.p.upsStatus(), Run: o.p.guard.status()}
 	for _, c := range told {
 		s.Notices = append(s.Notices, c.Name+" of "+c.Contact)
 	}
@@ -117,6 +121,9 @@ func (s Status) String() string {
 	say := func(what, format string, args ...any) {
 		fmt.Fprintf(&b, "%-9s "+format+"\n", append([]any{what}, args...)...)
 	}
+	for _, u := range s.UPSes {
+		say("ups", "%s", u)
+	}
 	silent := power.Spell(time.Duration(s.BrainSilentSeconds * float64(time.Second)))
 	switch {
 	case s.BrainGone && s.TailnetGone:
@@ -141,6 +148,9 @@ func (s Status) String() string {
 		say("plan", "armed")
 	default:
 		say("plan", "not armed")
+	}
+	if s.Run != nil {
+		say("run", "%s", runSaid(s.Run))
 	}
 	switch {
 	case len(s.Contacts) == 0:
