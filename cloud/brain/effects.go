@@ -240,6 +240,9 @@ func (b *Brain) story(i *sentinel.Incident, contact string) notify.Story {
 		}
 	}
 	s.Plan = b.planStory(site, i)
+	if s.Worse != nil && s.Worse.Kind == worsenings()[sentinel.PlanBegins] && s.Plan.Rehearsed {
+		s.Worse.Kind = "rehearsal"
+	}
 	return s
 }
 

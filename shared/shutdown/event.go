@@ -22,6 +22,9 @@ const (
 	Aborted    EventType = "aborted"
 )
 
+// Rehearsed is the reason of an Ended event of a dry run.
+const Rehearsed = "it was a dry run"
+
 // Event is one step of a run. Which fields are set depends on the type.
 type Event struct {
 	Type    EventType `json:"type"`

@@ -215,6 +215,9 @@ func (r *Run) endStage(now time.Time) []Event {
 	next := r.beginStage(now, r.nextStage(r.Stage+1))
 	if next.Type == Ended {
 		next.Targets = r.missed()
+		if r.DryRun {
+			next.Why = Rehearsed
+		}
 	}
 	return append(es, Event{Type: StageEnded, At: now, Stage: r.Stage}, next)
 }

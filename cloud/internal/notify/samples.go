@@ -129,6 +129,10 @@ func outages() []variant {
 			s.Worse = &Worse{Kind: "plan", Known: "Sam"}
 			s.Plan = planned(func(p *PlanStory) { p.Begun, p.Guests = true, new(9) })
 		}},
+		{"it would begin, were it armed", func(s *Story) {
+			s.Worse = &Worse{Kind: "rehearsal", Known: "Sam"}
+			s.Plan = planned(func(p *PlanStory) { p.Armed, p.Rehearsed = false, true })
+		}},
 		{"another UPS", func(s *Story) { s.Worse = &Worse{Kind: "another_ups", UPSes: []string{"ups2"}} }},
 		{"worse in a way of later versions", func(s *Story) { s.Worse = &Worse{Kind: "?"} }},
 		{"a reminder", func(s *Story) { s.Again = true }},

@@ -39,7 +39,7 @@ type Cause struct {
 
 // Worse is what has become worse.
 type Worse struct {
-	Kind   string   // all_nodes, charge, runtime, late, plan, lost_power or another_ups
+	Kind   string   // all_nodes, charge, runtime, late, plan, rehearsal, lost_power or another_ups
 	Names  []string // late: that did not go down in time
 	UPSes  []string // lost_power, another_ups
 	Broken bool     // lost_power: as of Cause

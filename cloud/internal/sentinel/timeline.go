@@ -234,7 +234,7 @@ func sentenceOfRun(e shutdown.Event) string {
 	case shutdown.Late:
 		return e.Name + " was not down at its deadline"
 	case shutdown.Ended:
-		return saidEnd(e.Targets)
+		return saidEnd(e)
 	case shutdown.Aborted:
 		return "the plan stops here, because " + e.Why
 	case shutdown.PowerJoined, shutdown.PowerLeft:
@@ -244,11 +244,14 @@ func sentenceOfRun(e shutdown.Event) string {
 }
 
 // saidEnd says that a run is through, and who it did not see go down.
-func saidEnd(missed []shutdown.Target) string {
-	switch len(missed) {
-	case 0:
+func saidEnd(e shutdown.Event) string {
+	missed := e.Targets
+	switch {
+	case e.Why == shutdown.Rehearsed:
+		return "the plan is through; it was a dry run, so nothing was shut down"
+	case len(missed) == 0:
 		return "the plan is through"
-	case 1:
+	case len(missed) == 1:
 		return "the plan has run; " + saidStage(missed, "") + " was not seen to go down"
 	default:
 		return "the plan has run; " + saidStage(missed, "") + " were not seen to go down"

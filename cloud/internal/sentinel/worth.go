@@ -288,6 +288,8 @@ func (d *decider) worthPlan(f Fact) (telling, bool) {
 	case *PiRunSeen:
 		t.Site, t.incident = f.Site, f.Incident
 		switch {
+		case f.Ended && f.Run.DryRun:
+			turn = "a dry run by " + f.Pi + ", which ended"
 		case f.Ended:
 			turn = "run by " + f.Pi + ", which ended"
 		case f.New && f.Run.DryRun:
@@ -313,6 +315,9 @@ func worthStep(e shutdown.Event) (routing.Severity, string) {
 			return routing.Critical, "not all are down in time"
 		}
 	case shutdown.Ended:
+		if e.Why == shutdown.Rehearsed {
+			return routing.Warning, "the dry run is through"
+		}
 		if len(e.Targets) > 0 {
 			return routing.Critical, "it has run, and not all are down"
 		}
