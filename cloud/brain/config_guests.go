@@ -67,13 +67,10 @@ func (c *Config) checkGuests(f *config.File) []error {
 	for i, s := range c.Plan {
 		at := fmt.Sprintf("plan[%d]", i)
 		errs = append(errs, s.checkTimeout(f, at)...)
-		if s.Guests == nil || s.Guests.All {
+		if s.Guests == nil {
 			continue
 		}
 		at += ".guests"
-		if misspelt := f.Spoilt(at + ".tags"); len(s.Guests.Tags)+len(s.Guests.IDs) == 0 && s.Guests.Pool == "" && !misspelt {
-			errs = append(errs, f.Errorf(at, "it chooses no guest; %s", howGuests))
-		}
 		once := func(path, key, what string) {
 			if first, dup := seen[key]; dup && first == i {
 				errs = append(errs, f.Errorf(path, "%s stands here for the second time", what))
@@ -82,6 +79,13 @@ func (c *Config) checkGuests(f *config.File) []error {
 			} else {
 				seen[key] = i
 			}
+		}
+		if s.Guests.All {
+			once(at, "all", "guests: all")
+			continue
+		}
+		if misspelt := f.Spoilt(at + ".tags"); len(s.Guests.Tags)+len(s.Guests.IDs) == 0 && s.Guests.Pool == "" && !misspelt {
+			errs = append(errs, f.Errorf(at, "it chooses no guest; %s", howGuests))
 		}
 		for j, tag := range s.Guests.Tags {
 			path := fmt.Sprintf("%s.tags[%d]", at, j)
