@@ -59,9 +59,10 @@ func (j *judge) stopEnded() {
 	j.stop.over = true
 }
 
-// heeded is a message by which the Pi has confirmed a stop, in the outage in which that was.
+// heeded is a message by which the Pi has confirmed a stop, in the outage in which that was. A brain whose clock was set
+// since cannot tell which run the stop ended, so its Pi carries that to its end, and does not know of a stop after it.
 func (j *judge) heeded(m message) {
-	if m.outage == j.stop.outage && j.stop.heeded == 0 {
+	if m.outage == j.stop.outage && j.stop.heeded == 0 && j.calmSince(j.stop.at, "clock") {
 		j.stop.heeded = j.d.now
 	}
 }
