@@ -61,20 +61,21 @@ type Brain struct {
 	noKeys     atomic.Pointer[string] // why they have none although they should; nil: nothing is wrong
 	reload     *Reload                // nil: the configuration stays as it is
 
-	seq     wire.Counter
-	inputs  chan submission
-	counted chan guestCount
-	sighted chan sighting
-	reread  chan reloaded
-	digests chan chan<- shownDigest
-	renew   chan struct{} // the bundles, since a Pi says something new of itself
-	resumed chan struct{} // closed once the loop has taken up what an earlier process left
-	stopped chan struct{}
-	wg      sync.WaitGroup
-	ways    sync.WaitGroup // the ways to machines that come too late; whoever asked for one has ended before
-	pulse   pulse
-	view    atomic.Pointer[view]
-	bundles atomic.Pointer[map[string]bundle]
+	seq      wire.Counter
+	inputs   chan submission
+	counted  chan guestCount
+	sighted  chan sighting
+	planSeen chan planSeen
+	reread   chan reloaded
+	digests  chan chan<- shownDigest
+	renew    chan struct{} // the bundles, since a Pi says something new of itself
+	resumed  chan struct{} // closed once the loop has taken up what an earlier process left
+	stopped  chan struct{}
+	wg       sync.WaitGroup
+	ways     sync.WaitGroup // the ways to machines that come too late; whoever asked for one has ended before
+	pulse    pulse
+	view     atomic.Pointer[view]
+	bundles  atomic.Pointer[map[string]bundle]
 
 	// What follows is the loop's alone.
 	state      *sentinel.State
@@ -87,11 +88,12 @@ type Brain struct {
 	warnings   []string // and what of it stands on the page
 	timeline   []journal.Entry
 	performers map[string]*performer
-	guests     map[string]*int  // by site, as last surveyed; nil: not known
-	left       map[string]*left // by site, what runs of the plan may have left off
-	phone      *phone           // nil without twilio:
-	refused    string           // what is wrong with the newest cloud.yaml; empty: nothing
-	refusedAt  time.Time        // on the wall clock
+	guests     map[string]*int      // by site, as last surveyed; nil: not known
+	left       map[string]*left     // by site, what runs of the plan may have left off
+	planLooks  map[string]*planLook // by site, of an armed plan
+	phone      *phone               // nil without twilio:
+	refused    string               // what is wrong with the newest cloud.yaml; empty: nothing
+	refusedAt  time.Time            // on the wall clock
 }
 
 // New opens the state directory and replays the journal. Close what it returns by
@@ -110,7 +112,7 @@ func newBrain(ctx context.Context, cfg Config, log *slog.Logger, m machine) (*Br
 		health: daemon.NewHealth(30*time.Second, "journal"), metrics: newMetrics(), reread: make(chan reloaded), digests: make(chan chan<- shownDigest),
 		inputs: make(chan submission, batch), counted: make(chan guestCount), renew: make(chan struct{}, 1),
 		resumed: make(chan struct{}), stopped: make(chan struct{}),
-		performers: map[string]*performer{}, guests: map[string]*int{}, left: map[string]*left{}, sighted: make(chan sighting),
+		performers: map[string]*performer{}, guests: map[string]*int{}, left: map[string]*left{}, sighted: make(chan sighting), planSeen: make(chan planSeen), planLooks: map[string]*planLook{},
 	}
 	b.table = liveness.New(cfg.Failure.Silence.Std())
 	var err error

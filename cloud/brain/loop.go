@@ -90,6 +90,8 @@ func (b *Brain) loop(ctx context.Context) error {
 			b.guests[g.site] = &g.n
 		case s := <-b.sighted:
 			b.takeSighting(s, b.clock.Now())
+		case s := <-b.planSeen:
+			subs = b.takeLook(s, b.clock.Now())
 		case answer := <-b.digests:
 			answer <- b.digest(b.clock.Now())
 		case <-b.renew:
@@ -116,6 +118,7 @@ func (b *Brain) loop(ctx context.Context) error {
 			b.renewBundles()
 		}
 		b.seekLeft(ctx, now)
+		b.lookAtPlans(ctx, now)
 		b.archives(ctx)
 		b.health.Turned()
 		b.notifier.Feed()

@@ -104,7 +104,7 @@ func (b *Brain) pageView(now time.Time, t troubles) *web.View {
 		v.Warnings = append(v.Warnings, "The journal cannot be written; a restart now would forget what has happened since.")
 	}
 	v.Phone, v.Tests = b.phoneSaid(), b.testViews()
-	v.Warnings = append(v.Warnings, t.all()...)
+	v.Warnings = append(append(v.Warnings, b.planTroubles()...), t.all()...)
 	for _, name := range slices.Sorted(maps.Keys(b.state.Sites)) {
 		if name == "" {
 			continue // of what is of no site

@@ -134,6 +134,11 @@ type (
 	TestCall struct{ Contact, By string }
 	// Pinged is whether who watches the brain from outside was reached; Why: it was not.
 	Pinged struct{ Why string }
+	// PlanLooked is what keeps a site's armed plan from doing its work, as a look at its machines found; empty: nothing.
+	PlanLooked struct {
+		Site     string
+		Refusals []string
+	}
 	// PhoneTested is what a self-test of the phone found out: it would place a call, or Why
 	// not. Unclear: that may pass by itself.
 	PhoneTested struct {
@@ -247,4 +252,5 @@ func (RunAnswered) input()    {}
 func (RunSeen) input()        {}
 func (TestCall) input()       {}
 func (Pinged) input()         {}
+func (PlanLooked) input()     {}
 func (PhoneTested) input()    {}

@@ -372,16 +372,6 @@ func (s *Site) heardOnBattery() (time.Time, bool) {
 	return since, true
 }
 
-// hearsBattery reports whether a UPS that is in reach is on battery.
-func (s *Site) hearsBattery() bool {
-	for _, u := range s.UPSes {
-		if u.Supply == power.Battery && !u.Lost {
-			return true
-		}
-	}
-	return false
-}
-
 // Mandate is what one of the site's Pis is told: who acts, and how far the brain has come.
 // A run of an earlier outage says nothing about this one, nor does a dry run once the plan is
 // armed; but a UPS that is out of reach for long is no reason to begin, so there it holds back.

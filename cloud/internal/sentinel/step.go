@@ -90,6 +90,8 @@ func (s *State) Step(now time.Time, in Input) []Fact {
 		d.testCall(in)
 	case Pinged:
 		d.pinged(in)
+	case PlanLooked:
+		d.planLooked(in)
 	case PhoneTested:
 		d.phoneTested(in)
 	case Pressed:

@@ -133,3 +133,13 @@ func (d *decider) takeBack(site *Site) (owed []shutdown.Target) {
 	}
 	return owed
 }
+
+// hearsBattery reports whether a UPS that is in reach is on battery.
+func (s *Site) hearsBattery() bool {
+	for _, u := range s.UPSes {
+		if u.Supply == power.Battery && !u.Lost {
+			return true
+		}
+	}
+	return false
+}
