@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/shutdown"
 )
 
@@ -53,6 +54,9 @@ func (s *State) Evolve(at time.Time, f Fact) {
 		u := s.ups(f.Site, f.UPS)
 		u.Supply, u.Since, u.Stale, u.Listed = f.Supply, f.Since, false, f.Listed
 		u.Pi, u.Transfers = cmp.Or(f.Pi, u.Pi), transfers(f.Reading)
+		if f.Supply == power.Mains {
+			u.Mains = at
+		}
 		if f.Seq != 0 {
 			u.Shown[f.Pi] = said(u.Shown[f.Pi], f.Boot, f.Seq, f.Boot)
 		}

@@ -170,6 +170,7 @@ type UPS struct {
 	Pi            string            // whose it is; empty: not known
 	// Transfers is how often it had gone on battery when the supply last changed; 0: it did not say.
 	Transfers int
+	Mains     time.Time `json:",omitzero"` // when it was last told that it is on mains again
 
 	reading power.Reading
 	at      time.Time        // when the reading was true; zero: none ever

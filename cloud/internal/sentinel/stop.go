@@ -144,7 +144,7 @@ func (s *Site) mainsSince(at time.Time) bool {
 // true before: what begins after that moment is another outage.
 func (s *Site) toldMainsSince(at time.Time) bool {
 	for _, u := range s.UPSes {
-		if u.mains.After(at) {
+		if u.mains.After(at) || u.Mains.After(at) {
 			return true
 		}
 	}

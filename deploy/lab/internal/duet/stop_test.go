@@ -81,7 +81,7 @@ func (j *judge) isStopped(actor string) bool {
 // by the transfers of one that began right after it, or while it heard nobody: the Pi's record, which
 // the duet has not, would tell it of the mains between.
 func (j *judge) stopLasts() bool {
-	blinked := (j.rightAfterStop() || j.darkAt >= j.stop.at) && j.brainMains < j.stop.at
+	blinked := (j.rightAfterStop() || j.darkAt >= j.stop.at) && j.mainsAt < j.stop.at
 	return j.stop.at != 0 && !j.stop.over && (blinked || !j.anotherSince("brain", j.stop.at))
 }
 
