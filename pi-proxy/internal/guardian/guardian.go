@@ -233,6 +233,10 @@ func (g *Guardian) mandated(now time.Time, epoch shutdown.Epoch, run shutdown.St
 			return es
 		}
 	}
+	if run.Open() && g.wasStopped() && epoch.Compare(g.peers.under) > 0 { // so to the brain this is another outage
+		g.holds, g.brain = now, now // should its run not advance, the Pi takes over
+		return append(g.note(epoch, shutdown.Event{Type: Yielded, At: now}), g.Tick(now)...)
+	}
 	g.brainElsewhere(now, epoch, run)
 	es := append(g.hearStop(now, epoch, run), g.hearStopElsewhere(now, epoch, run)...)
 	// In the ride-through the brain may be gone after it. One that says so from the first word on may not have heard

@@ -33,6 +33,12 @@ func (g *Guardian) hearStop(now time.Time, epoch shutdown.Epoch, run shutdown.St
 	return g.note(epoch, shutdown.Event{Type: StopHeard, At: now})
 }
 
+// wasStopped reports whether the Pi begins nothing more in this outage since it heard that a person stopped the plan
+// before it did. The brain may take that back: the stop was of the outage before.
+func (g *Guardian) wasStopped() bool {
+	return g.done && !g.open() && !g.end.mine && !g.end.over && g.peers.under != (shutdown.Epoch{})
+}
+
 // The events of a stop in an outage in which the Pi's own UPSes have mains, and of that stop's end.
 const (
 	StopElsewhere     shutdown.EventType = "stop_elsewhere"

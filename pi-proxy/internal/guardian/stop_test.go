@@ -277,3 +277,37 @@ func TestS10_APiWithMainsConfirmsAStop(t *testing.T) {
 		}
 	})
 }
+
+// TestS10_AStopThatTheBrainTookBack: it was of the outage before, as the brain has learned since, and has begun the plan.
+// If that does not advance, the Pi begins.
+func TestS10_AStopThatTheBrainTookBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		then   shutdown.State
+		epoch  uint64
+		begins bool
+	}{
+		"it begins, and does not advance":      {shutdown.Begun, 3, true},
+		"it advances":                          {shutdown.Advancing, 3, false},
+		"it says so still":                     {shutdown.Stopped, 2, false},
+		"somebody sends an older word again":   {shutdown.Begun, 1, false},
+		"its run of the same epoch, as it was": {shutdown.Begun, 2, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, orders())
+			h.cut()
+			h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 1, Holder: "brain"}, shutdown.None))
+			h.pass(12)
+			h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: 2, Holder: "brain"}, shutdown.Stopped))
+			if len(h.all(guardian.BrainDone)) != 1 {
+				t.Fatal("the stop is not heard")
+			}
+			for range 30 {
+				h.note(h.g.Mandated(h.now, shutdown.Epoch{Counter: c.epoch, Holder: "brain"}, c.then))
+				h.pass(1)
+			}
+			if began := len(h.all(shutdown.Began)) > 0; began != c.begins {
+				t.Errorf("it began: %v", began)
+			}
+		})
+	}
+}
