@@ -68,6 +68,8 @@ func due(at, delay time.Duration, hs []hindrance) time.Duration {
 		case h.undecided > 0 && h.from < at+h.undecided:
 			at = h.to
 			by = max(by, at+delay+inTime+afresh)
+		case h.undecided > 0 && h.from < at+delay: // whoever is silent still must have had the time to be heard again (H8)
+			by = max(by, h.to+h.undecided+inTime+afresh+listed)
 		default:
 			by = max(by, h.to+inTime+afresh+listed)
 		}

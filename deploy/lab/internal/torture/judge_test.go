@@ -335,7 +335,8 @@ func TestWhenACallIsDue(t *testing.T) {
 		"a short one changes little":           {[]hindrance{{span{105 * s, 108 * s}, 0}}, 130 * s},
 		"a long one delays":                    {[]hindrance{{span{90 * s, 160 * s}, 0}}, 172 * s},
 		"one before anybody has decided":       {[]hindrance{{span{105 * s, 108 * s}, 20 * s}}, 141 * s},
-		"two of them":                          {[]hindrance{{span{140 * s, 142 * s}, 20 * s}, {span{115 * s, 118 * s}, 20 * s}}, 154 * s},
+		"two of them":                          {[]hindrance{{span{140 * s, 142 * s}, 20 * s}, {span{115 * s, 118 * s}, 20 * s}}, 174 * s},
+		"one after that, before it is due":     {[]hindrance{{span{121 * s, 123 * s}, 20 * s}}, 155 * s},
 		"one after it is due":                  {[]hindrance{{span{131 * s, 150 * s}, 20 * s}}, 130 * s},
 		"one just before it is due, and after": {[]hindrance{{span{129 * s, 130 * s}, 20 * s}}, 142 * s},
 	} {
