@@ -108,12 +108,11 @@ func (j *judge) heardOf(actor string) word {
 	return j.told
 }
 
-// another reports whether an actor may take this for another outage than that of a run: the
-// mains were back since, as it heard, or as the transfers tell, or the brain's clock says so; or what it took for
-// an outage turned into a self-test, and out of that again. A Pi
-// that has booted also takes another name of the transfer for that, if the run had come to its end
-// by then, and the brain such a Pi's count after a stop that it ended by that: to tell machines again
-// that run on battery is better than to let them die with it.
+// another reports whether an actor may take this for another outage than that of a run: the mains were back since, as it
+// heard, or as the transfers tell, or the brain's clock says so; or what it took for an outage turned into a self-test, and
+// out of that again. A Pi that has booted also takes another name of the transfer for that, if the run had come to its end
+// by then, and the brain such a Pi's count after a stop that it ended by that: to tell machines again that run on battery
+// is better than to let them die with it.
 func (j *judge) another(actor string, r *held) bool {
 	if actor == "pi" {
 		return j.anotherSince(actor, r.began) || r.ended != 0 && j.renamedAt >= r.ended
