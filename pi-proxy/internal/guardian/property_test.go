@@ -49,6 +49,7 @@ type history struct {
 	runs    int            // begun since the mains were last seen, or the last was yielded
 	word    time.Time      // the brain's last, within this reason, that it acts
 	over    bool           // the brain's run of this outage is over
+	stop    uint64         // a later counter than the lowest of a stop that was heard in it; zero: none was
 	highest uint64         // epoch counter, of all that was begun
 	named   uint64         // by the brain
 	fresh   uint64         // the lowest counter that was not known when the mains were last heard of, or the Pi's run was begun
@@ -118,7 +119,7 @@ func (h *history) report(r power.Reading) {
 	switch r.Supply {
 	case power.Unknown:
 	case power.Mains:
-		h.reading, h.runs, h.over, h.word, h.out = &r, 0, false, time.Time{}, false
+		h.reading, h.runs, h.over, h.word, h.out, h.stop = &r, 0, false, time.Time{}, false, 0
 		h.fresh = max(h.named+1, h.highest)
 	default:
 		h.reading, h.out = &r, h.out || r.OnBattery() || r.LowFor != nil
@@ -132,9 +133,13 @@ func (h *history) mandate(t *rapid.T) {
 		shutdown.Stopped, shutdown.Disarmed}).Draw(t, "state")
 	h.named = max(h.named, epoch.Counter)
 	h.over = h.over || epoch.Counter >= h.fresh && (h.reason() || h.held) && (state == shutdown.HasEnded || state == shutdown.Stopped)
+	if state == shutdown.Stopped && (h.out || h.over) && (h.stop == 0 || epoch.Counter+1 < h.stop) {
+		h.stop = epoch.Counter + 1
+	}
 	if state == shutdown.Advancing && h.reason() {
 		h.word = h.now
 	}
+	takenBack := h.stop != 0 && epoch.Counter >= h.stop // it was of the outage before
 	if h.g.Run != nil && rapid.Bool().Draw(t, "names the run") {
 		sent := h.g.Stopped(h.now, state, h.g.Run.ID)
 		if state == shutdown.Stopped && !h.g.Run.Over() {
@@ -145,10 +150,10 @@ func (h *history) mandate(t *rapid.T) {
 	es := h.g.Mandated(h.now, epoch, state)
 	for _, e := range es {
 		if e.Event.Type == guardian.Yielded {
-			if state != shutdown.Advancing || epoch.Counter < h.highest {
+			if state != shutdown.Advancing && !(state == shutdown.Begun && takenBack) || epoch.Counter < h.highest {
 				h.t.Fatalf("G2: yielded to %v, %s", epoch, state)
 			}
-			h.runs, h.over, h.word = 0, false, h.now // it runs anew
+			h.runs, h.over, h.word, h.stop = 0, false, h.now, 0 // it runs anew
 		}
 	}
 	h.check(es)
