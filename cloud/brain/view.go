@@ -126,7 +126,7 @@ func (b *Brain) pageView(now time.Time, t troubles) *web.View {
 	for _, e := range slices.Backward(inOrder(b.timeline)) {
 		v.Timeline = append(v.Timeline, b.entryView(e))
 	}
-	v.Verdict, v.Well = b.verdict(v.Sites, now)
+	v.Verdict, v.Well = b.verdict(v.Sites, len(v.Warnings), now)
 	return v
 }
 

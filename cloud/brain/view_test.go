@@ -10,8 +10,10 @@ import (
 
 	"sentinel.home.arpa/cloud/internal/journal"
 	"sentinel.home.arpa/cloud/internal/sentinel"
+	"sentinel.home.arpa/shared/config"
 	"sentinel.home.arpa/shared/power"
 	"sentinel.home.arpa/shared/shutdown"
+	"sentinel.home.arpa/shared/sim/twiliosim"
 )
 
 // tells are the lines of an incident's own timeline, the oldest first.
@@ -239,4 +241,29 @@ func TestR6_TheVerdictOfWhatIsOutOfReach(t *testing.T) {
 			t.Errorf("%q, want %q", got, c.want)
 		}
 	}
+}
+
+// TestR6_AllIsNotWellUnderAWarning: whoever reads the first line alone learns that there is more.
+func TestR6_AllIsNotWellUnderAWarning(t *testing.T) {
+	hourly := func(h *home) { // a day of beats would take long
+		h.withPlan()
+		h.cfg.Calls.SelfTest = config.Duration(time.Hour)
+		h.each.Store(int64(8 * time.Second))
+	}
+	reloading(t, hourly, func(h *home) {
+		says := func(want string) {
+			h.Helper()
+			rest(time.Second)
+			if v := h.view(); v.Verdict != want || !v.Well {
+				h.Errorf("%q, well %v; want %q, under %q", v.Verdict, v.Well, want, v.Warnings)
+			}
+		}
+		h.write([]byte("failure:\n  treshold: 2\n"))
+		says("All well, but the plan is not armed, and there is a warning.")
+		h.press("/api/v1/plan/arm")
+		says("All well, but there is a warning.")
+		h.x.SetAccount(twiliosim.Account{Status: "suspended", Type: "Full", Balance: "20"})
+		rest(time.Hour)
+		says("All well, but there are 2 warnings.")
+	})
 }

@@ -91,7 +91,7 @@ func kindWords(k sentinel.IncidentKind) string {
 }
 
 // verdict is the one sentence that the page begins with, and whether all is well.
-func (b *Brain) verdict(sites []web.Site, now time.Time) (text string, well bool) {
+func (b *Brain) verdict(sites []web.Site, warnings int, now time.Time) (text string, well bool) {
 	if !b.state.Blind.IsZero() {
 		return "The sentinel itself is offline; nothing is known.", false
 	}
@@ -103,7 +103,7 @@ func (b *Brain) verdict(sites []web.Site, now time.Time) (text string, well bool
 		if text := b.unheardSaid(now); text != "" {
 			return text, false
 		}
-		return b.allWell(), true
+		return b.allWell(warnings), true
 	}
 	i := slices.MinFunc(open, func(x, y *sentinel.Incident) int { return weight(x.Kind) - weight(y.Kind) })
 	lasts := power.Spell(now.Sub(i.Since))
@@ -131,10 +131,10 @@ func (b *Brain) verdict(sites []web.Site, now time.Time) (text string, well bool
 	return text, false
 }
 
-// allWell says so, and which plans are not armed: those would shut nothing down. What is not
-// known is said elsewhere.
-func (b *Brain) allWell() string {
-	var plans, idle []string
+// allWell says so, and what stands against it: plans that are not armed would shut nothing down, and of warnings
+// there may be one that nobody can be called. Plans of which it is not known have a warning.
+func (b *Brain) allWell(warnings int) string {
+	var plans, idle, but []string
 	for _, s := range b.core().Sites {
 		if s.Plan == nil {
 			continue
@@ -146,14 +146,23 @@ func (b *Brain) allWell() string {
 	}
 	switch {
 	case len(idle) == 0, b.armingUnknown():
-		return "All well."
 	case len(plans) == 1:
-		return "All well, but the plan is not armed."
+		but = append(but, "the plan is not armed")
 	case len(idle) == 1:
-		return "All well, but the plan of " + idle[0] + " is not armed."
+		but = append(but, "the plan of "+idle[0]+" is not armed")
 	default:
-		return "All well, but the plans of " + strings.Join(idle, ", ") + " are not armed."
+		but = append(but, "the plans of "+strings.Join(idle, ", ")+" are not armed")
 	}
+	switch {
+	case warnings == 1:
+		but = append(but, "there is a warning")
+	case warnings > 1:
+		but = append(but, fmt.Sprintf("there are %d warnings", warnings))
+	}
+	if len(but) == 0 {
+		return "All well."
+	}
+	return "All well, but " + strings.Join(but, ", and ") + "."
 }
 
 // unreachedNow says for how long nothing has been heard of a site or through the tailnet; once

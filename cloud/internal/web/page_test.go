@@ -179,7 +179,7 @@ func TestPage_SaysWhatMatters(t *testing.T) {
 	}
 }
 
-// TestPage_Icon is red, or amber while a plan is not armed, or green.
+// TestPage_Icon is red, or amber while a plan is not armed or under a warning, or green.
 func TestPage_Icon(t *testing.T) {
 	for _, c := range []struct {
 		v    View
@@ -191,6 +191,7 @@ func TestPage_Icon(t *testing.T) {
 		{View{Well: true, Sites: []Site{{HasPlan: true, Armed: true}, {}}}, "%2327833f"},
 		{View{Well: true, Sites: []Site{{HasPlan: true, ArmingUnknown: true}}}, "%2327833f"},
 		{View{Well: true, Sites: []Site{{HasPlan: true, Armed: true}, {HasPlan: true}}}, "%23d68910"},
+		{View{Well: true, Warnings: []string{"Nobody can be called."}}, "%23d68910"},
 	} {
 		body := get(serve(t, &c.v), "/").Body.String()
 		if n := strings.Count(body, `<link rel="icon"`); n != 1 || !strings.Contains(body, "fill='"+c.want+"'/%3E") {
