@@ -2,6 +2,7 @@ package brain
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -27,6 +28,26 @@ func (c *Config) missing(f *config.File) (notes []string) {
 	}
 	if len(c.Plan) == 0 && !f.Spoilt("plan") {
 		notes = append(notes, "plan: there is none, so nothing is shut down in a power cut")
+	}
+	return append(notes, c.agentless()...)
+}
+
+// agentless are notes about nodes of the plan that the site does not list: a wrong name, or none of them runs an agent.
+func (c *Config) agentless() (notes []string) {
+	if len(c.Sites) != 1 || len(c.Sites[0].Nodes) == 0 {
+		return nil
+	}
+	var listed []string
+	for _, p := range c.Sites[0].Nodes {
+		listed = append(listed, p.Name)
+	}
+	for i, s := range c.Plan {
+		for _, name := range slices.Sorted(maps.Keys(s.Nodes)) {
+			if !slices.Contains(listed, name) {
+				notes = append(notes, fmt.Sprintf("plan[%d].nodes: %s is not among the nodes of %s; correct the name, or list it there if it runs an agent: without one it counts as down once its API has been closed for 30 s",
+					i, name, c.Sites[0].Name))
+			}
+		}
 	}
 	return notes
 }
