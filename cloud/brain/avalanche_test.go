@@ -103,6 +103,7 @@ func TestC8_AnHoursAvalancheAtThePhone(t *testing.T) {
 	} {
 		for _, outage := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, outage %t", name, outage), func(t *testing.T) {
+				t.Parallel()
 				if testing.Short() && (name != "not taken" || !outage) {
 					t.Skip("with -short only the busiest hour is lived through")
 				}

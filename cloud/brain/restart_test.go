@@ -318,7 +318,7 @@ func TestR7_WallClock(t *testing.T) {
 // is on disk once that works again.
 func TestR3_JournalCannotBeWritten(t *testing.T) {
 	t.Parallel()
-	in(t, nil, func(h *home) {
+	in(t, fails(10*time.Second), func(h *home) {
 		db, err := sql.Open("sqlite", "file:"+filepath.Join(h.cfg.StateDir, "journal.db"))
 		if err != nil {
 			h.Fatal(err)
@@ -330,8 +330,8 @@ func TestR3_JournalCannotBeWritten(t *testing.T) {
 		}
 		h.nodes["pve2"].kill()
 		last := h.nodes["pve2"].lastWord()
-		rest(40 * time.Second)
-		if late := h.calls(1)[0].Created.Sub(last); late < 20*time.Second-time.Millisecond || late > 25*time.Second {
+		rest(18 * time.Second)
+		if late := h.calls(1)[0].Created.Sub(last); late < 10*time.Second-time.Millisecond || late > 15*time.Second {
 			h.Errorf("called %s after the last word", late)
 		}
 		v := h.view()
