@@ -267,6 +267,7 @@ func TestC7_ATestNotice(t *testing.T) {
 		if code, text := test("notice?contact=Alex"); code != http.StatusOK || strings.Contains(text, "false") {
 			h.Errorf("%d %s", code, text)
 		}
+		synctest.Wait() // the page is made anew
 		if got := h.view().Warnings; len(got) != 0 {
 			h.Errorf("the page warns: %q", got)
 		}

@@ -184,7 +184,7 @@ func brainWhileThePowerFails(p *paused) {
 	if down && len(p.commands()) > before {
 		p.Errorf("%d commands after the brain went on, so the plan was begun twice", len(p.commands())-before)
 	}
-	if _, all := p.page(); strings.Contains(all, "telling ") {
+	if _, all := p.page(); strings.Contains(all, " to shut down") {
 		p.Errorf("the brain told somebody by itself: %s", all)
 	}
 	if n := len(p.calls()); n != 1 {
