@@ -213,8 +213,8 @@ func (c *Config) checkPlan(f *config.File) []error {
 			seen[name] = i
 			errs = append(errs, checkMachine(f, path, name, s.Nodes[name])...)
 			api := strings.ToLower(strings.TrimSuffix(s.Nodes[name].API, "/"))
-			if other := apis[api]; other != "" && other != name {
-				errs = append(errs, f.Errorf(path+".api", "%s has the same; write the address of %s itself, which is asked also when no other node is left", other, name))
+			if other := apis[api]; other != "" && other != name && api != "" {
+				errs = append(errs, f.Errorf(path+".api", "%s has the same; write the address of %s itself, since each node is told and looked at by its own", other, name))
 			}
 			apis[api] = name
 		}
