@@ -315,12 +315,19 @@ func (e *examined) ofPlan(r *doctor.Report) {
 		r.Look("plan's machines", e.busy.Error(), "try again in a moment")
 		return
 	}
-	fine := true
+	fine, off := true, e.off()
 	for _, f := range e.plan {
 		if f.Severity == proxmox.Note {
 			continue
 		}
 		fine = false
+		if said, is := off[f.Target]; is {
+			if !said {
+				r.Look("plan: "+f.Target, "it is off as planned, so that it was not looked at", "once it is on: `sudo sentinel-cloud plan check`")
+			}
+			off[f.Target] = true
+			continue
+		}
 		say, do := doctor.Split(f.Text)
 		if f.Through != "" {
 			say += " (" + f.Through + ")"
@@ -337,6 +344,19 @@ func (e *examined) ofPlan(r *doctor.Report) {
 	if fine {
 		r.OK("plan's machines", "reached by all ways, and the token suffices")
 	}
+}
+
+// off are the machines that are off as planned; their APIs are closed.
+func (e *examined) off() map[string]bool {
+	off := map[string]bool{}
+	for _, s := range e.page.Sites {
+		for _, src := range s.Sources {
+			if src.Condition == string(sentinel.Off) {
+				off[src.Name] = false
+			}
+		}
+	}
+	return off
 }
 
 // ofPeople is about who is called and told.

@@ -125,6 +125,20 @@ func TestDoctorOfTheBrain(t *testing.T) {
 	}
 }
 
+// TestDoctorOfWhatIsOff says so once, whatever a look at it found.
+func TestDoctorOfWhatIsOff(t *testing.T) {
+	e := wellBrain()
+	for _, through := range []string{"directly", "through pi"} {
+		e.plan = append(e.plan, planFinding{Finding: proxmox.Finding{Severity: proxmox.Refusal, Target: "pve2", Text: "it is not reached"}, Through: through})
+	}
+	e.page.Sites[0].Sources[2].Condition = string(sentinel.Off)
+	found := e.findings()
+	finds(t, "off", found, "plan: pve2", doctor.Look, "off as planned")
+	if n := strings.Count(doctor.Screen(found), "pve2"); n != 1 {
+		t.Errorf("it is told of %d times:\n%s", n, doctor.Screen(found))
+	}
+}
+
 func TestDoctorOfTheHost(t *testing.T) {
 	well := func() hostEvidence {
 		return hostEvidence{path: "/etc/sentinel/cloud.yaml", unit: systemctl.Unit{Load: "loaded", Active: "active", File: "enabled"},
