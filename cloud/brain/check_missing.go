@@ -29,7 +29,23 @@ func (c *Config) missing(f *config.File) (notes []string) {
 	if len(c.Plan) == 0 && !f.Spoilt("plan") {
 		notes = append(notes, "plan: there is none, so nothing is shut down in a power cut")
 	}
-	return append(notes, c.agentless()...)
+	return slices.Concat(notes, c.agentless(), c.sharedAPIs())
+}
+
+// sharedAPIs are notes about nodes of the plan that are reached through another's API: maybe one address was copied.
+func (c *Config) sharedAPIs() (notes []string) {
+	of := map[string]string{}
+	for i, s := range c.Plan {
+		for _, name := range slices.Sorted(maps.Keys(s.Nodes)) {
+			api := strings.ToLower(strings.TrimSuffix(s.Nodes[name].API, "/"))
+			if other := of[api]; other != "" && api != "" {
+				notes = append(notes, fmt.Sprintf("plan[%d].nodes: %s has the api of %s; once that node is off, %s is neither told nor seen to go down: write its own", i, name, other, name))
+				continue
+			}
+			of[api] = name
+		}
+	}
+	return notes
 }
 
 // agentless are notes about nodes of the plan that the site does not list: a wrong name, or none of them runs an agent.

@@ -194,7 +194,7 @@ func (c *Config) checkPlan(f *config.File) []error {
 	}
 	errs = append(errs, c.checkHosts(f)...)
 	errs = append(errs, c.checkGuests(f)...)
-	seen, apis := map[string]int{}, map[string]string{}
+	seen := map[string]int{}
 	for i, s := range c.Plan {
 		at := fmt.Sprintf("plan[%d]", i)
 		if both := s.Guests != nil && len(s.Nodes) > 0; both || s.Guests == nil && len(s.Nodes)+len(s.Hosts) == 0 {
@@ -212,11 +212,6 @@ func (c *Config) checkPlan(f *config.File) []error {
 			}
 			seen[name] = i
 			errs = append(errs, checkMachine(f, path, name, s.Nodes[name])...)
-			api := strings.ToLower(strings.TrimSuffix(s.Nodes[name].API, "/"))
-			if other := apis[api]; other != "" && other != name && api != "" {
-				errs = append(errs, f.Errorf(path+".api", "%s has the same; write the address of %s itself, since each node is told and looked at by its own", other, name))
-			}
-			apis[api] = name
 		}
 	}
 	if len(seen) == 0 && !c.hostsAlone() {

@@ -153,7 +153,9 @@ func TestR5_CheckConfigSaysWhatIsMissing(t *testing.T) {
 	}{
 		"nothing": {"sites: [{name: home}]\n", nobodyRuns, []string{"sites[0].pi_proxies: home has none, so nobody reports its UPS: a power cut there is not known as one",
 			"contacts: there are none, so nobody is called", "plan: there is none, so nothing is shut down in a power cut"}},
-		"all of it":           {secrets.Replace(smallest), nobodyRuns, nil},
+		"all of it": {secrets.Replace(smallest), nobodyRuns, nil},
+		"one API of two nodes": {strings.Replace(secrets.Replace(smallest), "192.168.77.13", "192.168.77.12", 1), nobodyRuns,
+			[]string{"plan[1].nodes: pve3 has the api of pve2; once that node is off, pve3 is neither told nor seen to go down: write its own"}},
 		"a digest for nobody": {strings.Replace(secrets.Replace(smallest), "twilio:", "notices: {digest: Mon 08:00}\ntwilio:", 1), nobodyRuns, []string{"notices.digest: no channel takes the kind digest, so nobody is told"}},
 		"no brain": {wired, nobodyRuns, []string{"sites[0].ups[0].feeds[1]: pve22 is no node of the plan; did you mean pve2?",
 			"sites[0]: whether there is nas, desktop, workstation was not looked at, since home names no nodes, and no brain runs here; once it runs, check-config asks it"}},

@@ -207,7 +207,6 @@ func wrongChanges() []struct{ name, from, to string } {
 		{"half a variable", "+14155550199", "${FROM"},
 		{"guests at the very end", "mac: \"52:54:00:00:00:11\"}\n", "mac: \"52:54:00:00:00:11\"}\n  - guests: all\n"},
 		{"a plan of guests alone", "  - nodes:\n      pve2: {api: \"https://192.168.77.12:8006\", fingerprint: \"" + somePin + "\", mac: \"52:54:00:00:00:12\"}\n      pve3: {api: \"https://192.168.77.13:8006\", fingerprint: \"" + somePin + "\", mac: \"52:54:00:00:00:13\"}\n  - nodes:\n      pve1: {api: \"https://192.168.77.11:8006\", fingerprint: \"" + somePin + "\", mac: \"52:54:00:00:00:11\"}\n", ""},
-		{"one API of two nodes", "192.168.77.13", "192.168.77.12"},
 		{"a long deadline", "deadline: 3m", "deadline: 3h"},
 		{"a node at two sites", "[pi]", "[pi]\n    nodes: [pve1]\n  - name: office\n    nodes: [pve1]"},
 		{"a name with a line in it", "name: home", `name: "ho\nme"`},

@@ -321,11 +321,7 @@ func (e *examined) ofPlan(r *doctor.Report) {
 			continue
 		}
 		fine = false
-		if said, is := off[f.Target]; is {
-			if !said {
-				r.Look("plan: "+f.Target, "it is off as planned, so that it was not looked at", "once it is on: `sudo sentinel-cloud plan check`")
-			}
-			off[f.Target] = true
+		if slices.Contains(off, f.Target) {
 			continue
 		}
 		say, do := doctor.Split(f.Text)
@@ -341,18 +337,22 @@ func (e *examined) ofPlan(r *doctor.Report) {
 			r.Look("plan: "+f.Target, say, do)
 		}
 	}
+	for _, name := range off {
+		if slices.ContainsFunc(e.plan, func(f planFinding) bool { return f.Target == name && f.Severity != proxmox.Note }) {
+			r.Look("plan: "+name, "it is off, so that it was not looked at", "once it is on: `sudo sentinel-cloud plan check`")
+		}
+	}
 	if fine {
 		r.OK("plan's machines", "reached by all ways, and the token suffices")
 	}
 }
 
-// off are the machines that are off as planned; their APIs are closed.
-func (e *examined) off() map[string]bool {
-	off := map[string]bool{}
+// off are the machines of which it is known that they are off: their APIs are closed.
+func (e *examined) off() (off []string) {
 	for _, s := range e.page.Sites {
 		for _, src := range s.Sources {
 			if src.Condition == string(sentinel.Off) {
-				off[src.Name] = false
+				off = append(off, src.Name)
 			}
 		}
 	}

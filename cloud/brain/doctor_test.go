@@ -133,7 +133,7 @@ func TestDoctorOfWhatIsOff(t *testing.T) {
 	}
 	e.page.Sites[0].Sources[2].Condition = string(sentinel.Off)
 	found := e.findings()
-	finds(t, "off", found, "plan: pve2", doctor.Look, "off as planned")
+	finds(t, "off", found, "plan: pve2", doctor.Look, "it is off")
 	if n := strings.Count(doctor.Screen(found), "pve2"); n != 1 {
 		t.Errorf("it is told of %d times:\n%s", n, doctor.Screen(found))
 	}
